@@ -1,0 +1,29 @@
+"""Array types with named axes, and the error that a user can act on.
+
+Axis names are the same in the whole package: ``episode``, ``time``, ``agent``, ``feature`` for stored
+episodes, ``batch`` for loose rows, ``seed`` for runs that train side by side.
+"""
+
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+Rows = Float[Array, "batch feature"]
+Scalars = Float[Array, " batch"]
+Observations = Float[Array, "batch observation"]
+Actions = Float[Array, "batch action"]
+Latents = Float[Array, "batch latent"]
+
+EpisodeFeatures = Float[Array, "episode time agent feature"]
+EpisodeRewards = Float[Array, "episode time agent"]
+EpisodeMask = Bool[Array, "episode time"]
+Returns = Float[Array, " episode"]
+Lengths = Int[Array, " episode"]
+
+Scalar = Float[Array, ""]
+Key = PRNGKeyArray
+
+
+class LareError(Exception):
+    """A mistake a user can mend: the message names the field, the value and the remedy.
+
+    The command line prints it as one line and exits with status 1; no traceback is shown.
+    """
