@@ -9,6 +9,7 @@ of them with the live environment.
 
 import difflib
 import functools
+import importlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator
@@ -243,7 +244,7 @@ def _quiet() -> Iterator[None]:
     Gymnasium announces a newer revision of the environment; MuJoCo finds a deprecated attribute in the
     robot model that Gymnasium ships, and would write that into a log file in the working directory.
     """
-    import mujoco
+    mujoco: Any = importlib.import_module("mujoco")  # its type stubs lack the two functions used here
 
     def forward(message: str) -> None:
         if "settotalmass" not in message:
