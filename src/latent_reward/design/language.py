@@ -1,0 +1,624 @@
+"""Check that a source is a small numeric program and nothing else.
+
+The text that a language model writes is parsed, never trusted: each node of the syntax tree must be on the list below, each
+name must come from :mod:`latent_reward.design.vocabulary`, and sizes are bounded. What passes can do
+arithmetic on its arguments; it cannot import, open, connect, reach an object's internals, or run without end.
+Every refusal says the line, what was found, and what to write instead, because a model reads it next.
+"""
+
+import ast
+import hashlib
+import re
+import warnings
+from dataclasses import dataclass
+
+from latent_reward.design import vocabulary as words
+from latent_reward.types import LareError
+
+ENTRY = "evaluation_func"
+ARGUMENTS = ("observation", "action", "next_observation")
+
+MAX_SOURCE = 40_000
+MAX_NODES = 8_000
+MAX_DEPTH = 60
+MAX_NUMBER = 1e9
+MAX_LENGTH = 10_000
+MAX_NAME = 60
+
+_LITERALS = (ast.Constant, ast.List, ast.Tuple, ast.Dict)
+_ALLOWED = (
+    ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For,
+    ast.If, ast.Pass, ast.Expr, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Compare, ast.Call, ast.keyword,
+    ast.Attribute, ast.Subscript, ast.Slice, ast.Name, ast.ListComp, ast.GeneratorExp, ast.comprehension,
+    *_LITERALS, ast.expr_context, ast.boolop, ast.unaryop, ast.cmpop, ast.Add, ast.Sub, ast.Mult, ast.Div,
+    ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult, ast.BitAnd, ast.BitOr, ast.BitXor, ast.Import, ast.ImportFrom,
+)  # fmt: skip
+_INSTEAD = {
+    ast.While: "a `for` over range(constant), or array expressions",
+    ast.Lambda: "a named helper function",
+    ast.JoinedStr: "no text: return numbers only",
+    ast.ClassDef: "plain functions",
+    ast.Try: "np.where to avoid invalid values, instead of catching errors",
+    ast.With: "plain assignments",
+    ast.Raise: "nothing: drop the line",
+    ast.Assert: "nothing: drop the line",
+    ast.Delete: "nothing: drop the line",
+    ast.Global: "an argument of the function",
+    ast.Nonlocal: "an argument of the function",
+    ast.Starred: "each item by name",
+    ast.DictComp: "a dict literal with the name of each factor",
+    ast.LShift: "a multiplication",
+    ast.RShift: "a division",
+    ast.NamedExpr: "an assignment on its own line",
+    ast.Break: "np.where",
+    ast.Continue: "np.where",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that the language does not have: its line, what it is, and what to write instead."""
+
+    line: int
+    found: str
+    instead: str
+
+    def __str__(self) -> str:
+        """The problem as a sentence."""
+        return f"line {self.line}: {self.found}; write {self.instead}"
+
+
+class SourceError(LareError):
+    """The source is not in the language; ``problems`` lists every reason."""
+
+    def __init__(self, problems: list[Problem]):
+        """Keeps the problems and joins them into the message."""
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A checked source: its normal form (imports and annotations dropped), arguments and the names of its latents.
+
+    ``latent_names`` has None where the source does not name a latent, and is empty where only running it can tell
+    (a dictionary).
+    """
+
+    source: str
+    tree: ast.Module
+    arguments: tuple[str, ...]
+    latent_names: tuple[str | None, ...]
+
+
+def digest(source: str) -> str:
+    """The SHA-256 of a source's text, which names it on its card."""
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def parse(source: str) -> Program:
+    """Checks ``source`` and returns its normal form.
+
+    Raises:
+        SourceError: with every problem found.
+    """
+    tree = _tree(source)
+    problems = _Checker().problems(tree)
+    problems += _problems_of_entry(tree)
+    if problems:
+        raise SourceError(sorted(set(problems), key=lambda problem: problem.line)[:20])
+    entry = _functions(tree)[ENTRY]
+    arguments = tuple(argument.arg for argument in entry.args.args)
+    latent_names = _returned_names(entry, arguments)
+    return Program(source, ast.fix_missing_locations(_Normaliser().visit(tree)), arguments, latent_names)
+
+
+def _tree(source: str) -> ast.Module:
+    if len(source) > MAX_SOURCE:
+        raise SourceError([Problem(1, f"the source has {len(source)} characters", f"at most {MAX_SOURCE}")])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+        depth = _depth(tree)
+    except SyntaxError as error:
+        raise SourceError(
+            [Problem(error.lineno or 1, f"not valid Python ({error.msg})", "valid Python")]
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SourceError(
+            [Problem(1, f"cannot be parsed ({error})", "shorter, plainer expressions")]
+        ) from None
+    count = sum(1 for _ in ast.walk(tree))
+    if count > MAX_NODES or depth > MAX_DEPTH:
+        raise SourceError([Problem(1, f"the program is too large ({count} parts, {depth} deep)",
+                                   f"at most {MAX_NODES} parts and {MAX_DEPTH} levels")])  # fmt: skip
+    return tree
+
+
+def _depth(tree: ast.AST) -> int:
+    """Levels of nesting, counted without recursion because the tree may be hostile."""
+    deepest, stack = 0, [(tree, 1)]
+    while stack:
+        node, level = stack.pop()
+        deepest = max(deepest, level)
+        stack += [(child, level + 1) for child in ast.iter_child_nodes(node)]
+    return deepest
+
+
+def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _problems_of_entry(tree: ast.Module) -> list[Problem]:
+    entries = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == ENTRY]
+    if len(entries) != 1:
+        found = f"{len(entries)} functions named {ENTRY}"
+        return [Problem(1, found, f"exactly one `def {ENTRY}(observation, action)`")]
+    entry = entries[0]
+    arguments = [argument.arg for argument in entry.args.args]
+    problems = []
+    unknown = [name for name in arguments if name not in ARGUMENTS]
+    if unknown:
+        problems.append(
+            Problem(entry.lineno, f"{ENTRY} takes {', '.join(unknown)}", f"only {', '.join(ARGUMENTS)}")
+        )
+    elif not {"observation", "next_observation"} & set(arguments):
+        problems.append(
+            Problem(entry.lineno, f"{ENTRY} takes no observation", f"`def {ENTRY}(observation, action)`")
+        )
+    if not any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(entry)):
+        problems.append(Problem(entry.lineno, f"{ENTRY} returns nothing", "`return [factor_1, factor_2]`"))
+    return problems
+
+
+class _Checker(ast.NodeVisitor):
+    """Walks the tree and collects what the language does not have."""
+
+    def __init__(self):
+        self.found: list[Problem] = []
+        self.helpers: set[str] = set()
+        self.modules = {"np"}
+        self.loop_steps = 1
+
+    def problems(self, tree: ast.Module) -> list[Problem]:
+        """Every problem in the tree."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                self.modules |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        self.visit(tree)
+        return self.found
+
+    def refuse(self, node: ast.AST, found: str, instead: str) -> None:
+        """Notes a problem at the node's line."""
+        self.found.append(Problem(getattr(node, "lineno", 1), found, instead))
+
+    def visit(self, node: ast.AST) -> None:
+        """Refuses whatever is not on the list; looks closer at what is."""
+        if not isinstance(node, _ALLOWED):
+            kind = type(node)
+            self.refuse(
+                node,
+                f"`{kind.__name__}` is not in the language",
+                _INSTEAD.get(kind, "plain array expressions"),
+            )
+            return
+        super().visit(node)
+
+    def visit_Module(self, node: ast.Module) -> None:  # noqa: N802
+        for statement in node.body:
+            if isinstance(statement, ast.For | ast.If | ast.AugAssign):
+                self.refuse(statement, "a statement outside the function", f"it inside {ENTRY}")
+        self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:  # noqa: N802
+        for alias in node.names:
+            if alias.name not in ("numpy", "jax.numpy") or (alias.name == "jax.numpy" and not alias.asname):
+                self.refuse(
+                    node, f"`import {alias.name}`", "`import numpy as np`; nothing else can be imported"
+                )
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802
+        if node.module not in ("typing", "__future__") or node.level:
+            self.refuse(
+                node, f"`from {node.module} import ...`", "`import numpy as np`; nothing else can be imported"
+            )
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802
+        arguments = node.args
+        if node.decorator_list:
+            self.refuse(node, "a decorator", "the plain function")
+        if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
+            self.refuse(node, "star or keyword-only arguments", "plain arguments")
+        for default in arguments.defaults:
+            if not _is_constant(default):
+                self.refuse(node, "a computed default argument", "a number")
+        for name in [node.name, *(argument.arg for argument in arguments.args)]:
+            self.check_name(node, name)
+        for default in arguments.defaults:
+            self.visit(default)
+        for statement in node.body:
+            self.visit(statement)
+        # Known only from here on: a function can call those above it, so none can call itself.
+        self.helpers.add(node.name)
+
+    def check_name(self, node: ast.AST, name: str) -> None:
+        """A name that is bound: short, not double-underscored, not one the language needs."""
+        if "__" in name or len(name) > MAX_NAME:
+            self.refuse(node, f"the name `{name[:MAX_NAME]}`", "a short name without double underscores")
+        if name in self.modules:
+            self.refuse(node, f"`{name}` as a variable", "another name")
+
+    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+        if isinstance(node.ctx, ast.Load) and node.id in self.modules:
+            self.refuse(node, f"`{node.id}` on its own", f"`{node.id}.function(...)`")
+        elif isinstance(node.ctx, ast.Store) and node.id in self.helpers:
+            self.refuse(node, f"the function `{node.id}` as a variable", "another name")
+        else:
+            self.check_name(node, node.id)
+
+    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+        for target in node.targets:
+            self.check_target(target)
+        self.visit(node.value)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:  # noqa: N802
+        self.check_target(node.target)
+        if node.value is None:
+            self.refuse(node, "a variable without a value", "an assignment")
+        else:
+            self.visit(node.value)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:  # noqa: N802
+        if not isinstance(node.target, ast.Name):
+            self.refuse_in_place(node.target)
+        self.generic_visit(node)
+
+    def check_target(self, target: ast.expr) -> None:
+        """Names, tuples of names, and a dictionary's string key can be assigned to; arrays cannot be written into."""
+        if isinstance(target, ast.Tuple | ast.List):
+            for item in target.elts:
+                self.check_target(item)
+        elif isinstance(target, ast.Name):
+            self.visit(target)
+        elif _is_key(target):
+            self.visit(target.value)
+        else:
+            self.refuse_in_place(target)
+
+    def refuse_in_place(self, node: ast.AST) -> None:
+        """Arrays are values."""
+        self.refuse(node, f"assignment into `{_text(node)}`",
+                    "a new array: np.where(condition, a, b), np.concatenate([...], axis=1), or list.append")  # fmt: skip
+
+    def visit_Expr(self, node: ast.Expr) -> None:  # noqa: N802
+        if isinstance(node.value, ast.Constant):
+            return  # a docstring
+        call = node.value
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr in ("append", "extend")
+        ):
+            self.visit(call)
+        else:
+            self.refuse(node, f"`{_text(node)}` has no effect", "an assignment")
+
+    def visit_For(self, node: ast.For) -> None:  # noqa: N802
+        if node.orelse:
+            self.refuse(node, "`else` after a loop", "the statements after it")
+        self.check_target(node.target)
+        self.visit(node.iter)
+        outer, self.loop_steps = self.loop_steps, self.loop_steps * max(1, _trip_count(node.iter))
+        if self.loop_steps > words.LOOP_BUDGET:
+            self.refuse(
+                node,
+                f"loops of {self.loop_steps} steps",
+                f"array expressions, or at most {words.LOOP_BUDGET} steps",
+            )
+        for statement in node.body:
+            self.visit(statement)
+        self.loop_steps = outer
+
+    def visit_comprehension(self, node: ast.comprehension) -> None:
+        steps = _trip_count(node.iter)
+        if node.is_async or steps > words.LOOP_BUDGET:
+            self.refuse(node.iter, f"a comprehension of {steps} steps", "array expressions")
+        self.check_target(node.target)
+        for part in [node.iter, *node.ifs]:
+            self.visit(part)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+        """Reached for attributes that are not called (see ``visit_Call``)."""
+        owner, name = node.value, node.attr
+        if self.is_module(owner):
+            if name not in words.CONSTANTS | words.DTYPES:
+                self.refuse_function(node, name, called=False)
+        elif name not in words.ATTRIBUTES or not isinstance(node.ctx, ast.Load):
+            self.refuse(
+                node, f"the attribute `.{name[:MAX_NAME]}`", "array functions such as np.sum, or .shape"
+            )
+        else:
+            self.visit(owner)
+
+    def is_module(self, node: ast.expr) -> bool:
+        """Whether the node is ``np`` or ``jnp`` itself."""
+        return isinstance(node, ast.Name) and node.id in self.modules
+
+    def refuse_function(self, node: ast.AST, name: str, *, called: bool) -> None:
+        """A NumPy function that the language does not have, or one used as a value."""
+        if name in words.FUNCTIONS and not called:
+            self.refuse(node, f"`np.{name}` as a value", f"a call `np.{name}(...)`")
+        else:
+            known = "an arithmetic or reduction function such as np.sum, np.where, np.clip, np.linalg.norm"
+            self.refuse(
+                node, f"`np.{name[:MAX_NAME]}` is not in the language", words.INSTEAD.get(name, known)
+            )
+
+    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+        self.check_callee(node.func)
+        for keyword in node.keywords:
+            if keyword.arg is None or keyword.arg not in words.KEYWORDS and not self.is_helper(node.func):
+                self.refuse(
+                    node,
+                    f"the keyword `{keyword.arg}`",
+                    "only the common NumPy keywords, such as axis and keepdims",
+                )
+        einsum = isinstance(node.func, ast.Attribute) and node.func.attr == "einsum"
+        for position, argument in enumerate([*node.args, *(keyword.value for keyword in node.keywords)]):
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                letters = einsum and position == 0 and re.fullmatch(r"[A-Za-z,.\-> ]{1,60}", argument.value)
+                if not letters and argument.value not in words.STRINGS:
+                    self.refuse(node, f"the text {argument.value[:MAX_NAME]!r}", "numbers only")
+            else:
+                self.visit(argument)
+        self.check_size(node)
+
+    def is_helper(self, function: ast.expr) -> bool:
+        """Whether the node names a function defined above."""
+        return isinstance(function, ast.Name) and function.id in self.helpers
+
+    def check_callee(self, function: ast.expr) -> None:
+        """What may be called: allowed builtins, helpers above, ``np.f``, ``np.linalg.norm`` and array methods."""
+        if isinstance(function, ast.Name):
+            if not self.is_helper(function) and function.id not in words.BUILTINS:
+                self.refuse(
+                    function,
+                    f"a call of `{function.id[:MAX_NAME]}`",
+                    "np functions or a helper defined above it",
+                )
+        elif not isinstance(function, ast.Attribute):
+            self.refuse(
+                function, f"a call of `{_text(function)}`", "np functions or a helper defined above it"
+            )
+        elif self.is_module(function.value):
+            if function.attr not in words.FUNCTIONS and function.attr not in words.DTYPES - {"ndarray"}:
+                self.refuse_function(function, function.attr, called=True)
+        elif isinstance(function.value, ast.Attribute) and self.is_module(function.value.value):
+            if function.value.attr != "linalg" or function.attr not in words.LINALG:
+                self.refuse_function(function, f"{function.value.attr}.{function.attr}", called=True)
+        elif function.attr not in words.METHODS:
+            self.refuse(
+                function,
+                f"the method `.{function.attr[:MAX_NAME]}()`",
+                "an np function, such as np.sum(x, axis=1)",
+            )
+        else:
+            self.visit(function.value)
+
+    def check_size(self, node: ast.Call) -> None:
+        """A constant size in a call that creates an array."""
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if name not in ("zeros", "ones", "full", "arange", "linspace", "eye", "identity", "tile", "repeat", "pad",
+                        "broadcast_to", "triu_indices", "tril_indices"):  # fmt: skip
+            return
+        size = 1.0
+        for constant in ast.walk(node):
+            if isinstance(constant, ast.Constant) and isinstance(constant.value, int):
+                size *= max(1, abs(constant.value))
+        if size > MAX_LENGTH * 100:
+            self.refuse(node, f"an array of up to {size:.0f} numbers", "sizes taken from the arguments")
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:  # noqa: N802
+        if isinstance(node.op, ast.Mult) and any(
+            isinstance(side, _LITERALS[1:]) for side in (node.left, node.right)
+        ):
+            times = max(_number(side) or 0 for side in (node.left, node.right))
+            if not 0 < times <= MAX_LENGTH:
+                self.refuse(node, f"a list repeated {_text(node)}", "np.zeros or np.full")
+        value = _number(node)
+        if value is not None and abs(value) > MAX_NUMBER**2:
+            self.refuse(node, f"the number `{_text(node)}`", f"numbers up to {MAX_NUMBER:.0e}")
+        self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:  # noqa: N802
+        value = node.value
+        if value is None or isinstance(value, bool) or value is Ellipsis:
+            return
+        if isinstance(value, int | float):
+            if abs(value) > MAX_NUMBER and not (isinstance(value, float) and abs(value) < 1e30):
+                self.refuse(node, "a huge number", f"numbers up to {MAX_NUMBER:.0e}")
+        else:
+            self.refuse(node, f"the text or bytes {str(value)[:MAX_NAME]!r}", "numbers only")
+
+    def visit_Dict(self, node: ast.Dict) -> None:  # noqa: N802
+        for key in node.keys:
+            if not (
+                isinstance(key, ast.Constant) and isinstance(key.value, str) and len(key.value) <= MAX_NAME
+            ):
+                self.refuse(
+                    node, "a dictionary key that is no short name", "the name of each factor in quotes"
+                )
+        for value in node.values:
+            self.visit(value)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:  # noqa: N802
+        self.visit(node.value)
+        if isinstance(node.slice, ast.Compare | ast.BoolOp):
+            self.refuse(node, f"selecting rows by a condition, `{_text(node)}`", "np.where(condition, a, b)")
+        elif not _is_key(node):
+            self.visit(node.slice)
+
+    def visit_Compare(self, node: ast.Compare) -> None:  # noqa: N802
+        for operator in node.ops:
+            if isinstance(operator, ast.In | ast.NotIn):
+                self.refuse(node, "`in`", "a comparison with ==")
+        self.generic_visit(node)
+
+
+class _Normaliser(ast.NodeTransformer):
+    """Drops imports, annotations and docstrings, names every module ``np``, and makes ``x += y`` mean ``x = x + y``.
+
+    The last is what keeps an array that another name still holds from changing, as it never does in JAX.
+    """
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:  # noqa: N802
+        self.modules = {"np"}
+        for child in ast.walk(node):
+            if isinstance(child, ast.Import):
+                self.modules |= {alias.asname or alias.name for alias in child.names}
+        self.generic_visit(node)
+        return node
+
+    def visit_Import(self, node: ast.Import) -> ast.Pass:  # noqa: N802
+        return ast.copy_location(ast.Pass(), node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:  # noqa: N802
+        return ast.copy_location(ast.Pass(), node)
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:  # noqa: N802
+        return ast.copy_location(ast.Name("np", node.ctx), node) if node.id in self.modules else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:  # noqa: N802
+        node.returns = None
+        for argument in node.args.args:
+            argument.annotation = None
+        self.generic_visit(node)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign:  # noqa: N802
+        return ast.copy_location(ast.Assign([self.visit(node.target)], self.visit(node.value)), node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.Assign:  # noqa: N802
+        current = ast.copy_location(ast.Name(node.target.id, ast.Load()), node)
+        total = ast.copy_location(ast.BinOp(current, node.op, self.visit(node.value)), node)
+        return ast.copy_location(ast.Assign([node.target], total), node)
+
+
+def _text(node: ast.AST) -> str:
+    try:
+        text = ast.unparse(node)
+    except (RecursionError, ValueError):
+        return type(node).__name__
+    return text if len(text) <= MAX_NAME else text[:MAX_NAME] + "…"
+
+
+def _is_constant(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) or _number(node) is not None
+
+
+def _is_key(node: ast.expr) -> bool:
+    """Whether the node is ``name["key"]``."""
+    return (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, str)
+        and len(node.slice.value) <= MAX_NAME
+    )
+
+
+def _number(node: ast.expr) -> float | None:
+    """The value of an expression of constants as a float (infinite if it overflows), or None."""
+    if isinstance(node, ast.Constant):
+        try:
+            return float(node.value) if isinstance(node.value, int | float) else None
+        except OverflowError:
+            return float("inf")
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        value = _number(node.operand)
+        return None if value is None else (-value if isinstance(node.op, ast.USub) else value)
+    if not isinstance(node, ast.BinOp):
+        return None
+    left, right = _number(node.left), _number(node.right)
+    if left is None or right is None:
+        return None
+    try:
+        return _ARITHMETIC[type(node.op)](left, right)
+    except KeyError:
+        return None
+    except (OverflowError, ZeroDivisionError):
+        return float("inf")
+
+
+def _power(left: float, right: float) -> float | None:
+    value = left**right
+    return value if isinstance(value, float) else None
+
+
+_ARITHMETIC = {
+    ast.Add: lambda left, right: left + right,
+    ast.Sub: lambda left, right: left - right,
+    ast.Mult: lambda left, right: left * right,
+    ast.Div: lambda left, right: left / right,
+    ast.FloorDiv: lambda left, right: left // right,
+    ast.Pow: _power,
+}
+
+
+def _trip_count(node: ast.expr) -> int:
+    """Steps of a loop over ``range(constants)``; 1 where only running it can tell (a budget then binds it)."""
+    if isinstance(node, ast.List | ast.Tuple):
+        return len(node.elts)
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
+        return 1
+    bounds = [_number(argument) for argument in node.args]
+    if not bounds or any(bound is None for bound in bounds):
+        return 1
+    start, stop = (0.0, bounds[0]) if len(bounds) == 1 else bounds[:2]
+    step = bounds[2] if len(bounds) > 2 and bounds[2] else 1.0
+    return int(min(max(0.0, ((stop or 0.0) - (start or 0.0)) / step), 1e15))
+
+
+def _returned_names(entry: ast.FunctionDef, arguments: tuple[str, ...]) -> tuple[str | None, ...]:
+    """The names of the latents as far as the text tells: variables in the returned list, or keys of a dictionary."""
+    value = [
+        node.value for node in ast.walk(entry) if isinstance(node, ast.Return) and node.value is not None
+    ][-1]
+    appended: list[ast.expr] = []
+    if isinstance(value, ast.Name):
+        for node in ast.walk(entry):
+            if isinstance(node, ast.Assign) and any(
+                isinstance(t, ast.Name) and t.id == value.id for t in node.targets
+            ):
+                if isinstance(node.value, ast.List | ast.Tuple):
+                    appended = list(node.value.elts)
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "append"
+            ):
+                if isinstance(node.func.value, ast.Name) and node.func.value.id == value.id and node.args:
+                    appended.append(node.args[0])
+    elif isinstance(value, ast.List | ast.Tuple):
+        appended = list(value.elts)
+    return tuple(_base_name(item, arguments) for item in appended)
+
+
+def _base_name(node: ast.expr, arguments: tuple[str, ...]) -> str | None:
+    """The variable behind ``x``, ``-x``, ``x.reshape(-1, 1)`` or ``x[:, None]``; None for anything richer."""
+    while True:
+        if isinstance(node, ast.Name):
+            return None if node.id in arguments else node.id
+        if isinstance(node, ast.UnaryOp):
+            node = node.operand
+        elif isinstance(node, ast.Subscript):
+            node = node.value
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("reshape", "astype")
+        ):
+            node = node.func.value
+        else:
+            return None

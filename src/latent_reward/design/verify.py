@@ -1,0 +1,208 @@
+"""Turn a source into an encoder: check it, compile it in the locked child, seal what comes back.
+
+``check`` reports everything that is wrong at once, because the report goes back to the model that wrote the source;
+``seal`` returns the encoder or raises.
+"""
+
+import base64
+import datetime
+import hashlib
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jax
+
+from latent_reward.design import sandbox
+from latent_reward.design.language import SourceError, digest, parse
+from latent_reward.encoder import Card, Encoder, Space, read_program, screen
+from latent_reward.types import LareError
+
+_WORKER = "latent_reward.design.examine:examine"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ ./%-]{0,63}")
+_MAX_LATENTS = 256
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was verified: passed or not, and the figures or the offending values."""
+
+    name: str
+    passed: bool
+    detail: str
+
+    def __str__(self) -> str:
+        """The check as one line."""
+        return f"{self.name}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of one source, and its program if every one passed.
+
+    ``warnings`` says which locks this system could not give the child.
+    """
+
+    checks: tuple[Check, ...]
+    latent_names: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    program: bytes = b""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the source can be sealed."""
+        return bool(self.program) and all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    def __str__(self) -> str:
+        """The failures, one a line; or that there are none."""
+        return "\n".join(map(str, self.failures)) or "all checks passed"
+
+
+def check(source: str, task: Any, *, limits: sandbox.Limits | None = None) -> Report:
+    """Checks a source for a task and compiles it.
+
+    Nothing of the source runs in this process. Reports every failing check with the offending values; never raises
+    because of the source.
+
+    Args:
+        source: Python text with one function ``evaluation_func``
+        task: anything with ``observation_size`` and ``action_size``, and perhaps ``observation_low`` and so on
+        limits: time and memory of the locked child
+    """
+    space = Space.of(task)
+    try:
+        program = parse(source)
+    except SourceError as error:
+        return Report(tuple(Check("language", False, str(problem)) for problem in error.problems))
+    try:
+        outcome = sandbox.run(_WORKER, {"source": source, **_finite(asdict(space))}, limits)
+    except LareError as error:
+        return Report((Check("sandbox", False, str(error)),), arguments=program.arguments)
+    return _trusted(outcome, program.arguments, space)
+
+
+def seal(
+    source: str,
+    task: Any,
+    *,
+    explanations: Mapping[str, str] | None = None,
+    provenance: str = "",
+    draw: int | None = None,
+    goal: str = "",
+    limits: sandbox.Limits | None = None,
+) -> Encoder:
+    """Checks and compiles a source and returns the encoder. The arguments after ``task`` go on its card.
+
+    Raises:
+        LareError: with every check that failed.
+    """
+    report = check(source, task, limits=limits)
+    return encoder_of(
+        report, source, task, explanations=explanations, provenance=provenance, draw=draw, goal=goal
+    )  # fmt: skip
+
+
+def encoder_of(
+    report: Report,
+    source: str,
+    space: Any,
+    *,
+    task: str | None = None,
+    env_id: str | None = None,
+    explanations: Mapping[str, str] | None = None,
+    provenance: str = "",
+    draw: int | None = None,
+    goal: str = "",
+) -> Encoder:
+    """Makes the encoder of a source whose report is at hand.
+
+    Raises:
+        LareError: with every check that failed.
+    """
+    if not report.passed:
+        raise LareError(f"the source cannot be sealed:\n{report}")
+    explanations = explanations or {}
+    card = Card(
+        task=task if task is not None else str(getattr(space, "name", "")),
+        env_id=env_id if env_id is not None else str(getattr(space, "env_id", "")),
+        space=Space.of(space),
+        latent_names=report.latent_names,
+        explanations=tuple(str(explanations.get(name, "")) for name in report.latent_names),
+        arguments=report.arguments,
+        source_sha256=digest(source),
+        program_sha256=hashlib.sha256(report.program).hexdigest(),
+        provenance=provenance,
+        draw=draw,
+        goal=goal,
+        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        versions=_versions(),
+        checks=tuple((check.name, check.detail) for check in report.checks),
+        warnings=report.warnings,
+    )
+    return Encoder(card, source, report.program)
+
+
+def _trusted(outcome: sandbox.Outcome, arguments: tuple[str, ...], space: Space) -> Report:
+    """Reads the child's answer as if the child were hostile: types, lengths and names are checked, the program screened."""
+    try:
+        result = outcome.result
+        checks = tuple(
+            Check(str(n)[:60], passed is True, str(detail)[:2000])
+            for n, passed, detail in result["checks"][:40]
+        )
+        names = tuple(str(name) for name in result.get("latent_names", ()))
+        program = base64.b64decode(result.get("program", ""), validate=True)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        answer = Check("sandbox", False, f"the locked process gave no usable answer ({type(error).__name__})")
+        return Report((answer,), arguments=arguments, warnings=outcome.warnings)
+    if not program or not all(check.passed for check in checks):
+        return Report(checks, names, arguments, b"", outcome.warnings)
+    if (
+        not checks
+        or len(set(names)) != len(names)
+        or len(names) > _MAX_LATENTS
+        or not all(map(_NAME.fullmatch, names))
+    ):
+        failure = Check("sandbox", False, "the locked process gave names that are no names")
+        return Report((*checks, failure), (), arguments, b"", outcome.warnings)
+    draft = Card("", "", space, names, ("",) * len(names), arguments, "", "")
+    try:
+        screen(read_program(program), draft)
+    except LareError as error:
+        return Report(
+            (*checks, Check("screened", False, str(error))), names, arguments, b"", outcome.warnings
+        )
+    return Report(
+        (*checks, Check("screened", True, "no call leaves the program")),
+        names,
+        arguments,
+        program,
+        outcome.warnings,
+    )
+
+
+def _finite(space: dict) -> dict:
+    """The space for JSON, which has no infinity: an infinite bound is null."""
+    return {
+        name: [None if abs(value) == float("inf") else value for value in bound]
+        if isinstance(bound, tuple)
+        else bound
+        for name, bound in space.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = version("latent-reward")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {"python": platform.python_version(), "jax": jax.__version__, "latent_reward": own}

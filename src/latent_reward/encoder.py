@@ -1,0 +1,428 @@
+"""Encoders: latent rewards of an observation and an action, as a sealed program.
+
+An encoder is a folder of three files: ``source.py``, the text it came from (kept to be read, never run here);
+``program.stablehlo``, that text compiled for any number of rows by :mod:`jax.export`; ``card.json``, where it came
+from and what was checked. Only the program runs, and a program can do arithmetic and nothing else: it is screened
+for calls into the host before it is accepted.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+from jax.interpreters import mlir
+from jaxlib.mlir import ir
+
+from latent_reward.types import LareError
+
+FORMAT = 1
+SOURCE, PROGRAM, CARD = "source.py", "program.stablehlo", "card.json"
+ARGUMENTS = ("observation", "action", "next_observation")
+MAX_PROGRAM = 1 << 20
+MAX_SOURCE = 1 << 17
+
+# JAX's own test that all arguments have the same number of rows; it computes nothing and calls nobody.
+_HARMLESS_CALLS = {"shape_assertion"}
+_DIALECTS = {"stablehlo", "chlo", "func", "builtin"}
+# What could reach the host or another device, give another answer each time, or never end.
+_FORBIDDEN = set(
+    "infeed outfeed send recv rng rng_bit_generator while reduce_scatter partition_id replica_id".split()
+)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Sizes and bounds of a task's observations and actions; a bound may be infinite."""
+
+    observation_size: int
+    action_size: int
+    observation_low: tuple[float, ...]
+    observation_high: tuple[float, ...]
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+
+    @staticmethod
+    def of(task: Any) -> "Space":
+        """Reads the space of a task, or of anything with the same attribute names."""
+
+        def bounds(name: str, size: int, missing: float) -> tuple[float, ...]:
+            given = getattr(task, name, None)
+            return (missing,) * size if given is None else tuple(float(value) for value in given)
+
+        observation_size, action_size = int(task.observation_size), int(task.action_size)
+        space = Space(
+            observation_size,
+            action_size,
+            bounds("observation_low", observation_size, -math.inf),
+            bounds("observation_high", observation_size, math.inf),
+            bounds("action_low", action_size, -math.inf),
+            bounds("action_high", action_size, math.inf),
+        )
+        for name, size in (("observation", observation_size), ("action", action_size)):
+            for side in ("low", "high"):
+                count = len(getattr(space, f"{name}_{side}"))
+                if count != size:
+                    raise LareError(f"{name}_{side} has {count} values for {size} fields; give one per field")
+        return space
+
+    @staticmethod
+    def unbounded(observation_size: int, action_size: int) -> "Space":
+        """A space of which only the sizes are known."""
+        low, high = -math.inf, math.inf
+        return Space(observation_size, action_size, (low,) * observation_size, (high,) * observation_size,
+                     (low,) * action_size, (high,) * action_size)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where an encoder came from, what it takes and gives, and which checks it passed.
+
+    ``explanations`` has one text per latent, which may be empty. ``arguments`` are the parameters of the source's
+    function. ``draw`` numbers the reply of a language model, if one wrote it; ``goal`` names the wording of the task that it
+    read. ``checks`` are pairs of name and detail. ``versions`` are those of Python, JAX and this package.
+    """
+
+    task: str
+    env_id: str
+    space: Space
+    latent_names: tuple[str, ...]
+    explanations: tuple[str, ...]
+    arguments: tuple[str, ...]
+    source_sha256: str
+    program_sha256: str
+    provenance: str = ""
+    draw: int | None = None
+    goal: str = ""
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    checks: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def observation_size(self) -> int:
+        """Fields of one observation."""
+        return self.space.observation_size
+
+    @property
+    def action_size(self) -> int:
+        """Fields of one action."""
+        return self.space.action_size
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, eq=False, repr=False)
+class Encoder:
+    """Named latents and the sealed program that computes them.
+
+    It can be closed over or passed as an argument under ``jit``, ``scan`` and ``vmap``; it has no parameters and no
+    gradient. Two encoders are equal if their programs and cards are.
+
+    Raises:
+        LareError: on construction, if the program cannot be read, calls the host, or does not fit the card.
+    """
+
+    card: Card
+    source: str
+    program: bytes
+    _apply: Callable = field(init=False)
+
+    def __post_init__(self):
+        """Reads and screens the program."""
+        exported = read_program(self.program)
+        screen(exported, self.card)
+        object.__setattr__(self, "_apply", jax.jit(_with_vmap(exported.call)))
+
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """One name per column of the result."""
+        return self.card.latent_names
+
+    @property
+    def needs_next_observation(self) -> bool:
+        """Whether the source reads the observation that follows the action."""
+        return "next_observation" in self.card.arguments
+
+    def encode(self, observation, action, next_observation=None) -> jax.Array:
+        """Computes the latents of each row.
+
+        It is compiled once for each number of rows, so rows of varying number are best padded to a few sizes; no
+        row influences another.
+
+        Args:
+            observation: [batch, observation]
+            action: [batch, action]
+            next_observation: [batch, observation]; may be left out if the source does not read it
+
+        Returns:
+            [batch, latent] in float32.
+
+        Raises:
+            LareError: a shape is wrong, the batch is empty, or the next observation is missing.
+        """
+        if next_observation is None:
+            if self.needs_next_observation:
+                raise LareError("this encoder reads next_observation; pass it as the third argument")
+            next_observation = observation
+        rows = [jnp.asarray(value, jnp.float32) for value in (observation, action, next_observation)]
+        sizes = (self.card.observation_size, self.card.action_size, self.card.observation_size)
+        for name, value, size in zip(ARGUMENTS, rows, sizes, strict=True):
+            if (
+                value.ndim != 2
+                or value.shape[1] != size
+                or value.shape[0] != rows[0].shape[0]
+                or not len(value)
+            ):
+                raise LareError(
+                    f"{name} has shape {value.shape}, the encoder of {self.card.task} takes ({rows[0].shape[0] or 1}, "
+                    f"{size}); pass one row per step and one column per field"
+                )
+        return self._apply(*rows)
+
+    def __eq__(self, other: object) -> bool:
+        """Same program and same card."""
+        return isinstance(other, Encoder) and (self.program, self.card) == (other.program, other.card)
+
+    def __hash__(self) -> int:
+        """By source and program."""
+        return hash((self.card.source_sha256, self.card.program_sha256))
+
+    def __repr__(self) -> str:
+        """Names the task and the latents."""
+        return f"Encoder({self.card.task}: {', '.join(self.latent_names)})"
+
+
+def _with_vmap(call: Callable) -> Callable:
+    """Gives an exported call a rule for ``vmap``: rows are independent, so a mapped axis is more rows."""
+
+    @jax.custom_batching.custom_vmap
+    def apply(observation, action, next_observation):
+        return call(observation, action, next_observation)
+
+    @apply.def_vmap
+    def fold(size, batched, *arguments):  # pyright: ignore[reportUnusedFunction]
+        whole = [
+            value if is_batched else jnp.broadcast_to(value, (size, *value.shape))
+            for value, is_batched in zip(arguments, batched, strict=True)
+        ]
+        latents = apply(*(value.reshape(-1, value.shape[-1]) for value in whole))
+        return latents.reshape(size, -1, latents.shape[-1]), True
+
+    return apply
+
+
+def read_program(program: bytes) -> export.Exported:
+    """Deserialises a program.
+
+    Raises:
+        LareError: it is too large, or this version of JAX cannot read it.
+    """
+    if len(program) > MAX_PROGRAM:
+        raise LareError(
+            f"{PROGRAM} has {len(program)} bytes, at most {MAX_PROGRAM} are read; design the encoder anew"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return export.deserialize(bytearray(program))
+    except Exception as error:  # the reader raises many kinds, depending on which byte it stumbles over
+        reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+        raise LareError(
+            f"JAX {jax.__version__} cannot read {PROGRAM} ({reason}); seal its source again"
+        ) from None
+
+
+def screen(exported: export.Exported, card: Card) -> None:
+    """Refuses a program that could do more than arithmetic, or that does not fit its card.
+
+    Raises:
+        LareError: naming what was found.
+    """
+    if exported.ordered_effects or exported.unordered_effects or exported.nr_devices != 1:
+        raise LareError(f"{PROGRAM} has side effects or spans devices; design the encoder anew")
+    _screen_operations(exported)
+    shapes = tuple(
+        (str(aval.dtype), tuple(map(str, aval.shape))) for aval in (*exported.in_avals, *exported.out_avals)
+    )
+    sizes = (card.observation_size, card.action_size, card.observation_size, len(card.latent_names))
+    batch = shapes[0][1][0] if shapes and shapes[0][1] else ""
+    expected = tuple(("float32", (batch, str(size))) for size in sizes)
+    if shapes != expected or batch.isdigit():
+        raise LareError(
+            f"{PROGRAM} has the signature {shapes}, its card says {expected}; the folder mixes files of two encoders, "
+            "design it anew"
+        )
+
+
+def _screen_operations(exported: export.Exported) -> None:
+    """Looks at each operation of the module: arithmetic only, no call out of the program, no open-ended loop."""
+    foreign: set[str] = set()
+
+    def look(operation):
+        name = operation.name
+        dialect, _, kind = name.partition(".")
+        if name == "stablehlo.custom_call":
+            target = ir.StringAttr(operation.attributes["call_target_name"]).value
+            if target not in _HARMLESS_CALLS:
+                foreign.add(f"{name} to {target}")
+        elif dialect not in _DIALECTS or kind in _FORBIDDEN or kind.startswith(("all_", "collective_")):
+            foreign.add(name)
+        return ir.WalkResult.ADVANCE
+
+    with mlir.make_ir_context():
+        ir.Module.parse(exported.mlir_module()).operation.walk(look)
+    if foreign:
+        raise LareError(
+            f"{PROGRAM} contains {', '.join(sorted(foreign))}, which no encoder needs; design it anew"
+        )
+
+
+def save(encoder: Encoder, folder: str | Path) -> Path:
+    """Writes the three files, all or none, and returns the folder. An encoder already there is replaced.
+
+    Raises:
+        LareError: the folder cannot be written, or holds something else.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / CARD).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LareError(f"{folder} exists and is no encoder; choose another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            (draft / SOURCE).write_text(encoder.source, encoding="utf-8", newline="")
+            (draft / PROGRAM).write_bytes(encoder.program)
+            (draft / CARD).write_text(
+                json.dumps(_card_to_json(encoder.card), indent=2) + "\n", encoding="utf-8"
+            )
+            draft.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            draft.rename(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise LareError(
+            f"cannot write the encoder to {folder} ({error.strerror}); choose a writable folder"
+        ) from error
+    return folder
+
+
+def load(folder: str | Path, *, reseal: bool = True) -> Encoder:
+    """Reads an encoder and verifies it: files present, hashes as on the card, program screened.
+
+    A program that this version of JAX cannot read is compiled again from its source, through the same sandbox and checks
+    as a new one, unless ``reseal`` is false.
+
+    Raises:
+        LareError: naming the file, the problem and the remedy.
+    """
+    folder = Path(folder)
+    card = _card_from_json(_read(folder, CARD, MAX_SOURCE), folder / CARD)
+    source = _read(folder, SOURCE, MAX_SOURCE)
+    program = _read(folder, PROGRAM, MAX_PROGRAM)
+    for name, content, expected in (
+        (SOURCE, source, card.source_sha256),
+        (PROGRAM, program, card.program_sha256),
+    ):
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise LareError(
+                f"{folder / name} was changed after it was sealed; restore it or seal the source again"
+            )
+    try:
+        read_program(program)
+    except LareError as error:
+        if not reseal:
+            raise LareError(f"{folder}: {error}") from None
+        return _reseal(source.decode(), card)
+    try:
+        return Encoder(card, source.decode(), program)
+    except LareError as error:
+        raise LareError(f"{folder}: {error}") from None
+
+
+def _reseal(source: str, card: Card) -> Encoder:
+    """Compiles a source for this version of JAX.
+
+    The only place where anything outside ``design`` reaches into it, and only when an old program has become unreadable:
+    hence the import here.
+    """
+    from latent_reward.design.verify import check, encoder_of
+
+    report = check(source, card.space)
+    fresh = encoder_of(report, source, card.space, task=card.task, env_id=card.env_id)
+    kept = {
+        "provenance": card.provenance,
+        "draw": card.draw,
+        "goal": card.goal,
+        "explanations": card.explanations,
+    }
+    return Encoder(dataclasses.replace(fresh.card, **kept), source, fresh.program)
+
+
+def check_fits(encoder: Encoder, task: Any) -> None:
+    """Refuses an encoder made for another environment.
+
+    ``task`` has ``name``, ``env_id``, ``observation_size`` and ``action_size``.
+
+    Raises:
+        LareError: naming both sides.
+    """
+    card = encoder.card
+    remedy = f"use an encoder of {task.name}, or design one for it"
+    for what in ("observation_size", "action_size", "env_id"):
+        have, need = getattr(card, what), getattr(task, what)
+        if have != need:
+            raise LareError(f"the encoder of {card.task} has {what} {have}, {task.name} has {need}; {remedy}")
+
+
+def _read(folder: Path, name: str, limit: int) -> bytes:
+    path = folder / name
+    try:
+        if path.stat().st_size > limit:
+            raise LareError(f"{path} is larger than {limit} bytes, so it is no encoder's; restore it")
+        return path.read_bytes()
+    except OSError as error:
+        raise LareError(f"cannot read {path} ({error.strerror}); give the folder of an encoder") from None
+
+
+def _card_to_json(card: Card) -> dict:
+    """JSON has no infinity: an infinite bound is null."""
+    fields = dataclasses.asdict(card)
+    fields["space"] = {
+        name: [value if math.isfinite(value) else None for value in bound]
+        if isinstance(bound, tuple)
+        else bound
+        for name, bound in fields["space"].items()
+    }
+    return {"format": FORMAT, **fields}
+
+
+def _card_from_json(text: bytes, path: Path) -> Card:
+    try:
+        fields = json.loads(text)
+        if fields.pop("format") != FORMAT:
+            raise LareError(f"{path} has a format that this version does not know; update latent-reward")
+        space = fields["space"]
+        for name in ("observation_low", "observation_high", "action_low", "action_high"):
+            missing = -math.inf if name.endswith("low") else math.inf
+            space[name] = tuple(missing if value is None else float(value) for value in space[name])
+        fields["space"] = Space(**space)
+        for name in ("latent_names", "explanations", "arguments", "warnings"):
+            fields[name] = tuple(map(str, fields[name]))
+        fields["checks"] = tuple((str(name), str(detail)) for name, detail in fields["checks"])
+        return Card(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise LareError(
+            f"{path} is no encoder's card ({type(error).__name__}: {error}); restore it"
+        ) from None
