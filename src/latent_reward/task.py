@@ -3,7 +3,7 @@
 A task is data. It lives in a YAML file that names the environment, says what is wanted and gives one
 *field* per index of the observation and of the action, so that somebody who has never seen the
 environment could judge a step from the numbers alone. The tasks that come with the package are files of
-the same format (``latent_reward/tasks/*.yaml``); :func:`latent_reward.task_check.check_task` compares any
+the same format (``latent_reward/tasks/*.yaml``); :func:`~latent_reward.task_check.check_task` compares any
 of them with the live environment.
 """
 
@@ -46,8 +46,8 @@ class Field:
     name: Text
     meaning: Text
     unit: Text = "-"
-    low: float | None = None
-    high: float | None = None
+    low: pydantic.FiniteFloat | None = None
+    high: pydantic.FiniteFloat | None = None
     count: Annotated[int, pydantic.Field(ge=1)] = 1
 
     @pydantic.model_validator(mode="after")
@@ -122,6 +122,15 @@ class Task:
         return "\n".join([head, *(_describe(part, each) for each in sorted(fields, key=lambda f: f.index))])
 
 
+class TaskError(LareError):
+    """A task that does not fit its environment: the field at fault, what is wrong and the remedy."""
+
+    def __init__(self, field: str, message: str, remedy: str):
+        """Keep the three parts, so that a checker can add the line to them."""
+        super().__init__(f"{field}: {message}; {remedy}")
+        self.field, self.message, self.remedy = field, message, remedy
+
+
 def task_names() -> tuple[str, ...]:
     """Names of the built-in tasks, sorted."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
@@ -164,9 +173,6 @@ def parse_task(document: Document) -> tuple[Task | None, list[Problem]]:
         try:
             # JSON is the strict mode that still reads lists as tuples and mappings as dataclasses.
             task = _schema().validate_json(json.dumps(document.data, default=str))
-            missing = [variant for variant in VARIANTS if variant not in task.goal]
-            if not missing:
-                return task, []
             problems = [
                 Problem(
                     document.file,
@@ -175,8 +181,11 @@ def parse_task(document: Document) -> tuple[Task | None, list[Problem]]:
                     f"the goal variant {variant!r} is missing",
                     f"add `{variant}:` with the goal in words",
                 )
-                for variant in missing
+                for variant in VARIANTS
+                if variant not in task.goal
             ]
+            if not problems:
+                return task, []
         except pydantic.ValidationError as error:
             problems = [_explain(document, detail) for detail in error.errors()]
     return None, sorted(problems, key=lambda problem: problem.line or 0)
@@ -194,41 +203,30 @@ def make_env(task: Task, *, render_mode: str | None = None) -> gymnasium.Env[np.
                 task.env_id, max_episode_steps=task.max_steps, render_mode=render_mode, **task.env_kwargs
             )
         except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
-            raise LareError(unknown_env(task.env_id)) from error
+            close = did_you_mean(task.env_id, gymnasium.registry)
+            raise TaskError(
+                "env",
+                f"no environment is registered as {task.env_id!r}{close}",
+                "correct the id, install the package that provides it, or write `package:Id-v0` to import "
+                "that package first",
+            ) from error
+        except (gymnasium.error.Error, ImportError) as error:
+            message = f"{task.env_id} cannot be created: {str(error).rstrip('.')}"
+            raise TaskError("env", message, "choose another environment or install what it needs") from error
         except TypeError as error:
-            raise LareError(
-                f"env_kwargs: {task.env_id} does not accept {task.env_kwargs}: {error}"
+            raise TaskError(
+                "env_kwargs", f"{task.env_id} refuses {task.env_kwargs} ({error})", "correct the arguments"
             ) from error
     for part, space in (("observation", env.observation_space), ("action", env.action_space)):
-        complaint = space_complaint(part, space)
-        if complaint:
+        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
             env.close()
-            raise LareError(f"env: {task.env_id}: {complaint}")
+            kind = type(space).__name__ + (f" of shape {space.shape}" if space.shape else "")
+            raise TaskError(
+                "env",
+                f"the {part} space of {task.env_id} is a {kind}; only a Box with one axis can be used",
+                "choose an environment with continuous vectors, or wrap this one and register the result",
+            )
     return env
-
-
-def unknown_env(env_id: str) -> str:
-    """What to tell somebody whose environment id is not registered."""
-    return (
-        f"env: no environment is registered as {env_id!r}{did_you_mean(env_id, gymnasium.registry)}; "
-        "correct the id, install the package that provides it, or write `package:Id-v0` to import that "
-        "package first"
-    )
-
-
-def space_complaint(part: str, space: gymnasium.Space) -> str:
-    """Why a space cannot be used, with the remedy; empty if it can."""
-    if not isinstance(space, gymnasium.spaces.Box):
-        return (
-            f"the {part} space is {type(space).__name__}, and only flat Box spaces can be used; "
-            "choose an environment with continuous vectors, or wrap this one so that it has them"
-        )
-    if len(space.shape) != 1:
-        return (
-            f"the {part} space has shape {space.shape}, and only vectors can be used; "
-            "flatten it with a gymnasium wrapper"
-        )
-    return ""
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
@@ -302,13 +300,13 @@ def _explain(document: Document, detail: Any) -> Problem:
         message, remedy = f"the key {name!r} is missing", f"add `{name}:`"
     elif kind == "string_too_short" or (kind == "string_type" and value is None):
         message, remedy = "the text is empty", "write a text"
+    elif kind == "too_short":
+        message, remedy = "nothing is described", "add one field for every index"
     elif kind == "value_error":
         message, remedy = str(detail["ctx"]["error"]), "correct the values"
     else:
-        shown = (
-            value if isinstance(value, str | int | float | bool) or value is None else type(value).__name__
-        )
-        message, remedy = f"{shown!r} does not fit", detail["msg"][0].lower() + detail["msg"][1:]
+        shown = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)
+        message, remedy = f"{shown} does not fit", detail["msg"][0].lower() + detail["msg"][1:]
     return Problem(document.file, document.line(location), field_name(location), message, remedy)
 
 
