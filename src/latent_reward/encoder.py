@@ -8,9 +8,7 @@ for calls into the host before it is accepted.
 
 import dataclasses
 import hashlib
-import json
-import math
-import shutil
+import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -24,9 +22,13 @@ from jax import export
 from jax.interpreters import mlir
 from jaxlib.mlir import ir
 
+from latent_reward.card import Card, Space
+from latent_reward.card import from_json as card_from_json
+from latent_reward.card import to_json as card_to_json
 from latent_reward.types import LareError
 
-FORMAT = 1
+__all__ = ["Card", "Encoder", "Space", "check_fits", "load", "save"]
+
 SOURCE, PROGRAM, CARD = "source.py", "program.stablehlo", "card.json"
 ARGUMENTS = ("observation", "action", "next_observation")
 MAX_PROGRAM = 1 << 20
@@ -39,85 +41,6 @@ _DIALECTS = {"stablehlo", "chlo", "func", "builtin"}
 _FORBIDDEN = set(
     "infeed outfeed send recv rng rng_bit_generator while reduce_scatter partition_id replica_id".split()
 )
-
-
-@dataclass(frozen=True)
-class Space:
-    """Sizes and bounds of a task's observations and actions; a bound may be infinite."""
-
-    observation_size: int
-    action_size: int
-    observation_low: tuple[float, ...]
-    observation_high: tuple[float, ...]
-    action_low: tuple[float, ...]
-    action_high: tuple[float, ...]
-
-    @staticmethod
-    def of(task: Any) -> "Space":
-        """Reads the space of a task, or of anything with the same attribute names."""
-
-        def bounds(name: str, size: int, missing: float) -> tuple[float, ...]:
-            given = getattr(task, name, None)
-            return (missing,) * size if given is None else tuple(float(value) for value in given)
-
-        observation_size, action_size = int(task.observation_size), int(task.action_size)
-        space = Space(
-            observation_size,
-            action_size,
-            bounds("observation_low", observation_size, -math.inf),
-            bounds("observation_high", observation_size, math.inf),
-            bounds("action_low", action_size, -math.inf),
-            bounds("action_high", action_size, math.inf),
-        )
-        for name, size in (("observation", observation_size), ("action", action_size)):
-            for side in ("low", "high"):
-                count = len(getattr(space, f"{name}_{side}"))
-                if count != size:
-                    raise LareError(f"{name}_{side} has {count} values for {size} fields; give one per field")
-        return space
-
-    @staticmethod
-    def unbounded(observation_size: int, action_size: int) -> "Space":
-        """A space of which only the sizes are known."""
-        low, high = -math.inf, math.inf
-        return Space(observation_size, action_size, (low,) * observation_size, (high,) * observation_size,
-                     (low,) * action_size, (high,) * action_size)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Card:
-    """Where an encoder came from, what it takes and gives, and which checks it passed.
-
-    ``explanations`` has one text per latent, which may be empty. ``arguments`` are the parameters of the source's
-    function. ``draw`` numbers the reply of a language model, if one wrote it; ``goal`` names the wording of the task that it
-    read. ``checks`` are pairs of name and detail. ``versions`` are those of Python, JAX and this package.
-    """
-
-    task: str
-    env_id: str
-    space: Space
-    latent_names: tuple[str, ...]
-    explanations: tuple[str, ...]
-    arguments: tuple[str, ...]
-    source_sha256: str
-    program_sha256: str
-    provenance: str = ""
-    draw: int | None = None
-    goal: str = ""
-    created: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    checks: tuple[tuple[str, str], ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def observation_size(self) -> int:
-        """Fields of one observation."""
-        return self.space.observation_size
-
-    @property
-    def action_size(self) -> int:
-        """Fields of one action."""
-        return self.space.action_size
 
 
 @jax.tree_util.register_static
@@ -288,29 +211,26 @@ def _screen_operations(exported: export.Exported) -> None:
 
 
 def save(encoder: Encoder, folder: str | Path) -> Path:
-    """Writes the three files, all or none, and returns the folder. An encoder already there is replaced.
+    """Writes the three files and returns the folder. An encoder already there is replaced; other files are kept.
+
+    Each file appears whole or not at all, and the card last: its hashes tell if the others were left half replaced.
 
     Raises:
-        LareError: the folder cannot be written, or holds something else.
+        LareError: the folder cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / CARD).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LareError(f"{folder} exists and is no encoder; choose another folder")
+    contents = {
+        SOURCE: encoder.source.encode(),
+        PROGRAM: encoder.program,
+        CARD: card_to_json(encoder.card).encode(),
+    }
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            (draft / SOURCE).write_text(encoder.source, encoding="utf-8", newline="")
-            (draft / PROGRAM).write_bytes(encoder.program)
-            (draft / CARD).write_text(
-                json.dumps(_card_to_json(encoder.card), indent=2) + "\n", encoding="utf-8"
-            )
-            draft.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            draft.rename(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as draft:
+            for name, content in contents.items():
+                (Path(draft) / name).write_bytes(content)
+            for name in contents:
+                os.replace(Path(draft) / name, folder / name)
     except OSError as error:
         raise LareError(
             f"cannot write the encoder to {folder} ({error.strerror}); choose a writable folder"
@@ -328,7 +248,7 @@ def load(folder: str | Path, *, reseal: bool = True) -> Encoder:
         LareError: naming the file, the problem and the remedy.
     """
     folder = Path(folder)
-    card = _card_from_json(_read(folder, CARD, MAX_SOURCE), folder / CARD)
+    card = card_from_json(_read(folder, CARD, MAX_SOURCE), folder / CARD)
     source = _read(folder, SOURCE, MAX_SOURCE)
     program = _read(folder, PROGRAM, MAX_PROGRAM)
     for name, content, expected in (
@@ -394,35 +314,3 @@ def _read(folder: Path, name: str, limit: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise LareError(f"cannot read {path} ({error.strerror}); give the folder of an encoder") from None
-
-
-def _card_to_json(card: Card) -> dict:
-    """JSON has no infinity: an infinite bound is null."""
-    fields = dataclasses.asdict(card)
-    fields["space"] = {
-        name: [value if math.isfinite(value) else None for value in bound]
-        if isinstance(bound, tuple)
-        else bound
-        for name, bound in fields["space"].items()
-    }
-    return {"format": FORMAT, **fields}
-
-
-def _card_from_json(text: bytes, path: Path) -> Card:
-    try:
-        fields = json.loads(text)
-        if fields.pop("format") != FORMAT:
-            raise LareError(f"{path} has a format that this version does not know; update latent-reward")
-        space = fields["space"]
-        for name in ("observation_low", "observation_high", "action_low", "action_high"):
-            missing = -math.inf if name.endswith("low") else math.inf
-            space[name] = tuple(missing if value is None else float(value) for value in space[name])
-        fields["space"] = Space(**space)
-        for name in ("latent_names", "explanations", "arguments", "warnings"):
-            fields[name] = tuple(map(str, fields[name]))
-        fields["checks"] = tuple((str(name), str(detail)) for name, detail in fields["checks"])
-        return Card(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise LareError(
-            f"{path} is no encoder's card ({type(error).__name__}: {error}); restore it"
-        ) from None

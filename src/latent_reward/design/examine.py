@@ -34,6 +34,8 @@ class CheckError(Exception):
 
 def warm_up() -> None:
     """Starts JAX's threads and imports what tracing and export need, before the last lock closes."""
+    # Programs carry no paths and line numbers of the machine that sealed them; the same source gives the same bytes.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
     shapes = _symbolic_shapes({"observation_size": 2, "action_size": 1})
     program = export.export(jax.jit(lambda o, a, n: jnp.linalg.norm(o - n, axis=1, keepdims=True) + a))(
         *shapes
@@ -133,7 +135,7 @@ def _explained(error: BaseException) -> str:
         text, remedy = "rows are selected by a condition", "write np.where(condition, a, b)"
     elif isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
         text, remedy = "a value of the arrays is used as a constant", "compute with arrays only"
-    elif "symbolic" in text or "dimension" in text.lower() and "Inconclusive" in kind:
+    elif "symbolic" in text or ("dimension" in text.lower() and "Inconclusive" in kind):
         remedy = "let any number of rows pass: take sizes from observation.shape[0]"
     line = f"line {places[-1]}: " if places else ""
     return f"{line}{kind}: {text}" + (f"; {remedy}" if remedy else "")

@@ -13,6 +13,7 @@ import warnings
 from dataclasses import dataclass
 
 from latent_reward.design import vocabulary as words
+from latent_reward.design.program import Program, normal_form, number, returned_names, trip_count
 from latent_reward.types import LareError
 
 ENTRY = "evaluation_func"
@@ -77,20 +78,6 @@ class SourceError(LareError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
-@dataclass(frozen=True)
-class Program:
-    """A checked source: its normal form (imports and annotations dropped), arguments and the names of its latents.
-
-    ``latent_names`` has None where the source does not name a latent, and is empty where only running it can tell
-    (a dictionary).
-    """
-
-    source: str
-    tree: ast.Module
-    arguments: tuple[str, ...]
-    latent_names: tuple[str | None, ...]
-
-
 def digest(source: str) -> str:
     """The SHA-256 of a source's text, which names it on its card."""
     return hashlib.sha256(source.encode()).hexdigest()
@@ -109,8 +96,8 @@ def parse(source: str) -> Program:
         raise SourceError(sorted(set(problems), key=lambda problem: problem.line)[:20])
     entry = _functions(tree)[ENTRY]
     arguments = tuple(argument.arg for argument in entry.args.args)
-    latent_names = _returned_names(entry, arguments)
-    return Program(source, ast.fix_missing_locations(_Normaliser().visit(tree)), arguments, latent_names)
+    latent_names = returned_names(entry, arguments)
+    return Program(source, normal_form(tree), arguments, latent_names)
 
 
 def _tree(source: str) -> ast.Module:
@@ -205,26 +192,26 @@ class _Checker(ast.NodeVisitor):
             return
         super().visit(node)
 
-    def visit_Module(self, node: ast.Module) -> None:  # noqa: N802
+    def visit_Module(self, node: ast.Module) -> None:
         for statement in node.body:
             if isinstance(statement, ast.For | ast.If | ast.AugAssign):
                 self.refuse(statement, "a statement outside the function", f"it inside {ENTRY}")
         self.generic_visit(node)
 
-    def visit_Import(self, node: ast.Import) -> None:  # noqa: N802
+    def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
             if alias.name not in ("numpy", "jax.numpy") or (alias.name == "jax.numpy" and not alias.asname):
                 self.refuse(
                     node, f"`import {alias.name}`", "`import numpy as np`; nothing else can be imported"
                 )
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.module not in ("typing", "__future__") or node.level:
             self.refuse(
                 node, f"`from {node.module} import ...`", "`import numpy as np`; nothing else can be imported"
             )
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         arguments = node.args
         if node.decorator_list:
             self.refuse(node, "a decorator", "the plain function")
@@ -249,7 +236,7 @@ class _Checker(ast.NodeVisitor):
         if name in self.modules:
             self.refuse(node, f"`{name}` as a variable", "another name")
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load) and node.id in self.modules:
             self.refuse(node, f"`{node.id}` on its own", f"`{node.id}.function(...)`")
         elif isinstance(node.ctx, ast.Store) and node.id in self.helpers:
@@ -257,19 +244,19 @@ class _Checker(ast.NodeVisitor):
         else:
             self.check_name(node, node.id)
 
-    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:
             self.check_target(target)
         self.visit(node.value)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         self.check_target(node.target)
         if node.value is None:
             self.refuse(node, "a variable without a value", "an assignment")
         else:
             self.visit(node.value)
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
         if not isinstance(node.target, ast.Name):
             self.refuse_in_place(node.target)
         self.generic_visit(node)
@@ -291,7 +278,7 @@ class _Checker(ast.NodeVisitor):
         self.refuse(node, f"assignment into `{_text(node)}`",
                     "a new array: np.where(condition, a, b), np.concatenate([...], axis=1), or list.append")  # fmt: skip
 
-    def visit_Expr(self, node: ast.Expr) -> None:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Constant):
             return  # a docstring
         call = node.value
@@ -304,12 +291,12 @@ class _Checker(ast.NodeVisitor):
         else:
             self.refuse(node, f"`{_text(node)}` has no effect", "an assignment")
 
-    def visit_For(self, node: ast.For) -> None:  # noqa: N802
+    def visit_For(self, node: ast.For) -> None:
         if node.orelse:
             self.refuse(node, "`else` after a loop", "the statements after it")
         self.check_target(node.target)
         self.visit(node.iter)
-        outer, self.loop_steps = self.loop_steps, self.loop_steps * max(1, _trip_count(node.iter))
+        outer, self.loop_steps = self.loop_steps, self.loop_steps * max(1, trip_count(node.iter))
         if self.loop_steps > words.LOOP_BUDGET:
             self.refuse(
                 node,
@@ -321,14 +308,14 @@ class _Checker(ast.NodeVisitor):
         self.loop_steps = outer
 
     def visit_comprehension(self, node: ast.comprehension) -> None:
-        steps = _trip_count(node.iter)
+        steps = trip_count(node.iter)
         if node.is_async or steps > words.LOOP_BUDGET:
             self.refuse(node.iter, f"a comprehension of {steps} steps", "array expressions")
         self.check_target(node.target)
         for part in [node.iter, *node.ifs]:
             self.visit(part)
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         """Reached for attributes that are not called (see ``visit_Call``)."""
         owner, name = node.value, node.attr
         if self.is_module(owner):
@@ -355,10 +342,10 @@ class _Checker(ast.NodeVisitor):
                 node, f"`np.{name[:MAX_NAME]}` is not in the language", words.INSTEAD.get(name, known)
             )
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         self.check_callee(node.func)
         for keyword in node.keywords:
-            if keyword.arg is None or keyword.arg not in words.KEYWORDS and not self.is_helper(node.func):
+            if keyword.arg is None or (keyword.arg not in words.KEYWORDS and not self.is_helper(node.func)):
                 self.refuse(
                     node,
                     f"the keyword `{keyword.arg}`",
@@ -419,19 +406,19 @@ class _Checker(ast.NodeVisitor):
         if size > MAX_LENGTH * 100:
             self.refuse(node, f"an array of up to {size:.0f} numbers", "sizes taken from the arguments")
 
-    def visit_BinOp(self, node: ast.BinOp) -> None:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> None:
         if isinstance(node.op, ast.Mult) and any(
             isinstance(side, _LITERALS[1:]) for side in (node.left, node.right)
         ):
-            times = max(_number(side) or 0 for side in (node.left, node.right))
+            times = max(number(side) or 0 for side in (node.left, node.right))
             if not 0 < times <= MAX_LENGTH:
                 self.refuse(node, f"a list repeated {_text(node)}", "np.zeros or np.full")
-        value = _number(node)
+        value = number(node)
         if value is not None and abs(value) > MAX_NUMBER**2:
             self.refuse(node, f"the number `{_text(node)}`", f"numbers up to {MAX_NUMBER:.0e}")
         self.generic_visit(node)
 
-    def visit_Constant(self, node: ast.Constant) -> None:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> None:
         value = node.value
         if value is None or isinstance(value, bool) or value is Ellipsis:
             return
@@ -441,7 +428,7 @@ class _Checker(ast.NodeVisitor):
         else:
             self.refuse(node, f"the text or bytes {str(value)[:MAX_NAME]!r}", "numbers only")
 
-    def visit_Dict(self, node: ast.Dict) -> None:  # noqa: N802
+    def visit_Dict(self, node: ast.Dict) -> None:
         for key in node.keys:
             if not (
                 isinstance(key, ast.Constant) and isinstance(key.value, str) and len(key.value) <= MAX_NAME
@@ -452,57 +439,18 @@ class _Checker(ast.NodeVisitor):
         for value in node.values:
             self.visit(value)
 
-    def visit_Subscript(self, node: ast.Subscript) -> None:  # noqa: N802
+    def visit_Subscript(self, node: ast.Subscript) -> None:
         self.visit(node.value)
         if isinstance(node.slice, ast.Compare | ast.BoolOp):
             self.refuse(node, f"selecting rows by a condition, `{_text(node)}`", "np.where(condition, a, b)")
         elif not _is_key(node):
             self.visit(node.slice)
 
-    def visit_Compare(self, node: ast.Compare) -> None:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> None:
         for operator in node.ops:
             if isinstance(operator, ast.In | ast.NotIn):
                 self.refuse(node, "`in`", "a comparison with ==")
         self.generic_visit(node)
-
-
-class _Normaliser(ast.NodeTransformer):
-    """Drops imports, annotations and docstrings, names every module ``np``, and makes ``x += y`` mean ``x = x + y``.
-
-    The last is what keeps an array that another name still holds from changing, as it never does in JAX.
-    """
-
-    def visit_Module(self, node: ast.Module) -> ast.Module:  # noqa: N802
-        self.modules = {"np"}
-        for child in ast.walk(node):
-            if isinstance(child, ast.Import):
-                self.modules |= {alias.asname or alias.name for alias in child.names}
-        self.generic_visit(node)
-        return node
-
-    def visit_Import(self, node: ast.Import) -> ast.Pass:  # noqa: N802
-        return ast.copy_location(ast.Pass(), node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:  # noqa: N802
-        return ast.copy_location(ast.Pass(), node)
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:  # noqa: N802
-        return ast.copy_location(ast.Name("np", node.ctx), node) if node.id in self.modules else node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:  # noqa: N802
-        node.returns = None
-        for argument in node.args.args:
-            argument.annotation = None
-        self.generic_visit(node)
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign:  # noqa: N802
-        return ast.copy_location(ast.Assign([self.visit(node.target)], self.visit(node.value)), node)
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.Assign:  # noqa: N802
-        current = ast.copy_location(ast.Name(node.target.id, ast.Load()), node)
-        total = ast.copy_location(ast.BinOp(current, node.op, self.visit(node.value)), node)
-        return ast.copy_location(ast.Assign([node.target], total), node)
 
 
 def _text(node: ast.AST) -> str:
@@ -514,7 +462,7 @@ def _text(node: ast.AST) -> str:
 
 
 def _is_constant(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) or _number(node) is not None
+    return isinstance(node, ast.Constant) or number(node) is not None
 
 
 def _is_key(node: ast.expr) -> bool:
@@ -526,99 +474,3 @@ def _is_key(node: ast.expr) -> bool:
         and isinstance(node.slice.value, str)
         and len(node.slice.value) <= MAX_NAME
     )
-
-
-def _number(node: ast.expr) -> float | None:
-    """The value of an expression of constants as a float (infinite if it overflows), or None."""
-    if isinstance(node, ast.Constant):
-        try:
-            return float(node.value) if isinstance(node.value, int | float) else None
-        except OverflowError:
-            return float("inf")
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        value = _number(node.operand)
-        return None if value is None else (-value if isinstance(node.op, ast.USub) else value)
-    if not isinstance(node, ast.BinOp):
-        return None
-    left, right = _number(node.left), _number(node.right)
-    if left is None or right is None:
-        return None
-    try:
-        return _ARITHMETIC[type(node.op)](left, right)
-    except KeyError:
-        return None
-    except (OverflowError, ZeroDivisionError):
-        return float("inf")
-
-
-def _power(left: float, right: float) -> float | None:
-    value = left**right
-    return value if isinstance(value, float) else None
-
-
-_ARITHMETIC = {
-    ast.Add: lambda left, right: left + right,
-    ast.Sub: lambda left, right: left - right,
-    ast.Mult: lambda left, right: left * right,
-    ast.Div: lambda left, right: left / right,
-    ast.FloorDiv: lambda left, right: left // right,
-    ast.Pow: _power,
-}
-
-
-def _trip_count(node: ast.expr) -> int:
-    """Steps of a loop over ``range(constants)``; 1 where only running it can tell (a budget then binds it)."""
-    if isinstance(node, ast.List | ast.Tuple):
-        return len(node.elts)
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
-        return 1
-    bounds = [_number(argument) for argument in node.args]
-    if not bounds or any(bound is None for bound in bounds):
-        return 1
-    start, stop = (0.0, bounds[0]) if len(bounds) == 1 else bounds[:2]
-    step = bounds[2] if len(bounds) > 2 and bounds[2] else 1.0
-    return int(min(max(0.0, ((stop or 0.0) - (start or 0.0)) / step), 1e15))
-
-
-def _returned_names(entry: ast.FunctionDef, arguments: tuple[str, ...]) -> tuple[str | None, ...]:
-    """The names of the latents as far as the text tells: variables in the returned list, or keys of a dictionary."""
-    value = [
-        node.value for node in ast.walk(entry) if isinstance(node, ast.Return) and node.value is not None
-    ][-1]
-    appended: list[ast.expr] = []
-    if isinstance(value, ast.Name):
-        for node in ast.walk(entry):
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == value.id for t in node.targets
-            ):
-                if isinstance(node.value, ast.List | ast.Tuple):
-                    appended = list(node.value.elts)
-            elif (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr == "append"
-            ):
-                if isinstance(node.func.value, ast.Name) and node.func.value.id == value.id and node.args:
-                    appended.append(node.args[0])
-    elif isinstance(value, ast.List | ast.Tuple):
-        appended = list(value.elts)
-    return tuple(_base_name(item, arguments) for item in appended)
-
-
-def _base_name(node: ast.expr, arguments: tuple[str, ...]) -> str | None:
-    """The variable behind ``x``, ``-x``, ``x.reshape(-1, 1)`` or ``x[:, None]``; None for anything richer."""
-    while True:
-        if isinstance(node, ast.Name):
-            return None if node.id in arguments else node.id
-        if isinstance(node, ast.UnaryOp):
-            node = node.operand
-        elif isinstance(node, ast.Subscript):
-            node = node.value
-        elif (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("reshape", "astype")
-        ):
-            node = node.func.value
-        else:
-            return None

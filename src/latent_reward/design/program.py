@@ -1,0 +1,158 @@
+"""What a checked source means: its normal form, the names of its latents, and the values of its constants."""
+
+import ast
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Program:
+    """A checked source: its normal form (imports and annotations dropped), arguments and the names of its latents.
+
+    ``latent_names`` has None where the source does not name a latent, and is empty where only running it can tell
+    (a dictionary).
+    """
+
+    source: str
+    tree: ast.Module
+    arguments: tuple[str, ...]
+    latent_names: tuple[str | None, ...]
+
+
+def normal_form(tree: ast.Module) -> ast.Module:
+    """Changes a checked tree in place: see :class:`Program`."""
+    return ast.fix_missing_locations(_Normaliser().visit(tree))
+
+
+class _Normaliser(ast.NodeTransformer):
+    """Drops imports, annotations and docstrings, names every module ``np``, and makes ``x += y`` mean ``x = x + y``.
+
+    The last is what keeps an array that another name still holds from changing, as it never does in JAX.
+    """
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        self.modules = {"np"}
+        for child in ast.walk(node):
+            if isinstance(child, ast.Import):
+                self.modules |= {alias.asname or alias.name for alias in child.names}
+        self.generic_visit(node)
+        return node
+
+    def visit_Import(self, node: ast.Import) -> ast.Pass:
+        return ast.copy_location(ast.Pass(), node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:
+        return ast.copy_location(ast.Pass(), node)
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.copy_location(ast.Name("np", node.ctx), node) if node.id in self.modules else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns = None
+        for argument in node.args.args:
+            argument.annotation = None
+        self.generic_visit(node)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign:
+        return ast.copy_location(ast.Assign([self.visit(node.target)], self.visit(node.value)), node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.Assign:
+        current = ast.copy_location(ast.Name(node.target.id, ast.Load()), node)
+        total = ast.copy_location(ast.BinOp(current, node.op, self.visit(node.value)), node)
+        return ast.copy_location(ast.Assign([node.target], total), node)
+
+
+def number(node: ast.expr) -> float | None:
+    """The value of an expression of constants as a float (infinite if it overflows), or None."""
+    if isinstance(node, ast.Constant):
+        try:
+            return float(node.value) if isinstance(node.value, int | float) else None
+        except OverflowError:
+            return float("inf")
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        value = number(node.operand)
+        return None if value is None else (-value if isinstance(node.op, ast.USub) else value)
+    if not isinstance(node, ast.BinOp):
+        return None
+    left, right = number(node.left), number(node.right)
+    if left is None or right is None:
+        return None
+    try:
+        return _ARITHMETIC[type(node.op)](left, right)
+    except KeyError:
+        return None
+    except (OverflowError, ZeroDivisionError):
+        return float("inf")
+
+
+def _power(left: float, right: float) -> float | None:
+    value = left**right
+    return value if isinstance(value, float) else None
+
+
+_ARITHMETIC = {
+    ast.Add: lambda left, right: left + right,
+    ast.Sub: lambda left, right: left - right,
+    ast.Mult: lambda left, right: left * right,
+    ast.Div: lambda left, right: left / right,
+    ast.FloorDiv: lambda left, right: left // right,
+    ast.Pow: _power,
+}
+
+
+def trip_count(node: ast.expr) -> int:
+    """Steps of a loop over ``range(constants)``; 1 where only running it can tell (a budget then binds it)."""
+    if isinstance(node, ast.List | ast.Tuple):
+        return len(node.elts)
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
+        return 1
+    bounds = [number(argument) for argument in node.args]
+    if not bounds or any(bound is None for bound in bounds):
+        return 1
+    start, stop = (0.0, bounds[0]) if len(bounds) == 1 else bounds[:2]
+    step = bounds[2] if len(bounds) > 2 and bounds[2] else 1.0
+    return int(min(max(0.0, ((stop or 0.0) - (start or 0.0)) / step), 1e15))
+
+
+def returned_names(entry: ast.FunctionDef, arguments: tuple[str, ...]) -> tuple[str | None, ...]:
+    """The names of the latents as far as the text tells: variables in the returned list, or keys of a dictionary."""
+    value = [
+        node.value for node in ast.walk(entry) if isinstance(node, ast.Return) and node.value is not None
+    ][-1]
+    appended: list[ast.expr] = []
+    if isinstance(value, ast.Name):
+        for node in ast.walk(entry):
+            if isinstance(node, ast.Assign) and any(
+                isinstance(t, ast.Name) and t.id == value.id for t in node.targets
+            ):
+                if isinstance(node.value, ast.List | ast.Tuple):
+                    appended = list(node.value.elts)
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "append"
+            ):
+                if isinstance(node.func.value, ast.Name) and node.func.value.id == value.id and node.args:
+                    appended.append(node.args[0])
+    elif isinstance(value, ast.List | ast.Tuple):
+        appended = list(value.elts)
+    return tuple(_base_name(item, arguments) for item in appended)
+
+
+def _base_name(node: ast.expr, arguments: tuple[str, ...]) -> str | None:
+    """The variable behind ``x``, ``-x``, ``x.reshape(-1, 1)`` or ``x[:, None]``; None for anything richer."""
+    while True:
+        if isinstance(node, ast.Name):
+            return None if node.id in arguments else node.id
+        if isinstance(node, ast.UnaryOp):
+            node = node.operand
+        elif isinstance(node, ast.Subscript):
+            node = node.value
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("reshape", "astype")
+        ):
+            node = node.func.value
+        else:
+            return None
