@@ -1,0 +1,96 @@
+"""Methods: named ways to assign credit, each one expression.
+
+A learned method is *features* × *decoder* × *loss*; a reference method redistributes what the environment
+pays by a fixed rule. Adding a variant is adding a line to ``METHODS``.
+"""
+
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Literal
+
+from latent_reward.types import LareError
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A decoder fitted so that its sum over an episode explains the return.
+
+    Attributes:
+        features: what the decoder reads: ``latent`` (the encoder's output) or ``raw`` (o, a, o − o′).
+        view: where the encoder looks: at the ``current`` observation o, the ``next`` one o′, or ``both``.
+            An encoder whose source names ``next_observation`` itself always gets o and o′ as they are.
+        loss: ``rd`` sums over whole episodes, ``rrd`` over a random subset, ``rrd-unbiased`` corrects for it.
+        subset: K, steps per episode in a random subset.
+        batch_steps: steps per decoder update; divided by K (or the horizon) it gives the episodes.
+        hidden: widths of the decoder's hidden layers.
+        learning_rate: Adam's step size.
+        standardise: whether features are standardised by their running moments.
+        scale_returns: whether targets R/L are divided by their running root mean square.
+    """
+
+    features: Literal["latent", "raw"]
+    loss: Literal["rd", "rrd", "rrd-unbiased"]
+    view: Literal["current", "next", "both"] = "next"
+    subset: int = 64
+    batch_steps: int = 256
+    hidden: tuple[int, ...] = (64, 64)
+    learning_rate: float = 3e-4
+    standardise: bool = True
+    scale_returns: bool = True
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A rule with nothing to learn: ``dense`` r_t, ``episodic`` R at the last step, ``uniform`` R/L."""
+
+    rule: Literal["dense", "episodic", "uniform"]
+
+
+Credit = Learned | Fixed
+
+
+@dataclass(frozen=True)
+class Method:
+    """A recipe with a name: what ``--method`` selects and ``lare methods`` prints."""
+
+    name: str
+    summary: str
+    credit: Credit
+
+
+_LARE = Learned("latent", "rrd-unbiased")
+_PAPER = Learned(
+    "raw", "rrd", view="current", hidden=(256, 256), standardise=False, scale_returns=False
+)
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("lare", "latent rewards, unbiased random subsets: our best setting", _LARE),
+        Method(
+            "lare-paper",
+            "latent rewards as released with the paper: φ(o, a), no scaling, 256-256 decoder",
+            replace(_PAPER, features="latent", loss="rrd-unbiased"),
+        ),
+        Method("lare-rd", "latent rewards, sum over whole episodes", replace(_LARE, loss="rd")),
+        Method("lare-rrd", "latent rewards, biased random subsets", replace(_LARE, loss="rrd")),
+        Method("rd", "return decomposition on raw (o, a, o − o′), whole episodes", replace(_PAPER, loss="rd")),
+        Method("rrd", "randomised return decomposition on raw input (Ren et al. 2022)", _PAPER),
+        Method("rrd-unbiased", "the same, corrected for the subset's variance", replace(_PAPER, loss="rrd-unbiased")),
+        Method("dense", "reference: the true reward of every step", Fixed("dense")),
+        Method("episodic", "reference: the return at the last step, nothing before", Fixed("episodic")),
+        Method("uniform", "reference: the return spread evenly, R/L", Fixed("uniform")),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """The method called ``name``.
+
+    Raises:
+        LareError: there is none; the message lists near misses.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    near = get_close_matches(name, METHODS, n=3) or list(METHODS)
+    raise LareError(f"method: there is no method {name!r}; did you mean {', '.join(near)}? (`lare methods` lists all)")

@@ -1,0 +1,47 @@
+"""Running moments of a stream of rows, merged block by block."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from latent_reward.types import Scalar
+
+
+class Moments(NamedTuple):
+    """Count, mean and sum of squared deviations of each feature seen so far."""
+
+    count: Scalar
+    mean: Float[Array, " feature"]
+    spread: Float[Array, " feature"]
+
+
+def init_moments(size: int) -> Moments:
+    """Moments of nothing, for rows of ``size`` features."""
+    return Moments(jnp.zeros(()), jnp.zeros(size), jnp.zeros(size))
+
+
+def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array, " row"]) -> Moments:
+    """Add the unmasked rows (Chan, Golub and LeVeque 1979: the merge that does not cancel)."""
+    weight = mask.astype(rows.dtype)[:, None]
+    count = weight.sum()
+    mean = (weight * rows).sum(0) / jnp.maximum(count, 1.0)
+    spread = (weight * (rows - mean) ** 2).sum(0)
+    total = moments.count + count
+    share = count / jnp.maximum(total, 1.0)
+    delta = mean - moments.mean
+    return Moments(
+        total,
+        moments.mean + share * delta,
+        moments.spread + spread + moments.count * share * delta**2,
+    )
+
+
+def standardise(moments: Moments, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
+    """Shift and scale features to mean 0 and variance 1 over what was seen; ±10 is the limit.
+
+    A feature that has not moved keeps a scale of 1, so it stays near 0 in place of blowing up.
+    """
+    variance = moments.spread / jnp.maximum(moments.count, 1.0)
+    scale = jnp.where(variance > 1e-12, jnp.sqrt(jnp.maximum(variance, 1e-12)), 1.0)
+    return jnp.clip((x - moments.mean) / scale, -10.0, 10.0)

@@ -1,0 +1,222 @@
+"""The compiled half of off-policy training: agent, decomposer and replay of every seed, and what moves them.
+
+``absorb`` runs when an episode ends: predict its return (nothing has been fitted to it yet, so this is a
+held-out prediction), encode its steps once, store it. ``update`` runs every step: one decoder step on stored
+episodes, rewards decoded afresh for a batch of transitions, one TD3 step on them, all in one program.
+Every array has a leading seed axis; one seed is an axis of length one.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from latent_reward.agents import td3
+from latent_reward.credit import decompose
+from latent_reward.credit.methods import Credit, Fixed, Learned
+from latent_reward.encoder import Encoder
+from latent_reward.networks import MLP
+from latent_reward.train import replay as ring
+from latent_reward.train.replay import Episode, Replay
+from latent_reward.types import Key
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """What stays fixed while a run trains; hashed by identity, so it can be static in ``jax.jit``.
+
+    Attributes:
+        credit: the method's way to assign credit.
+        encoder: φ, for methods that read latents.
+        agent: TD3's hyper-parameters.
+        actions: the action range.
+        observation_size: numbers per observation.
+        action_size: numbers per action.
+        horizon: longest episode.
+        batch_size: transitions per agent update.
+        capacity: transitions the replay keeps.
+    """
+
+    credit: Credit
+    encoder: Encoder | None
+    agent: td3.TD3Config
+    actions: td3.ActionRange
+    observation_size: int
+    action_size: int
+    horizon: int
+    batch_size: int
+    capacity: int
+
+    @property
+    def latent_size(self) -> int:
+        """Stored numbers per step: the encoder's latents, twice where it looks at both observations."""
+        match self.credit:
+            case Learned(features="latent") if self.encoder is not None:
+                return len(self.encoder.latent_names) * (2 if looks_twice(self.credit, self.encoder) else 1)
+        return 0
+
+
+class State(NamedTuple):
+    """Everything that learning changes."""
+
+    agent: td3.TD3
+    decomposer: decompose.Decomposer | None
+    replay: Replay
+
+
+def looks_twice(credit: Learned, encoder: Encoder) -> bool:
+    """Whether φ is applied to o and to o′: asked for, and not already done by φ itself."""
+    return credit.view == "both" and "next_observation" not in encoder.card.arguments
+
+
+def encode(
+    credit: Learned,
+    encoder: Encoder,
+    observation: Float[Array, "batch observation"],
+    action: Float[Array, "batch action"],
+    next_observation: Float[Array, "batch observation"],
+) -> Float[Array, "batch latent"]:
+    """φ of each step, with the observation that ``credit.view`` puts before it."""
+    if "next_observation" in encoder.card.arguments or credit.view == "current":
+        return encoder.encode(observation, action, next_observation)
+    after = encoder.encode(next_observation, action, next_observation)
+    if credit.view == "next":
+        return after
+    return jnp.concatenate([encoder.encode(observation, action, next_observation), after], axis=-1)
+
+
+def step_features(
+    learner: Learner,
+    observation: Float[Array, "batch observation"],
+    action: Float[Array, "batch action"],
+    next_observation: Float[Array, "batch observation"],
+) -> Float[Array, "batch feature"]:
+    """What the decoder reads for each step: latents, or raw (o, a, o − o′)."""
+    assert isinstance(learner.credit, Learned)
+    if learner.credit.features == "raw" or learner.encoder is None:
+        return ring.raw_features(observation, action, next_observation)
+    return encode(learner.credit, learner.encoder, observation, action, next_observation)
+
+
+def init(learner: Learner, keys: Key) -> State:
+    """Fresh state for each of ``keys`` ``[seed]``."""
+
+    def one(key):
+        k_agent, k_credit = jax.random.split(key)
+        agent = td3.init(k_agent, learner.agent, learner.observation_size, learner.action_size)
+        decomposer = None
+        if isinstance(learner.credit, Learned):
+            size = learner.latent_size or 2 * learner.observation_size + learner.action_size
+            decomposer = decompose.init(k_credit, learner.credit, size)
+        fixed = isinstance(learner.credit, Fixed)
+        replay = ring.init(
+            learner.capacity,
+            learner.horizon,
+            learner.observation_size,
+            learner.action_size,
+            learner.latent_size,
+            fixed,
+        )
+        return State(agent, decomposer, replay)
+
+    return jax.jit(jax.vmap(one))(keys)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
+def absorb(
+    learner: Learner, decomposer: Any, replay: Replay, episode: Episode
+) -> tuple[Any, Replay, Float[Array, "seed time"]]:
+    """Store one finished episode per seed (length 0: none) and give its per-step credit.
+
+    For a learned method the credit is the proxy reward *before* anything was fitted to this episode; for a
+    reference method it is the rule's reward.
+    """
+
+    def one(decomposer, replay, episode):
+        mask = episode.mask
+        if isinstance(learner.credit, Fixed):
+            credit = decompose.fixed_credit(learner.credit.rule, episode.reward, mask)
+            features = jnp.zeros((learner.horizon, 0))
+            return decomposer, ring.insert(replay, episode, features, credit[:, None]), credit
+        observation = episode.observation
+        features = step_features(learner, observation[:-1], episode.action, observation[1:])
+        credit = jnp.where(mask, decompose.proxy(decomposer, learner.credit, features), 0.0)
+        decomposer = decompose.observe(decomposer, features, mask, episode.total)
+        stored = features if learner.latent_size else jnp.zeros((learner.horizon, 0))
+        return decomposer, ring.insert(replay, episode, stored, jnp.zeros((learner.horizon, 0))), credit
+
+    return jax.vmap(one)(decomposer, replay, episode)
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="update_actor", donate_argnums=(1, 2))
+def update(
+    learner: Learner,
+    agent: td3.TD3,
+    decomposer: Any,
+    replay: Replay,
+    keys: Key,
+    step: Int[Array, ""],
+    *,
+    update_actor: bool,
+) -> tuple[td3.TD3, Any, dict[str, Float[Array, " seed"]]]:
+    """One step of decoder, critics and (where ``update_actor``) actor and targets, for every seed."""
+    credit = learner.credit
+
+    def one(agent, decomposer, replay, key):
+        k_window, k_batch, k_noise = jax.random.split(jax.random.fold_in(key, step), 3)
+        losses = {}
+        batch = ring.sample(replay, k_batch, learner.batch_size)
+        if isinstance(credit, Learned):
+            raw = learner.latent_size == 0
+            subset = None if credit.loss == "rd" else min(credit.subset, learner.horizon)
+            window = ring.sample_window(
+                replay,
+                k_window,
+                episodes=max(1, credit.batch_steps // (subset or learner.horizon)),
+                subset=subset,
+                horizon=learner.horizon,
+                raw=raw,
+            )
+            decomposer, losses["decoder_loss"] = decompose.update(decomposer, credit, window)
+            features = batch.features
+            if raw:
+                features = ring.raw_features(batch.observation, batch.action, batch.next_observation)
+            reward = decompose.proxy(decomposer, credit, features)
+        else:
+            reward = batch.reward[:, 0]
+        transitions = td3.Transitions(
+            batch.observation, batch.action, reward, batch.next_observation, batch.terminated
+        )
+        agent, losses["critic_loss"] = td3.update(
+            agent, learner.agent, learner.actions, transitions, k_noise, update_actor=update_actor
+        )
+        return agent, decomposer, losses
+
+    return jax.vmap(one)(agent, decomposer, replay, keys)
+
+
+@partial(jax.jit, static_argnums=0)
+def explore(
+    learner: Learner,
+    actor: MLP,
+    observation: Float[Array, "seed observation"],
+    keys: Key,
+    step: Int[Array, ""],
+) -> Float[Array, "seed action"]:
+    """The action each seed takes: its policy plus exploration noise."""
+
+    def one(actor, observation, key):
+        return td3.act(actor, learner.agent, learner.actions, observation, jax.random.fold_in(key, step))
+
+    return jax.vmap(one)(actor, observation, keys)
+
+
+@partial(jax.jit, static_argnums=0)
+def exploit(
+    learner: Learner, actor: MLP, observation: Float[Array, "seed env observation"]
+) -> Float[Array, "seed env action"]:
+    """The deterministic action of each seed's policy in each of its evaluation environments."""
+    return jax.vmap(partial(td3.policy, actions=learner.actions))(actor, observation=observation)
