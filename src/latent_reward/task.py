@@ -8,7 +8,6 @@ of them with the live environment.
 """
 
 import difflib
-import functools
 import importlib
 import json
 import warnings
@@ -172,7 +171,7 @@ def parse_task(document: Document) -> tuple[Task | None, list[Problem]]:
     if not problems:
         try:
             # JSON is the strict mode that still reads lists as tuples and mappings as dataclasses.
-            task = _schema().validate_json(json.dumps(document.data, default=str))
+            task = _SCHEMA.validate_json(json.dumps(document.data, default=str))
             problems = [
                 Problem(
                     document.file,
@@ -258,9 +257,7 @@ def _quiet() -> Iterator[None]:
         mujoco.set_mju_user_warning(before)
 
 
-@functools.cache
-def _schema() -> pydantic.TypeAdapter[Task]:
-    return pydantic.TypeAdapter(Task)
+_SCHEMA = pydantic.TypeAdapter(Task)
 
 
 def _size(fields: tuple[Field, ...]) -> int:
