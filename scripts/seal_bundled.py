@@ -5,13 +5,10 @@ from it. Run this after a reply, a task file or the format of sealed encoders ha
 """
 
 import json
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 
 from latent_reward.design.verify import seal
-from latent_reward.encoder import CARD, PROGRAM, SOURCE, save
+from latent_reward.encoder import save
 from latent_reward.encoders import bundled_draws, bundled_folder, bundled_tasks
 from latent_reward.task import load_task
 
@@ -23,16 +20,11 @@ def seal_bundled(task_name: str, draw: int) -> None:
     encoder = seal(
         reply["Functions"],
         load_task(task_name),
-        explanations=reply.get("Factors"),
         provenance="written for this project",
         draw=draw,
         goal="paper",
     )
-    # Saving replaces a whole folder, and this one also holds the reply.
-    with tempfile.TemporaryDirectory() as scratch:
-        sealed = save(encoder, Path(scratch) / "encoder")
-        for name in (SOURCE, PROGRAM, CARD):
-            shutil.copy(sealed / name, folder / name)
+    save(encoder, folder)
     print(f"{task_name} {draw}: {', '.join(encoder.latent_names)}", flush=True)
 
 

@@ -1,0 +1,146 @@
+"""The bundled encoders: sealed from their replies, alive, and able to explain the reward that is hidden."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from latent_reward.encoder import check_fits, load
+from latent_reward.encoders import bundled_draws, bundled_folder, bundled_tasks
+from latent_reward.task import load_task, make_env, task_names
+from latent_reward.types import LareError
+
+EVERY = [(name, draw) for name in bundled_tasks() for draw in bundled_draws(name)]
+
+# What a linear map of the latents and their squares must explain of the variance of the true reward per step.
+# HalfCheetah is rewarded for its mean velocity over a step of 0.05 s, of which an observation shows only the
+# velocity at the end: even a linear map of the whole observation stays near 0.93. In the other tasks the
+# observation that is reached holds all the reward depends on, up to the contact cost of the humanoid.
+EXPLAINED = {"HalfCheetah": 0.88, "HumanoidStandup": 0.99, "Reacher": 0.99, "Walker2d": 0.95}
+
+
+@functools.cache
+def bundled(task_name, draw):
+    return load(bundled_folder(task_name, draw))
+
+
+def actions(kind, space, rng, steps):
+    """Three kinds of behaviour: noise, slowly changing noise, and a rhythm around a random posture."""
+    size = space.shape[0]
+    smooth, phase, posture = np.zeros(size), rng.uniform(0, 6.28, size), rng.uniform(-0.5, 0.5, size)
+    for step in range(steps):
+        smooth = 0.85 * smooth + 0.4 * rng.standard_normal(size)
+        rhythm = posture + 0.8 * np.sin(0.5 * step + phase)
+        wanted = {"noise": rng.uniform(-1, 1, size), "smooth": smooth, "rhythm": rhythm}[kind]
+        yield (np.clip(wanted, -1, 1) * space.high).astype(np.float32)
+
+
+STEPS = 250
+
+
+@functools.cache
+def experience(task_name):
+    """Observations reached, actions and hidden rewards of a few short stretches in the live environment."""
+    env = make_env(load_task(task_name))
+    rows = []
+    for seed, kind in enumerate(("noise", "smooth", "rhythm")):
+        env.reset(seed=seed)
+        for action in actions(kind, env.action_space, np.random.default_rng(seed), STEPS):
+            observation, reward, terminated, truncated, _ = env.step(action)
+            rows.append((observation, action, reward))
+            if terminated or truncated:
+                env.reset()
+    observations, taken, rewards = zip(*rows, strict=True)
+    return np.float32(observations), np.float32(taken), np.array(rewards)
+
+
+@functools.cache
+def latents_of(task_name, draw):
+    """Latents of that experience; computed once, because every new number of rows is compiled anew."""
+    observations, taken, _ = experience(task_name)
+    return np.asarray(bundled(task_name, draw).encode(observations, taken))
+
+
+def run_as_numpy(task_name, draw, *arguments):
+    """The reply's function, run as the Python that it is."""
+    reply = json.loads((bundled_folder(task_name, draw) / "reply.json").read_text())
+    scope = {"np": np}
+    exec(reply["Functions"], scope)
+    return np.concatenate(scope["evaluation_func"](*arguments), axis=1)
+
+
+def explained(latents, rewards):
+    """Share of the rewards' variance that a least-squares fit to the latents and their squares explains."""
+    features = np.concatenate([latents, latents**2], axis=1)
+    features = (features - features.mean(0)) / (features.std(0) + 1e-9)
+    features = np.concatenate([features, np.ones((len(features), 1))], axis=1)
+    weights = np.linalg.lstsq(features, rewards, rcond=1e-6)[0]
+    return 1 - np.mean((rewards - features @ weights) ** 2) / np.var(rewards)
+
+
+def test_every_task_has_three_draws():
+    assert bundled_tasks() == task_names()
+    assert {bundled_draws(name) for name in bundled_tasks()} == {(0, 1, 2)}
+
+
+def test_what_is_not_bundled_is_refused_with_what_is():
+    with pytest.raises(LareError, match=r"'Ant-v5'.*Reacher-v5.*lare design"):
+        bundled_draws("Ant-v5")
+    with pytest.raises(LareError, match=r"no bundled draw 7, only 0, 1, 2"):
+        bundled_folder("Reacher-v5", 7)
+
+
+@pytest.mark.parametrize(("name", "draw"), EVERY)
+def test_sealed_files_belong_to_the_reply_and_the_task(name, draw):
+    folder = bundled_folder(name, draw)
+    reply = json.loads((folder / "reply.json").read_text())
+    assert list(reply) == ["Understand", "Analyze", "Functions"]
+    encoder = bundled(name, draw)
+    assert encoder.source == reply["Functions"]
+    assert (encoder.card.draw, encoder.card.goal) == (draw, "paper")
+    assert encoder.card.provenance == "written for this project"
+    assert encoder.card.arguments == ("observation", "action")
+    assert 5 <= len(encoder.latent_names) <= 8
+    check_fits(encoder, load_task(name))
+
+
+@pytest.mark.parametrize(("name", "draw"), EVERY)
+def test_program_agrees_with_the_reply_run_as_numpy(name, draw):
+    observations, taken, _ = experience(name)
+    expected = run_as_numpy(name, draw, observations.astype(np.float64), taken.astype(np.float64))
+    np.testing.assert_allclose(latents_of(name, draw), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "draw"), EVERY)
+def test_every_latent_is_alive_and_well_scaled_on_random_actions(name, draw):
+    latents = latents_of(name, draw)[:STEPS]
+    # The humanoid hardly leaves the ground on noise, so latents of its height move by little here.
+    assert (latents.std(0) > 0.005).all()
+    assert np.abs(latents).max() < 15
+
+
+@pytest.mark.parametrize(("name", "draw"), EVERY)
+def test_latents_stay_finite_far_outside_of_the_task(name, draw):
+    task, encoder = load_task(name), bundled(name, draw)
+    rng = np.random.default_rng(0)
+    scale = np.repeat([0.0, 1e3, 1e30], STEPS)[:, None]
+    observations = (scale * rng.standard_normal((len(scale), task.observation_size))).astype(np.float32)
+    taken = (scale * rng.standard_normal((len(scale), task.action_size))).astype(np.float32)
+    assert np.isfinite(encoder.encode(observations, taken)).all()
+
+
+@pytest.mark.parametrize(("name", "draw"), EVERY)
+def test_latents_explain_the_hidden_reward(name, draw):
+    assert (
+        explained(latents_of(name, draw).astype(np.float64), experience(name)[2])
+        >= EXPLAINED[name.split("-")[0]]
+    )
+
+
+@pytest.mark.parametrize("name", bundled_tasks())
+def test_draws_are_different_answers(name):
+    sets = [set(bundled(name, draw).latent_names) for draw in bundled_draws(name)]
+    for first, one in enumerate(sets):
+        for other in sets[first + 1 :]:
+            assert len(one & other) <= 2
