@@ -59,9 +59,10 @@ class Space:
 class Card:
     """Where an encoder came from, what it takes and gives, and which checks it passed.
 
-    ``explanations`` has one text per latent, which may be empty. ``arguments`` are the parameters of the source's
-    function. ``draw`` numbers the reply of a language model, if one wrote it; ``goal`` names the wording of the task that it
-    read. ``checks`` are pairs of name and detail. ``versions`` are those of Python, JAX and this package.
+    ``explanations`` has one text per latent, which may be empty. ``arguments`` are the parameters of the
+    source's function. ``draw`` numbers the reply of a language model, if one wrote it; ``goal`` names the
+    wording of the task that it read. ``checks`` are pairs of name and detail. ``versions`` are those of
+    Python, JAX and this package.
     """
 
     task: str

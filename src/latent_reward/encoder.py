@@ -1,9 +1,9 @@
 """Encoders: latent rewards of an observation and an action, as a sealed program.
 
-An encoder is a folder of three files: ``source.py``, the text it came from (kept to be read, never run here);
-``program.stablehlo``, that text compiled for any number of rows by :mod:`jax.export`; ``card.json``, where it came
-from and what was checked. Only the program runs, and a program can do arithmetic and nothing else: it is screened
-for calls into the host before it is accepted.
+An encoder is a folder of three files: ``source.py``, the text it came from (kept to be read, never run
+here); ``program.stablehlo``, that text compiled for any number of rows by :mod:`jax.export`;
+``card.json``, where it came from and what was checked. Only the program runs, and a program can do
+arithmetic and nothing else: it is screened for calls into the host before it is accepted.
 """
 
 import dataclasses
@@ -38,9 +38,10 @@ MAX_SOURCE = 1 << 17
 _HARMLESS_CALLS = {"shape_assertion"}
 _DIALECTS = {"stablehlo", "chlo", "func", "builtin"}
 # What could reach the host or another device, give another answer each time, or never end.
-_FORBIDDEN = set(
-    "infeed outfeed send recv rng rng_bit_generator while reduce_scatter partition_id replica_id".split()
-)
+_FORBIDDEN = {
+    "infeed", "outfeed", "send", "recv", "rng", "rng_bit_generator", "while", "reduce_scatter",
+    "partition_id", "replica_id",
+}  # fmt: skip
 
 
 @jax.tree_util.register_static
@@ -48,8 +49,8 @@ _FORBIDDEN = set(
 class Encoder:
     """Named latents and the sealed program that computes them.
 
-    It can be closed over or passed as an argument under ``jit``, ``scan`` and ``vmap``; it has no parameters and no
-    gradient. Two encoders are equal if their programs and cards are.
+    It can be closed over or passed as an argument under ``jit``, ``scan`` and ``vmap``; it has no
+    parameters and no gradient. Two encoders are equal if their programs and cards are.
 
     Raises:
         LareError: on construction, if the program cannot be read, calls the host, or does not fit the card.
@@ -79,8 +80,8 @@ class Encoder:
     def encode(self, observation, action, next_observation=None) -> jax.Array:
         """Computes the latents of each row.
 
-        It is compiled once for each number of rows, so rows of varying number are best padded to a few sizes; no
-        row influences another.
+        It is compiled once for each number of rows, so rows of varying number are best padded to a few
+        sizes; no row influences another.
 
         Args:
             observation: [batch, observation]
@@ -107,8 +108,8 @@ class Encoder:
                 or not len(value)
             ):
                 raise LareError(
-                    f"{name} has shape {value.shape}, the encoder of {self.card.task} takes ({rows[0].shape[0] or 1}, "
-                    f"{size}); pass one row per step and one column per field"
+                    f"{name} has shape {value.shape}, the encoder of {self.card.task} takes "
+                    f"({rows[0].shape[0] or 1}, {size}); pass one row per step and one column per field"
                 )
         return self._apply(*rows)
 
@@ -182,13 +183,15 @@ def screen(exported: export.Exported, card: Card) -> None:
     expected = tuple(("float32", (batch, str(size))) for size in sizes)
     if shapes != expected or batch.isdigit():
         raise LareError(
-            f"{PROGRAM} has the signature {shapes}, its card says {expected}; the folder mixes files of two encoders, "
-            "design it anew"
+            f"{PROGRAM} has the signature {shapes}, its card says {expected}; the folder mixes files of two "
+            "encoders, design it anew"
         )
 
 
 def _screen_operations(exported: export.Exported) -> None:
-    """Looks at each operation of the module: arithmetic only, no call out of the program, no open-ended loop."""
+    """Looks at each operation of the module: arithmetic only, no call out of the program, no open-ended
+    loop.
+    """
     foreign: set[str] = set()
 
     def look(operation):
@@ -211,9 +214,11 @@ def _screen_operations(exported: export.Exported) -> None:
 
 
 def save(encoder: Encoder, folder: str | Path) -> Path:
-    """Writes the three files and returns the folder. An encoder already there is replaced; other files are kept.
+    """Writes the three files and returns the folder. An encoder already there is replaced; other files
+    are kept.
 
-    Each file appears whole or not at all, and the card last: its hashes tell if the others were left half replaced.
+    Each file appears whole or not at all, and the card last: its hashes tell if the others were left half
+    replaced.
 
     Raises:
         LareError: the folder cannot be written.
@@ -241,8 +246,8 @@ def save(encoder: Encoder, folder: str | Path) -> Path:
 def load(folder: str | Path, *, reseal: bool = True) -> Encoder:
     """Reads an encoder and verifies it: files present, hashes as on the card, program screened.
 
-    A program that this version of JAX cannot read is compiled again from its source, through the same sandbox and checks
-    as a new one, unless ``reseal`` is false.
+    A program that this version of JAX cannot read is compiled again from its source, through the same
+    sandbox and checks as a new one, unless ``reseal`` is false.
 
     Raises:
         LareError: naming the file, the problem and the remedy.
@@ -274,8 +279,8 @@ def load(folder: str | Path, *, reseal: bool = True) -> Encoder:
 def _reseal(source: str, card: Card) -> Encoder:
     """Compiles a source for this version of JAX.
 
-    The only place where anything outside ``design`` reaches into it, and only when an old program has become unreadable:
-    hence the import here.
+    The only place where anything outside ``design`` reaches into it, and only when an old program has
+    become unreadable: hence the import here.
     """
     from latent_reward.design.verify import check, encoder_of
 

@@ -1,7 +1,8 @@
 """The worker in the locked child: trace a checked source, export it, and test what it computes.
 
-A source is run twice, by NumPy and by JAX, with only the names of :mod:`latent_reward.design.vocabulary` in sight. What
-comes out is data: the exported program, the names of the latents, and one line for each check.
+A source is run twice, by NumPy and by JAX, with only the names of :mod:`latent_reward.design.vocabulary`
+in sight. What comes out is data: the exported program, the names of the latents, and one line for each
+check.
 """
 
 import base64
@@ -17,7 +18,9 @@ import numpy as np
 from jax import export
 
 from latent_reward.design import vocabulary
-from latent_reward.design.language import ARGUMENTS, ENTRY, Program, SourceError, parse
+from latent_reward.design.language import SourceError, parse
+from latent_reward.design.program import Program
+from latent_reward.design.vocabulary import ARGUMENTS, ENTRY
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 MAX_PROGRAM = 1 << 20
@@ -25,7 +28,7 @@ TOLERANCE = 1e-4
 RANDOM_ROWS = 1024
 _PLACE = "<encoder>"
 
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+Rows = tuple[np.ndarray, ...]  # observation, action, next observation
 
 
 class CheckError(Exception):
@@ -34,7 +37,7 @@ class CheckError(Exception):
 
 def warm_up() -> None:
     """Starts JAX's threads and imports what tracing and export need, before the last lock closes."""
-    # Programs carry no paths and line numbers of the machine that sealed them; the same source gives the same bytes.
+    # Programs carry no paths of the machine that sealed them; the same source gives the same bytes.
     jax.config.update("jax_traceback_in_locations_limit", 0)
     shapes = _symbolic_shapes({"observation_size": 2, "action_size": 1})
     program = export.export(jax.jit(lambda o, a, n: jnp.linalg.norm(o - n, axis=1, keepdims=True) + a))(
@@ -47,8 +50,9 @@ def warm_up() -> None:
 def examine(payload: dict) -> dict:
     """Checks one source.
 
-    ``payload`` has ``source``, ``observation_size``, ``action_size`` and the four lists of bounds. Returns ``checks``
-    (name, passed, detail), and, as far as it got, ``latent_names`` and the base64 ``program``.
+    ``payload`` has ``source``, ``observation_size``, ``action_size`` and the four lists of bounds.
+    Returns ``checks`` (name, passed, detail), and, as far as it got, ``latent_names`` and the base64
+    ``program``.
     """
     report: dict[str, Any] = {"checks": []}
 
@@ -109,11 +113,13 @@ def _examine_program(program: Program, payload: dict, report: dict, note: Callab
     note("distinct", _duplicates(usual, latent_names), "no factor is a multiple of another")
 
 
-# --- the two executions -------------------------------------------------------------------------------------------
+# --- the two executions ---
 
 
 def _function(program: Program, module: Any) -> Callable:
-    """The source's function, seeing only the vocabulary on top of ``module``; takes a dictionary of the three arrays."""
+    """The source's function, seeing only the vocabulary on top of ``module``; takes a dictionary of the
+    three arrays.
+    """
     scope = vocabulary.names(module)
     exec(compile(program.tree, _PLACE, "exec"), scope)  # the tree is checked and the process locked
     entry = scope[ENTRY]
@@ -231,7 +237,7 @@ def _export(program: Program, payload: dict, names: list[str]) -> export.Exporte
         ) from None
 
 
-# --- the inputs ---------------------------------------------------------------------------------------------------
+# --- the inputs ---
 
 
 def _fields(payload: dict, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +252,9 @@ def _fields(payload: dict, kind: str) -> tuple[np.ndarray, np.ndarray]:
 def _draw(
     generator: np.random.Generator, low: np.ndarray, high: np.ndarray, scales: np.ndarray
 ) -> np.ndarray:
-    """Uniform where a field is bounded on both sides, else normal times the row's scale, clipped to a one-sided bound."""
+    """Uniform where a field is bounded on both sides, else normal times the row's scale, clipped to a
+    one-sided bound.
+    """
     rows, size = len(scales), len(low)
     bounded = np.isfinite(low) & np.isfinite(high) & (high - low < 1e6)
     share = generator.uniform(size=(rows, size))
@@ -256,7 +264,9 @@ def _draw(
 
 
 def _random_rows(payload: dict) -> Rows:
-    """Ordinary rows of several scales; half of the next observations are a small step away, half unrelated."""
+    """Ordinary rows of several scales; half of the next observations are a small step away, half
+    unrelated.
+    """
     generator = np.random.default_rng(0)
     scales = np.resize([1.0, 0.1, 1.0, 3.0], RANDOM_ROWS)
     low, high = _fields(payload, "observation")
@@ -282,7 +292,7 @@ def _extreme_rows(payload: dict) -> Rows:
     return rows["observation"], rows["action"], np.roll(rows["observation"], 1, axis=0).copy()
 
 
-# --- the checks: each returns None or what is wrong, with the offending values ------------------------------------
+# --- the checks: each returns None or what is wrong, with the offending values ---
 
 
 def _not_finite(values: np.ndarray, rows: Rows, names: list[str]) -> str | None:
@@ -292,13 +302,15 @@ def _not_finite(values: np.ndarray, rows: Rows, names: list[str]) -> str | None:
         if len(bad):
             row = bad[0]
             inputs = ", ".join(
-                f"{argument} {np.array2string(part[row][:8], precision=3, threshold=8)}{'…' if part.shape[1] > 8 else ''}"
+                f"{argument} {np.array2string(part[row][:8], precision=3)}{'…' if part.shape[1] > 8 else ''}"
                 for argument, part in zip(ARGUMENTS, rows, strict=True)
             )
             problems.append(
                 f"{name} is {values[row, index]} in {len(bad)} of {len(values)} rows, as at {inputs}"
             )
-    remedy = "; guard divisions and roots with a small constant, and np.clip what goes into exp, log or a high power"
+    remedy = (
+        "; guard divisions and roots with a small constant, and np.clip what goes into exp or a high power"
+    )
     return "; ".join(problems) + remedy if problems else None
 
 
@@ -349,7 +361,9 @@ def _constant(values: np.ndarray, names: list[str]) -> str | None:
 
 
 def _duplicates(values: np.ndarray, names: list[str]) -> str | None:
-    """Pairs of latents of which one is a multiple of the other plus a constant: to a learner they are the same."""
+    """Pairs of latents of which one is a multiple of the other plus a constant: to a learner they are the
+    same.
+    """
     table = np.nan_to_num(values.astype(np.float64))
     centred = table - table.mean(axis=0)
     centred /= np.maximum(np.sqrt(np.mean(centred**2, axis=0)), 1e-300)

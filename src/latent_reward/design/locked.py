@@ -4,11 +4,12 @@ Run by :mod:`latent_reward.design.sandbox` as ``python -I locked.py``; it reads 
 input and writes one JSON reply to standard output. It imports the standard library alone until it is locked.
 
 The order matters. Resource limits and Landlock (files, network) come first, while there is one thread,
-because Landlock binds only the calling thread and those it starts later, and JAX starts many. Then the worker
-module is imported and warmed up, which starts those threads. Then seccomp is applied to all of them at once (TSYNC).
-Only then does the worker see the text that a model wrote.
+because Landlock binds only the calling thread and those it starts later, and JAX starts many. Then the
+worker module is imported and warmed up, which starts those threads. Then seccomp is applied to all of
+them at once (TSYNC). Only then does the worker see the text that a model wrote.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -19,8 +20,6 @@ import resource
 import struct
 import sys
 import types
-
-SANDBOX_LINUX = "linux"
 
 # Landlock's numbers, from <linux/landlock.h>.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -35,20 +34,22 @@ _SECCOMP_MODE_FILTER, _SECCOMP_TSYNC = 1, 1
 _HARMLESS = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "fstat": (5, 80), "lseek": (8, 62),
     "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216),
-    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
-    "pread64": (17, 67), "readv": (19, 65), "writev": (20, 66), "madvise": (28, 233), "mincore": (27, 232),
-    "dup": (32, 23), "fcntl": (72, 25), "getcwd": (79, 17), "newfstatat": (262, 79), "statx": (332, 291),
-    "readlinkat": (267, 78), "faccessat": (269, 48), "faccessat2": (439, 439), "getdents64": (217, 61),
-    "getpid": (39, 172), "gettid": (186, 178), "getppid": (110, 173), "getuid": (102, 174),
-    "geteuid": (107, 175), "getgid": (104, 176), "getegid": (108, 177), "sched_yield": (24, 124),
-    "sched_getaffinity": (204, 123), "sched_getparam": (143, 121), "sched_getscheduler": (145, 120),
-    "futex": (202, 98), "set_robust_list": (273, 99), "get_robust_list": (274, 100), "rseq": (334, 293),
-    "membarrier": (324, 283), "clock_gettime": (228, 113), "clock_getres": (229, 114), "gettimeofday": (96, 169),
-    "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "times": (100, 153), "getrusage": (98, 165),
-    "sysinfo": (99, 179), "uname": (63, 160), "getrandom": (318, 278), "exit": (60, 93),
-    "exit_group": (231, 94), "restart_syscall": (219, 128), "ppoll": (271, 73), "getcpu": (309, 168),
-    "set_tid_address": (218, 96), "stat": (4, None), "lstat": (6, None), "access": (21, None),
-    "readlink": (89, None), "poll": (7, None), "time": (201, None),
+    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
+    "sigaltstack": (131, 132), "pread64": (17, 67), "readv": (19, 65), "writev": (20, 66),
+    "madvise": (28, 233), "mincore": (27, 232), "dup": (32, 23), "fcntl": (72, 25), "getcwd": (79, 17),
+    "newfstatat": (262, 79), "statx": (332, 291), "readlinkat": (267, 78), "faccessat": (269, 48),
+    "faccessat2": (439, 439), "getdents64": (217, 61), "getpid": (39, 172), "gettid": (186, 178),
+    "getppid": (110, 173), "getuid": (102, 174), "geteuid": (107, 175), "getgid": (104, 176),
+    "getegid": (108, 177), "sched_yield": (24, 124), "sched_getaffinity": (204, 123),
+    "sched_getparam": (143, 121), "sched_getscheduler": (145, 120), "futex": (202, 98),
+    "set_robust_list": (273, 99), "get_robust_list": (274, 100), "rseq": (334, 293),
+    "membarrier": (324, 283), "clock_gettime": (228, 113), "clock_getres": (229, 114),
+    "gettimeofday": (96, 169), "nanosleep": (35, 101), "clock_nanosleep": (230, 115),
+    "times": (100, 153), "getrusage": (98, 165), "sysinfo": (99, 179), "uname": (63, 160),
+    "getrandom": (318, 278), "exit": (60, 93), "exit_group": (231, 94), "restart_syscall": (219, 128),
+    "ppoll": (271, 73), "getcpu": (309, 168), "set_tid_address": (218, 96), "stat": (4, None),
+    "lstat": (6, None), "access": (21, None), "readlink": (89, None), "poll": (7, None),
+    "time": (201, None),
 }  # fmt: skip
 _CLONE, _OPENAT, _OPEN = (56, 220), (257, 56), (2, None)
 _TGKILL, _PRCTL, _PRLIMIT, _IOCTL = (234, 131), (157, 167), (302, 261), (16, 29)
@@ -66,7 +67,9 @@ def _failed(what: str) -> OSError:
 
 
 def limit_resources(limits: dict) -> None:
-    """Bounds processor time, memory and written bytes; ``limits`` has ``cpu_s``, ``memory_mb``, ``reply_mb``."""
+    """Bounds processor time, memory and written bytes; ``limits`` has ``cpu_s``, ``memory_mb``,
+    ``reply_mb``.
+    """
     caps = {
         "RLIMIT_CORE": 0,
         "RLIMIT_CPU": limits["cpu_s"],
@@ -137,29 +140,30 @@ class _Filter:
         self._return(self.KILL)
         self._load(0)
 
-    def _emit(self, code: int, true: int, false: int, value: int) -> None:
+    def _jump(self, code: int, value: int, true: int, false: int) -> None:
         self.code += struct.pack("=HBBI", code, true, false, value)
 
     def _load(self, offset: int) -> None:
-        self._emit(0x20, 0, 0, offset)
-
-    def _jump(self, code: int, value: int, true: int, false: int) -> None:
-        self._emit(code, true, false, value)
+        self._jump(0x20, offset, 0, 0)
 
     def _return(self, action: int) -> None:
-        self._emit(0x06, 0, 0, action)
+        self._jump(0x06, action, 0, 0)
 
     def allow(self, call: tuple[int, int | None]) -> None:
         """Permits a call whatever its arguments."""
-        if call[self.column] is not None:
-            self._jump(0x15, call[self.column], 0, 1)
+        number = call[self.column]
+        if number is not None:
+            self._jump(0x15, number, 0, 1)
             self._return(self.ALLOW)
 
     def allow_if(self, call: tuple[int, int | None], argument: int, test: int, *values: int) -> None:
-        """Permits a call if one argument's low half passes ``test`` (a BPF jump code) for any of the values."""
-        if call[self.column] is None:
+        """Permits a call if one argument's low half passes ``test`` (a BPF jump code) for any of the
+        values.
+        """
+        number = call[self.column]
+        if number is None:
             return
-        self._jump(0x15, call[self.column], 0, len(values) * 2 + 2)
+        self._jump(0x15, number, 0, len(values) * 2 + 2)
         self._load(16 + 8 * argument)
         for value in values:
             self._jump(test, value, 0, 1)
@@ -168,9 +172,10 @@ class _Filter:
 
     def allow_unless_set(self, call: tuple[int, int | None], argument: int, mask: int) -> None:
         """Permits a call if none of the bits of ``mask`` is set in one argument."""
-        if call[self.column] is None:
+        number = call[self.column]
+        if number is None:
             return
-        self._jump(0x15, call[self.column], 0, 4)
+        self._jump(0x15, number, 0, 4)
         self._load(16 + 8 * argument)
         self._jump(0x45, mask, 1, 0)
         self._return(self.ALLOW)
@@ -226,11 +231,9 @@ def forbid_system_calls() -> str | None:
 
 def _forbid_processes() -> str:
     """Where there is neither Landlock nor seccomp, at least no process can be started."""
-    try:
+    with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    except (ValueError, OSError):
-        pass
-    return f"on {sys.platform} only resource limits bind the child; files and network were not blocked by the kernel"
+    return f"on {sys.platform} only resource limits bind the child; files and network were not blocked"
 
 
 def _use_package(folder: str, name: str) -> None:
@@ -250,13 +253,13 @@ def main() -> None:
         _use_package(folder, name)
     warnings = []
     limit_resources(request["limits"])
-    if sys.platform == SANDBOX_LINUX:
+    if sys.platform == "linux":
         warnings.append(forbid_files_and_network(request["readable"]))
     module_name, function_name = request["worker"].split(":")
     module = importlib.import_module(module_name)
     if hasattr(module, "warm_up"):
         module.warm_up()
-    warnings.append(forbid_system_calls() if sys.platform == SANDBOX_LINUX else _forbid_processes())
+    warnings.append(forbid_system_calls() if sys.platform == "linux" else _forbid_processes())
     answer: dict = {"warnings": [warning for warning in warnings if warning]}
     try:
         answer["result"] = getattr(module, function_name)(request["payload"])

@@ -1,15 +1,17 @@
 """What a checked source means: its normal form, the names of its latents, and the values of its constants."""
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Program:
-    """A checked source: its normal form (imports and annotations dropped), arguments and the names of its latents.
+    """A checked source: its normal form (imports and annotations dropped), arguments and the names of its
+    latents.
 
-    ``latent_names`` has None where the source does not name a latent, and is empty where only running it can tell
-    (a dictionary).
+    ``latent_names`` has None where the source does not name a latent, and is empty where only running it
+    can tell (a dictionary).
     """
 
     source: str
@@ -24,7 +26,8 @@ def normal_form(tree: ast.Module) -> ast.Module:
 
 
 class _Normaliser(ast.NodeTransformer):
-    """Drops imports, annotations and docstrings, names every module ``np``, and makes ``x += y`` mean ``x = x + y``.
+    """Drops imports, annotations and docstrings, names every module ``np``, and makes ``x += y`` mean ``x
+    = x + y``.
 
     The last is what keeps an array that another name still holds from changing, as it never does in JAX.
     """
@@ -54,9 +57,11 @@ class _Normaliser(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign:
-        return ast.copy_location(ast.Assign([self.visit(node.target)], self.visit(node.value)), node)
+        value = self.visit(node.value) if node.value else ast.Constant(None)
+        return ast.copy_location(ast.Assign([self.visit(node.target)], value), node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.Assign:
+        assert isinstance(node.target, ast.Name)  # the checker let nothing else pass
         current = ast.copy_location(ast.Name(node.target.id, ast.Load()), node)
         total = ast.copy_location(ast.BinOp(current, node.op, self.visit(node.value)), node)
         return ast.copy_location(ast.Assign([node.target], total), node)
@@ -101,7 +106,9 @@ _ARITHMETIC = {
 
 
 def trip_count(node: ast.expr) -> int:
-    """Steps of a loop over ``range(constants)``; 1 where only running it can tell (a budget then binds it)."""
+    """Steps of a loop over ``range(constants)``; 1 where only running it can tell (a budget then binds
+    it).
+    """
     if isinstance(node, ast.List | ast.Tuple):
         return len(node.elts)
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
@@ -115,28 +122,29 @@ def trip_count(node: ast.expr) -> int:
 
 
 def returned_names(entry: ast.FunctionDef, arguments: tuple[str, ...]) -> tuple[str | None, ...]:
-    """The names of the latents as far as the text tells: variables in the returned list, or keys of a dictionary."""
-    value = [
-        node.value for node in ast.walk(entry) if isinstance(node, ast.Return) and node.value is not None
-    ][-1]
-    appended: list[ast.expr] = []
-    if isinstance(value, ast.Name):
-        for node in ast.walk(entry):
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == value.id for t in node.targets
-            ):
-                if isinstance(node.value, ast.List | ast.Tuple):
-                    appended = list(node.value.elts)
-            elif (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr == "append"
-            ):
-                if isinstance(node.func.value, ast.Name) and node.func.value.id == value.id and node.args:
-                    appended.append(node.args[0])
-    elif isinstance(value, ast.List | ast.Tuple):
-        appended = list(value.elts)
-    return tuple(_base_name(item, arguments) for item in appended)
+    """The names of the latents as far as the text tells: the variables in the list that is returned."""
+    nodes = list(_own_nodes(entry))
+    value = [node.value for node in nodes if isinstance(node, ast.Return) and node.value is not None][-1:]
+    if value and isinstance(value[0], ast.List | ast.Tuple):
+        return tuple(_base_name(item, arguments) for item in value[0].elts)
+    if not value or not isinstance(value[0], ast.Name):
+        return ()
+    items: list[ast.expr] = []
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=first) | ast.Tuple(elts=first)):
+                items = list(first) if name == value[0].id else items
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="append"), args=[item]):
+                items += [item] if name == value[0].id else []
+    return tuple(_base_name(item, arguments) for item in items)
+
+
+def _own_nodes(entry: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function in the order of the text, without those of functions inside it."""
+    for child in ast.iter_child_nodes(entry):
+        if not isinstance(child, ast.FunctionDef):
+            yield child
+            yield from _own_nodes(child)
 
 
 def _base_name(node: ast.expr, arguments: tuple[str, ...]) -> str | None:

@@ -1,9 +1,11 @@
 """Run one function in a process that can neither read, write, connect nor last.
 
-The parent's half: it starts :mod:`latent_reward.design.locked` with an empty environment in an empty folder, ends
-its whole process group when time is up, and treats the reply as hostile: bounded in size, parsed as JSON, nothing else.
+The parent's half: it starts :mod:`latent_reward.design.locked` with an empty environment in an empty
+folder, ends its whole process group when time is up, and treats the reply as hostile: bounded in size,
+parsed as JSON, nothing else.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -21,17 +23,19 @@ from latent_reward.types import LareError
 _LOCKED = Path(__file__).with_name("locked.py")
 _PACKAGE = _LOCKED.parents[1]
 _LIBRARIES = ("jax", "jaxlib", "numpy", "ml_dtypes", "opt_einsum", "scipy", "jaxtyping", "flatbuffers")
-_SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/proc/self", "/proc/cpuinfo",
-           "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/fs/cgroup",
-           "/dev/null", "/dev/urandom")  # fmt: skip
+_SYSTEM = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/proc/self", "/proc/cpuinfo",
+    "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/fs/cgroup",
+    "/dev/null", "/dev/urandom",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a child may use: wall-clock and processor seconds, megabytes of memory and of reply."""
 
-    wall_s: float = 60.0
-    cpu_s: int = 40
+    wall_s: float = 40.0
+    cpu_s: int = 20
     memory_mb: int = 2048
     reply_mb: int = 8
 
@@ -47,8 +51,8 @@ class Outcome:
 def run(worker: str, payload: Any, limits: Limits | None = None) -> Outcome:
     """Calls ``worker`` (``"module:function"``) on ``payload`` in a locked child and returns what it returned.
 
-    The name of the worker is always written in this package's own code; only the payload may come from outside. If the
-    worker's module has a function ``warm_up``, it is called before the last lock closes.
+    The name of the worker is always written in this package's own code; only the payload may come from
+    outside. If the worker's module has a function ``warm_up``, it is called before the last lock closes.
 
     Raises:
         LareError: the child raised, ran out of time or memory, or replied with nothing readable.
@@ -65,7 +69,7 @@ def run(worker: str, payload: Any, limits: Limits | None = None) -> Outcome:
         }
     )
     with tempfile.TemporaryDirectory(prefix="lare-") as folder, tempfile.TemporaryFile() as stdin:
-        # Files, not pipes: their size is bounded by a resource limit, and no reader can be blocked or flooded.
+        # Files, not pipes: a resource limit bounds their size, and no reader can be blocked or flooded.
         stdin.write(request.encode())
         stdin.seek(0)
         with tempfile.TemporaryFile() as reply, tempfile.TemporaryFile() as errors:
@@ -74,7 +78,9 @@ def run(worker: str, payload: Any, limits: Limits | None = None) -> Outcome:
 
 
 def _run_child(folder: str, stdin, reply, errors, limits: Limits) -> int | None:
-    """Returns the exit status, or None if time ran out. The child's process group never outlives this call."""
+    """Returns the exit status, or None if time ran out. The child's process group never outlives this
+    call.
+    """
     environment = {
         "HOME": folder,
         "TMPDIR": folder,
@@ -99,10 +105,8 @@ def _run_child(folder: str, stdin, reply, errors, limits: Limits) -> int | None:
     except subprocess.TimeoutExpired:
         return None
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         process.wait()
 
 

@@ -1,7 +1,7 @@
 """Turn a source into an encoder: check it, compile it in the locked child, seal what comes back.
 
-``check`` reports everything that is wrong at once, because the report goes back to the model that wrote the source;
-``seal`` returns the encoder or raises.
+``check`` reports everything that is wrong at once, because the report goes back to the model that wrote
+the source; ``seal`` returns the encoder or raises.
 """
 
 import base64
@@ -70,13 +70,13 @@ class Report:
 def check(source: str, task: Any, *, limits: sandbox.Limits | None = None) -> Report:
     """Checks a source for a task and compiles it.
 
-    Nothing of the source runs in this process. Reports every failing check with the offending values; never raises
-    because of the source.
+    Nothing of the source runs in this process. Reports every failing check with the offending values;
+    never raises because of the source.
 
     Args:
-        source: Python text with one function ``evaluation_func``
-        task: anything with ``observation_size`` and ``action_size``, and perhaps ``observation_low`` and so on
-        limits: time and memory of the locked child
+        source: Python text with one function ``evaluation_func`` task: anything with ``observation_size``
+        and ``action_size``, and perhaps ``observation_low`` and so on limits: time and memory of the
+        locked child
     """
     space = Space.of(task)
     try:
@@ -152,7 +152,9 @@ def encoder_of(
 
 
 def _trusted(outcome: sandbox.Outcome, arguments: tuple[str, ...], space: Space) -> Report:
-    """Reads the child's answer as if the child were hostile: types, lengths and names are checked, the program screened."""
+    """Reads the child's answer as if the child were hostile: types, lengths and names are checked, the
+    program screened.
+    """
     try:
         result = outcome.result
         checks = tuple(

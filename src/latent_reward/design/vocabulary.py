@@ -4,9 +4,14 @@ The tables are plain data, read by :mod:`latent_reward.design.language` when it 
 :mod:`latent_reward.design.examine` when it builds the only names that a source can see.
 """
 
+# ruff: noqa: SIM905  (a table of words is easiest to read and to extend as words)
+
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+
+ENTRY = "evaluation_func"
+ARGUMENTS = ("observation", "action", "next_observation")
 
 CONSTANTS = frozenset("pi e inf nan newaxis".split())
 DTYPES = frozenset("float32 float64 float16 int32 int64 int8 uint8 bool_ ndarray".split())
@@ -14,33 +19,40 @@ DTYPES = frozenset("float32 float64 float16 int32 int64 int8 uint8 bool_ ndarray
 # Take arrays element by element or reduce them; a list of arrays is accepted and stacked, as NumPy does.
 NUMERIC = frozenset(
     """
-    abs absolute add subtract multiply divide true_divide floor_divide mod remainder fmod power float_power negative
-    positive sign sqrt square cbrt reciprocal exp exp2 expm1 log log2 log10 log1p logaddexp sin cos tan arcsin arccos
-    arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh hypot deg2rad rad2deg degrees radians floor ceil round
-    around rint trunc fix fabs maximum minimum fmax fmin clip heaviside sinc
-    greater greater_equal less less_equal equal not_equal logical_and logical_or logical_not logical_xor isfinite isinf
-    isnan isclose nan_to_num
-    sum prod mean median average std var min max amin amax ptp any all argmin argmax count_nonzero nansum nanmean
-    nanmin nanmax cumsum cumprod diff percentile quantile sort argsort dot matmul inner outer cross tensordot
-    vdot trace triu tril diagonal interp array asarray ascontiguousarray atleast_1d atleast_2d atleast_3d zeros_like
-    ones_like full_like copy ravel
+    abs absolute add subtract multiply divide true_divide floor_divide mod remainder fmod power
+    float_power negative positive sign sqrt square cbrt reciprocal exp exp2 expm1 log log2 log10 log1p
+    logaddexp sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh hypot
+    deg2rad rad2deg degrees radians floor ceil round around rint trunc fix fabs maximum minimum fmax fmin
+    clip heaviside sinc greater greater_equal less less_equal equal not_equal logical_and logical_or
+    logical_not logical_xor isfinite isinf isnan isclose nan_to_num sum prod mean median average std var
+    min max amin amax ptp any all argmin argmax count_nonzero nansum nanmean nanmin nanmax cumsum cumprod
+    diff percentile quantile sort argsort dot matmul inner outer cross tensordot vdot trace triu tril
+    diagonal array asarray ascontiguousarray atleast_1d atleast_2d atleast_3d zeros_like ones_like
+    full_like copy ravel
     """.split()
 )
 # Take shapes, several arrays, or something that must not be stacked.
 STRUCTURAL = frozenset(
     """
-    where select concatenate stack hstack vstack dstack column_stack split array_split squeeze expand_dims reshape
-    transpose moveaxis swapaxes flip fliplr flipud roll repeat tile broadcast_to take take_along_axis einsum
-    zeros ones full arange linspace eye identity triu_indices tril_indices meshgrid diag pad shape ndim size
+    where select concatenate stack hstack vstack dstack column_stack split array_split squeeze expand_dims
+    reshape transpose moveaxis swapaxes flip fliplr flipud roll repeat tile broadcast_to take
+    take_along_axis einsum zeros ones full arange linspace eye identity triu_indices tril_indices meshgrid
+    diag pad shape ndim size
     """.split()
 )
 FUNCTIONS = NUMERIC | STRUCTURAL
+# Create arrays of a size that may be written as a constant.
+CREATORS = frozenset(
+    """
+    zeros ones full arange linspace eye identity tile repeat pad broadcast_to triu_indices tril_indices
+    """.split()
+)
 LINALG = frozenset({"norm"})
 
 METHODS = frozenset(
     """
-    sum mean min max std var prod any all argmin argmax reshape astype copy flatten ravel squeeze transpose clip dot
-    cumsum round repeat swapaxes items values keys append extend
+    sum mean min max std var prod any all argmin argmax reshape astype copy flatten ravel squeeze
+    transpose clip dot cumsum round repeat swapaxes items values keys append extend
     """.split()
 )
 ATTRIBUTES = frozenset("shape ndim T size dtype".split())
@@ -49,9 +61,10 @@ BUILTINS = frozenset(
 )
 KEYWORDS = frozenset(
     """
-    axis keepdims dtype ord a_min a_max min max where initial x1 x2 x y shape fill_value axes decimals ddof n k
-    num start stop step endpoint indices_or_sections repeats shift offset source destination posinf neginf nan copy
-    newshape rtol atol q indexing pad_width mode constant_values weights condlist choicelist default size a v
+    axis keepdims dtype ord a_min a_max min max where initial x1 x2 x y shape fill_value axes decimals
+    ddof n k num start stop step endpoint indices_or_sections repeats shift offset source destination
+    posinf neginf nan copy newshape rtol atol q indexing pad_width mode constant_values weights condlist
+    choicelist default size a v
     """.split()
 )
 # Strings are data only as one of these words, a dictionary key, or the letters of an einsum.
@@ -67,6 +80,7 @@ INSTEAD = {
     "piecewise": "np.where or np.select",
     "nonzero": "np.where(condition, a, b)",
     "unique": "np.sort",
+    "interp": "np.clip and arithmetic, or np.select",
     "load": "no files: use only the arguments of the function",
     "fromfile": "no files: use only the arguments of the function",
     "memmap": "no files: use only the arguments of the function",
@@ -145,9 +159,6 @@ def _toolbox(module: Any) -> SimpleNamespace:
 def names(module: Any) -> dict[str, Any]:
     """Everything a source can see when it runs on ``module`` (``numpy`` or ``jax.numpy``)."""
     tools = _toolbox(module)
-    builtins = {
-        "range": _Range(), "len": _length, "abs": abs, "min": min, "max": max, "sum": sum, "float": float, "int": int,
-        "bool": bool, "enumerate": enumerate, "zip": zip, "list": list, "tuple": tuple, "reversed": reversed,
-        "round": round,
-    }  # fmt: skip
+    plain = (abs, min, max, sum, float, int, bool, enumerate, zip, list, tuple, reversed, round)
+    builtins = {function.__name__: function for function in plain} | {"range": _Range(), "len": _length}
     return {"__builtins__": builtins, "np": tools}
