@@ -1,8 +1,8 @@
 """The encoders that come with the package, so that every built-in task trains without a language model.
 
-``<task>/<draw>/`` is one sealed encoder: the reply it came from (``reply.json``), the source in it, the compiled
-program and the card. Draws are independent answers to the same prompt; comparing them shows how much a
-result depends on the encoder rather than on the seed.
+``<task>/<draw>/`` is one sealed encoder: the reply it came from (``reply.json``), the source in it, the
+compiled program and the card. Draws are independent answers to the same prompt; comparing them shows how
+much a result depends on the encoder rather than on the seed.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ def bundled_draws(task_name: str) -> tuple[int, ...]:
     if task_name not in bundled_tasks():
         raise LareError(
             f"encoder: no encoder is bundled for the task {task_name!r}, only for "
-            f"{', '.join(bundled_tasks())}; run `lare design` for this task and pass the result with --encoder"
+            f"{', '.join(bundled_tasks())}; run `lare design` and pass its result with --encoder"
         )
     return tuple(sorted(int(path.parent.name) for path in (_FOLDER / task_name).glob("*/reply.json")))
 
@@ -36,6 +36,7 @@ def bundled_folder(task_name: str, draw: int) -> Path:
     draws = bundled_draws(task_name)
     if draw not in draws:
         raise LareError(
-            f"draw: {task_name} has no bundled draw {draw}, only {', '.join(map(str, draws))}; choose one of them"
+            f"draw: {task_name} has no bundled draw {draw}, only {', '.join(map(str, draws))}; "
+            "choose one of these"
         )
     return _FOLDER / task_name / str(draw)
