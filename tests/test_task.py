@@ -114,7 +114,7 @@ def test_reacher_fields_follow_from_the_state_of_the_arm(revision):
         assert error == pytest.approx(fingertip[axis] - target[axis], abs=1e-6)
     assert value(task, observation, "target_x") == pytest.approx(target[0])
     assert value(task, observation, "target_y") == pytest.approx(target[1])
-    # The lengths that the goal gives: the elbow and the fingertip follow from the two angles.
+    # The link lengths that the fields give: the elbow and the fingertip follow from the two angles.
     first, second = data.qpos[0], data.qpos[0] + data.qpos[1]
     tip = 0.1 * np.array([np.cos(first), np.sin(first)]) + 0.11 * np.array([np.cos(second), np.sin(second)])
     np.testing.assert_allclose(tip, fingertip[:2], atol=1e-6)
