@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from latent_reward.types import Key
 
@@ -15,15 +15,17 @@ class MLP(eqx.Module):
     and a whole ensemble (twin critics, seeds) is the same object with a leading axis.
     """
 
-    weights: tuple[Float[Array, "*ensemble fan_in fan_out"], ...]
-    biases: tuple[Float[Array, "*ensemble fan_out"], ...]
+    weights: tuple[Float[Array, "*ensemble _ _"], ...]
+    biases: tuple[Float[Array, "*ensemble _"], ...]
 
     def __call__(self, x: Float[Array, "*batch fan_in"]) -> Float[Array, "*batch fan_out"]:
         """Map ``[..., fan_in]`` to ``[..., fan_out]``."""
         *hidden, last = zip(self.weights, self.biases, strict=True)
+        rows = x.reshape(-1, x.shape[-1])  # one matrix product per layer, however many axes lead
         for weight, bias in hidden:
-            x = jax.nn.relu(x @ weight + bias)
-        return x @ last[0] + last[1]
+            rows = jax.nn.relu(rows @ weight + bias)
+        rows = rows @ last[0] + last[1]
+        return rows.reshape(*x.shape[:-1], rows.shape[-1])
 
 
 def init_mlp(key: Key, sizes: tuple[int, ...]) -> MLP:
@@ -51,7 +53,7 @@ def polyak(target, online, rate: float):
     return jax.tree.map(lambda slow, fast: slow + rate * (fast - slow), target, online)
 
 
-def all_finite(tree) -> Float[Array, ""]:
+def all_finite(tree) -> Bool[Array, ""]:
     """Whether every number in a pytree of arrays is finite."""
     leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))]
     return jnp.stack(leaves).all()
