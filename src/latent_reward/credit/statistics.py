@@ -23,10 +23,10 @@ def init_moments(size: int) -> Moments:
 
 def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array, " row"]) -> Moments:
     """Add the unmasked rows (Chan, Golub and LeVeque 1979: the merge that does not cancel)."""
-    weight = mask.astype(rows.dtype)[:, None]
-    count = weight.sum()
-    mean = (weight * rows).sum(0) / jnp.maximum(count, 1.0)
-    spread = (weight * (rows - mean) ** 2).sum(0)
+    here = mask[:, None]
+    count = mask.sum().astype(rows.dtype)
+    mean = jnp.where(here, rows, 0.0).sum(0) / jnp.maximum(count, 1.0)
+    spread = (jnp.where(here, rows - mean, 0.0) ** 2).sum(0)
     total = moments.count + count
     share = count / jnp.maximum(total, 1.0)
     delta = mean - moments.mean
@@ -40,8 +40,10 @@ def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array,
 def standardise(moments: Moments, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
     """Shift and scale features to mean 0 and variance 1 over what was seen; ±10 is the limit.
 
-    A feature that has not moved keeps a scale of 1, so it stays near 0 in place of blowing up.
+    A feature that has not moved, beyond the rounding of its mean, keeps a scale of 1, so it stays near 0 in place
+    of blowing up.
     """
     variance = moments.spread / jnp.maximum(moments.count, 1.0)
-    scale = jnp.where(variance > 1e-12, jnp.sqrt(jnp.maximum(variance, 1e-12)), 1.0)
+    rounding = 1e-12 + 1e-11 * moments.mean**2
+    scale = jnp.where(variance > rounding, jnp.sqrt(jnp.maximum(variance, 1e-12)), 1.0)
     return jnp.clip((x - moments.mean) / scale, -10.0, 10.0)
