@@ -1,4 +1,4 @@
-"""Decomposition: known rewards are recovered from returns alone, whatever their unit and the episodes' lengths."""
+"""Decomposition: known rewards are recovered from returns, whatever their unit and the lengths of episodes."""
 
 from dataclasses import replace
 from functools import partial

@@ -40,8 +40,7 @@ def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array,
 def standardise(moments: Moments, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
     """Shift and scale features to mean 0 and variance 1 over what was seen; ±10 is the limit.
 
-    A feature that has not moved, beyond the rounding of its mean, keeps a scale of 1, so it stays near 0 in place
-    of blowing up.
+    A feature that has not moved beyond the rounding of its mean keeps a scale of 1: it stays near 0.
     """
     variance = moments.spread / jnp.maximum(moments.count, 1.0)
     rounding = 1e-12 + 1e-11 * moments.mean**2
