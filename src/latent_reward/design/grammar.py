@@ -66,6 +66,7 @@ class Checker(ast.NodeVisitor):
         self.helpers: set[str] = set()
         self.modules = {"np"}
         self.loop_steps = 1
+        self.line = 1
 
     def problems(self, tree: ast.Module) -> list[Problem]:
         """Every problem in the tree."""
@@ -77,10 +78,11 @@ class Checker(ast.NodeVisitor):
 
     def refuse(self, node: ast.AST, found: str, instead: str) -> None:
         """Notes a problem at the node's line."""
-        self.found.append(Problem(getattr(node, "lineno", 1), found, instead))
+        self.found.append(Problem(getattr(node, "lineno", self.line), found, instead))
 
     def visit(self, node: ast.AST) -> None:
         """Refuses whatever is not on the list; looks closer at what is."""
+        self.line = getattr(node, "lineno", self.line)  # operators have no line of their own
         if not isinstance(node, _ALLOWED):
             kind = type(node)
             self.refuse(
@@ -220,7 +222,7 @@ class Checker(ast.NodeVisitor):
 
     def visit_comprehension(self, node: ast.comprehension) -> None:
         """As a loop."""
-        steps = trip_count(node.iter)
+        steps = trip_count(node.iter) * self.loop_steps
         if node.is_async or steps > words.LOOP_BUDGET:
             self.refuse(node.iter, f"a comprehension of {steps} steps", "array expressions")
         self.check_target(node.target)

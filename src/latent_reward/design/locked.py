@@ -36,7 +36,7 @@ _HARMLESS = {
     "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216),
     "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
     "sigaltstack": (131, 132), "pread64": (17, 67), "readv": (19, 65), "writev": (20, 66),
-    "madvise": (28, 233), "mincore": (27, 232), "dup": (32, 23), "fcntl": (72, 25), "getcwd": (79, 17),
+    "madvise": (28, 233), "mincore": (27, 232), "dup": (32, 23), "getcwd": (79, 17),
     "newfstatat": (262, 79), "statx": (332, 291), "readlinkat": (267, 78), "faccessat": (269, 48),
     "faccessat2": (439, 439), "getdents64": (217, 61), "getpid": (39, 172), "gettid": (186, 178),
     "getppid": (110, 173), "getuid": (102, 174), "geteuid": (107, 175), "getgid": (104, 176),
@@ -52,14 +52,21 @@ _HARMLESS = {
     "time": (201, None),
 }  # fmt: skip
 _CLONE, _OPENAT, _OPEN = (56, 220), (257, 56), (2, None)
-_TGKILL, _PRCTL, _PRLIMIT, _IOCTL = (234, 131), (157, 167), (302, 261), (16, 29)
+_TGKILL, _PRCTL, _PRLIMIT, _IOCTL, _FCNTL = (234, 131), (157, 167), (302, 261), (16, 29), (72, 25)
 _SECCOMP = (317, 277)
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _NEW_CALLS = 424  # calls from here on are reported as absent, so that the C library falls back on older ones
 _CLONE_THREAD, _WRITING = 0x10000, os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
 _PR_SET_NAME, _PR_SET_VMA, _TCGETS = 15, 0x53564D41, 0x5401
+_DESCRIPTOR_FLAGS = (0, 1, 2, 3, 1030)  # duplicate, read and set flags; not: whom to signal
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(number: int, *arguments: object) -> int:
+    """A system call; whole registers are passed, so that no half of one is left to chance."""
+    wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    return _libc.syscall(ctypes.c_long(number), *wide)
 
 
 def _failed(what: str) -> OSError:
@@ -96,7 +103,7 @@ def forbid_files_and_network(readable: list[str]) -> str | None:
 
     Returns None if applied, else why not.
     """
-    abi = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    abi = _call(_CREATE_RULESET, None, 0, 1)
     if abi < 1:
         return "this kernel has no Landlock, so reading files was not blocked by the kernel"
     rights = next(
@@ -104,7 +111,7 @@ def forbid_files_and_network(readable: list[str]) -> str | None:
     )
     fields = [rights] + ([_NET_RIGHTS] if abi >= 4 else []) + ([_SCOPES] if abi >= 6 else [])
     ruleset = struct.pack(f"={len(fields)}Q", *fields)
-    descriptor = _libc.syscall(_CREATE_RULESET, ruleset, ctypes.c_size_t(len(ruleset)), ctypes.c_uint32(0))
+    descriptor = _call(_CREATE_RULESET, ruleset, len(ruleset), 0)
     if descriptor < 0:
         raise _failed("landlock_create_ruleset")
     for path in readable:
@@ -114,13 +121,13 @@ def forbid_files_and_network(readable: list[str]) -> str | None:
             continue  # a path that this system does not have needs no permission
         allowed = _EXECUTE | _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
         rule = struct.pack("=Qi", allowed, target)
-        failed = _libc.syscall(_ADD_RULE, descriptor, 1, rule, ctypes.c_uint32(0))
+        failed = _call(_ADD_RULE, descriptor, 1, rule, 0)
         os.close(target)
         if failed:
             raise _failed(f"landlock_add_rule for {path}")
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise _failed("prctl(no_new_privs)")
-    if _libc.syscall(_RESTRICT_SELF, descriptor, ctypes.c_uint32(0)):
+    if _call(_RESTRICT_SELF, descriptor, 0):
         raise _failed("landlock_restrict_self")
     os.close(descriptor)
     return None
@@ -201,6 +208,7 @@ def _system_call_filter(column: int, architecture: int) -> bytes:
     program.allow_if(_PRCTL, 0, equal, _PR_SET_NAME, _PR_SET_VMA)
     program.allow_unless_set(_PRLIMIT, 2, 0xFFFFFFFF)  # reading a limit; setting one passes a pointer
     program.allow_if(_IOCTL, 1, equal, _TCGETS)
+    program.allow_if(_FCNTL, 1, equal, *_DESCRIPTOR_FLAGS)
     return program.finish()
 
 
@@ -219,7 +227,7 @@ def forbid_system_calls() -> str | None:
     header = Program(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise _failed("prctl(no_new_privs)")
-    failed = _libc.syscall(_SECCOMP[column], _SECCOMP_MODE_FILTER, _SECCOMP_TSYNC, ctypes.byref(header))
+    failed = _call(_SECCOMP[column], _SECCOMP_MODE_FILTER, _SECCOMP_TSYNC, ctypes.byref(header))
     if failed > 0:
         raise OSError(f"seccomp could not bind thread {failed}")
     if failed < 0:

@@ -34,7 +34,7 @@ _SYSTEM = (
 class Limits:
     """What a child may use: wall-clock and processor seconds, megabytes of memory and of reply."""
 
-    wall_s: float = 40.0
+    wall_s: float | int = 40
     cpu_s: int = 20
     memory_mb: int = 2048
     reply_mb: int = 8

@@ -1,0 +1,379 @@
+"""Encoders: sealing, every check, exactness under jit, scan and vmap, and files that lie."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from latent_reward import encoder as encoder_module
+from latent_reward.design import sandbox, verify
+from latent_reward.design.verify import check, seal
+from latent_reward.encoder import Card, Encoder, Space, check_fits, load, save
+from latent_reward.types import LareError
+
+SOURCE = """
+import numpy as np
+
+def evaluation_func(observation, action, next_observation):
+    speed = next_observation[:, 2:3]
+    effort = -np.sum(action ** 2, axis=1, keepdims=True)
+    upright = np.cos(observation[:, 1:2])
+    step = np.linalg.norm(next_observation - observation, axis=1, keepdims=True)
+    return [speed, effort, upright, step]
+"""
+SPACE = Space.unbounded(4, 2)
+
+
+def rows(count: int, seed: int = 0) -> list[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return [generator.normal(size=(count, size)).astype(np.float32) for size in (4, 2, 4)]
+
+
+def by_numpy(observation, action, following) -> np.ndarray:
+    scope: dict = {}
+    exec(SOURCE, scope)
+    return np.concatenate(scope["evaluation_func"](observation, action, following), axis=1)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return seal(SOURCE, SPACE, explanations={"speed": "forward"}, provenance="by hand", draw=3, goal="plain")
+
+
+def source(*lines: str, arguments: str = "observation, action") -> str:
+    return f"def evaluation_func({arguments}):\n" + "".join(f"    {line}\n" for line in lines)
+
+
+# --- computing ---
+
+
+def test_the_card_tells_where_it_came_from(encoder):
+    card = encoder.card
+    assert encoder.latent_names == ("speed", "effort", "upright", "step")
+    assert card.explanations == ("forward", "", "", "")
+    assert (card.provenance, card.draw, card.goal) == ("by hand", 3, "plain")
+    assert (card.observation_size, card.action_size) == (4, 2)
+    assert card.arguments == ("observation", "action", "next_observation")
+    assert set(card.versions) == {"python", "jax", "latent_reward"}
+    assert {"finite", "rows independent", "agrees with NumPy"} <= {name for name, _ in card.checks}
+
+
+@pytest.mark.parametrize("count", [1, 2, 33])
+def test_numpy_in_gives_what_numpy_gives(encoder, count):
+    np.testing.assert_allclose(encoder.encode(*rows(count)), by_numpy(*rows(count)), rtol=1e-5, atol=1e-6)
+
+
+def test_float64_is_accepted(encoder):
+    doubles = [part.astype(np.float64) for part in rows(5)]
+    np.testing.assert_array_equal(encoder.encode(*doubles), encoder.encode(*rows(5)))
+
+
+def test_jit_and_scan_are_exact(encoder):
+    expected = np.asarray(encoder.encode(*rows(8)))
+    np.testing.assert_array_equal(jax.jit(encoder.encode)(*rows(8)), expected)
+
+    def step(carry, part):
+        return carry, encoder.encode(*(value[None] for value in part))[0]
+
+    _, scanned = jax.lax.scan(step, 0, tuple(map(jnp.asarray, rows(8))))
+    np.testing.assert_allclose(scanned, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_vmap_folds_the_axis_into_the_rows(encoder):
+    flat = rows(24)
+    expected = np.asarray(encoder.encode(*flat))
+    once = [part.reshape(4, 6, -1) for part in flat]
+    np.testing.assert_array_equal(jax.vmap(encoder.encode)(*once).reshape(24, -1), expected)
+    twice = [part.reshape(2, 3, 4, -1) for part in flat]
+    nested = jax.jit(jax.vmap(jax.vmap(encoder.encode)))(*twice)
+    np.testing.assert_array_equal(nested.reshape(24, -1), expected)
+
+
+def test_vmap_with_some_arguments_shared_and_other_axes(encoder):
+    observation, action, following = rows(6)
+    actions = np.stack([action, -action, 2 * action])
+    mapped = jax.vmap(encoder.encode, in_axes=(None, 0, None))(observation, actions, following)
+    for one, each in zip(mapped, actions, strict=True):
+        np.testing.assert_array_equal(one, encoder.encode(observation, each, following))
+    last = jax.vmap(encoder.encode, in_axes=(None, 2, None), out_axes=2)(
+        observation, np.moveaxis(actions, 0, 2), following
+    )
+    np.testing.assert_array_equal(last, np.moveaxis(np.asarray(mapped), 0, 2))
+
+
+def test_an_encoder_can_be_an_argument(encoder):
+    apply = jax.jit(lambda given, *arrays: given.encode(*arrays))
+    np.testing.assert_array_equal(apply(encoder, *rows(3)), encoder.encode(*rows(3)))
+    assert jax.tree_util.tree_leaves(encoder) == []
+
+
+def test_wrong_shapes_are_named(encoder):
+    observation, action, following = rows(3)
+    with pytest.raises(LareError, match="action has shape"):
+        encoder.encode(observation, action[:, :1], following)
+    with pytest.raises(LareError, match="next_observation"):
+        encoder.encode(observation, action)
+    with pytest.raises(LareError, match="action has shape"):
+        encoder.encode(observation, action[:2], following)
+    with pytest.raises(LareError, match="observation has shape"):
+        encoder.encode(observation[0], action, following)
+    with pytest.raises(LareError, match="observation has shape"):
+        encoder.encode(observation[:0], action[:0], following[:0])
+
+
+def test_a_source_of_the_observation_alone_takes_the_same_arguments():
+    only = seal(source("return [observation[:, :1]]", arguments="observation"), SPACE)
+    observation, action, _ = rows(3)
+    np.testing.assert_array_equal(only.encode(observation, action), observation[:, :1])
+    assert not only.needs_next_observation
+
+
+# --- checks ---
+
+
+@pytest.mark.parametrize(
+    ("failing", "lines", "detail"),
+    [
+        ("runs", ["return [observation]"], "shape (batch, 4)"),
+        ("runs", ["return observation[:, :1]"], "list of arrays"),
+        ("runs", ["return [observation[:, 7:8] @ observation]"], "line 2"),
+        ("runs", ["if observation[:, 0] > 0: return [observation[:, :1]]", "return [action]"], "np.where"),
+        ("traces", ["return [np.full((len(observation), 1), float(np.sum(observation[0])))]"], "arrays only"),
+        ("finite", ["x = 1.0 / observation[:, :1]", "return [x]"], "x is inf"),
+        ("finite", ["x = np.exp(observation[:, :1])", "return [x]"], "np.clip"),
+        ("varies", ["x = observation[:, :1] * 0 + 2", "return [x, action[:, :1]]"], "x is always 2"),
+        (
+            "distinct",
+            ["x = observation[:, :1]", "y = 3 - 2 * x", "return [x, y]"],
+            "y is minus a multiple of x",
+        ),
+        ("rows independent", ["x = observation[:, :1] - np.mean(observation)", "return [x]"], "axis=0"),
+        ("rows independent", ["x = np.roll(observation[:, :1], 1, axis=0)", "return [x]"], "axis=0"),
+        ("rows independent", ["x = np.sort(observation, axis=0)[:, :1]", "return [x]"], "axis=0"),
+    ],
+)
+def test_each_check_fails_where_it_should(failing, lines, detail):
+    report = check(source(*lines), SPACE)
+    assert not report.passed
+    assert report.program == b""
+    details = {each.name: each.detail for each in report.failures}
+    assert detail in details[failing]
+
+
+def test_all_failing_checks_are_reported():
+    lines = [
+        "x = 1.0 / observation[:, :1]",
+        "y = action[:, :1] * 0",
+        "z = np.cumsum(observation, axis=0)[:, 1:2]",
+    ]
+    report = check(source(*lines, "return [x, y, z]"), SPACE)
+    assert {"finite", "varies", "rows independent"} <= {each.name for each in report.failures}
+    with pytest.raises(LareError, match=r"(?s)finite.*rows independent.*varies"):
+        verify.encoder_of(report, "", SPACE)
+
+
+def test_bounds_decide_what_must_be_finite():
+    bounded = dataclasses.replace(SPACE, observation_low=(0.5,) * 4, observation_high=(2.0,) * 4)
+    lines = ["return [np.log(observation[:, :1]), np.exp(observation[:, 1:2])]"]
+    assert check(source(*lines), bounded).passed
+    assert not check(source(*lines), SPACE).passed
+
+
+def test_a_dictionary_names_its_latents_and_other_shapes_are_mended():
+    lines = ["near = np.abs(observation[:, 0]) < 0.5", "return {'is near': near, 'push': action[:, 0]}"]
+    report = check(source(*lines), SPACE)
+    assert report.passed, str(report)
+    assert report.latent_names == ("is near", "push")
+    assert "made float" in next(each.detail for each in report.checks if each.name == "runs")
+
+
+def test_repeated_names_become_unique():
+    lines = ["x = observation", "return [x[:, :1], x[:, 1:2], observation[:, 2:3]]"]
+    assert check(source(*lines), SPACE).latent_names == ("x", "x_2", "latent_2")
+
+
+def test_the_same_source_gives_the_same_program(encoder):
+    assert seal(SOURCE, SPACE).program == encoder.program
+    assert b"/" + b"src/" not in encoder.program
+
+
+def test_a_source_that_takes_too_long_is_a_failed_check():
+    lines = ["a = 10", *["a = a ** a"] * 6, "return [observation[:, :1] * a]"]
+    report = check(source(*lines), SPACE, limits=sandbox.Limits(wall_s=4))
+    assert [each.name for each in report.failures] == ["sandbox"]
+
+
+def answer(encoder: Encoder, **changes) -> sandbox.Outcome:
+    result = {
+        "checks": [["finite", True, ""]],
+        "latent_names": list(encoder.latent_names),
+        "program": base64.b64encode(encoder.program).decode(),
+    }
+    return sandbox.Outcome(result | changes, ())
+
+
+def test_the_childs_answer_is_treated_as_hostile(encoder):
+    def trusted(outcome) -> bool:
+        return verify._trusted(outcome, ("observation",), SPACE).passed
+
+    assert trusted(answer(encoder))
+    assert not trusted(sandbox.Outcome(None, ()))
+    assert not trusted(sandbox.Outcome([1, 2], ()))
+    for changes in (
+        {"checks": []},
+        {"checks": "all good"},
+        {"checks": [["finite", 1, ""]]},
+        {"latent_names": ["a", "b", "c"]},
+        {"latent_names": ["a", "a", "b", "c"]},
+        {"latent_names": ["a", "b", "c", "<script>"]},
+        {"latent_names": 3},
+        {"program": "not base64"},
+        {"program": "AAAA"},
+        {"program": ["x"]},
+        {"program": "A" * (encoder_module.MAX_PROGRAM * 2)},
+    ):
+        assert not trusted(answer(encoder, **changes)), changes
+
+
+# --- programs that do more than arithmetic ---
+
+
+def program_of(function) -> bytes:
+    scope = export.SymbolicScope()
+    shapes = [
+        jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {size}", scope=scope), jnp.float32)
+        for size in (4, 2, 4)
+    ]
+    checks = [
+        export.DisabledSafetyCheck.custom_call(name) for name in ("lapack_sgesdd_ffi", "tpu_custom_call")
+    ]
+    return bytes(export.export(jax.jit(function), disabled_checks=checks)(*shapes).serialize())
+
+
+def test_programs_that_call_out_or_loop_are_refused(encoder):
+    card = dataclasses.replace(encoder.card, latent_names=("x",))
+
+    def endless(o, a, n):
+        return jax.lax.while_loop(lambda x: jnp.any(x < 1e9), lambda x: x * 1.0, o)[:, :1]
+
+    def library(o, a, n):
+        small = o[:1, :2].T @ o[:1, :2]
+        return o[:, :1] + jnp.linalg.svd(small)[1][0]
+
+    def random(o, a, n):
+        return o[:, :1] + jax.lax.rng_uniform(0.0, 1.0, (1, 1))
+
+    Encoder(card, "", program_of(lambda o, a, n: o[:, :1]))
+    for function in (endless, library, random):
+        with pytest.raises(LareError, match="no encoder needs"):
+            Encoder(card, "", program_of(function))
+
+
+def test_programs_of_another_signature_are_refused(encoder):
+    for function in (lambda o, a, n: o[:, :2], lambda o, a, n: o[:, 0], lambda o, a, n: (o[:, :1], a[:, :1])):
+        card = dataclasses.replace(encoder.card, latent_names=("x",))
+        with pytest.raises(LareError, match="signature"):
+            Encoder(card, "", program_of(function))
+
+
+# --- files ---
+
+
+def test_an_encoder_survives_its_folder(encoder, tmp_path):
+    folder = save(encoder, tmp_path / "deep" / "encoder")
+    (folder / "reply.json").write_text("{}")
+    again = load(save(encoder, folder))
+    assert again == encoder
+    assert hash(again) == hash(encoder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "card.json",
+        "program.stablehlo",
+        "reply.json",
+        "source.py",
+    ]
+    np.testing.assert_array_equal(again.encode(*rows(3)), encoder.encode(*rows(3)))
+
+
+def test_a_folder_that_cannot_be_written_is_named(encoder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LareError, match="choose a writable folder"):
+        save(encoder, tmp_path / "file" / "encoder")
+
+
+@pytest.mark.parametrize("name", ["source.py", "program.stablehlo", "card.json"])
+def test_missing_changed_and_empty_files_are_named(encoder, tmp_path, name):
+    for harm in ("missing", "empty", "changed", "huge"):
+        folder = save(encoder, tmp_path / harm)
+        path = folder / name
+        content = path.read_bytes()
+        changed = {"empty": b"", "changed": content[:40] + b"?" + content[41:], "huge": b" " * (2 << 20)}
+        path.unlink() if harm == "missing" else path.write_bytes(changed[harm])
+        with pytest.raises(LareError, match=name) as caught:
+            load(folder)
+        assert ";" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"format": 99}, {"latent_names": 3}, {"space": {}}, {"space": None}, {"checks": [1]}, {"surprise": 1}],
+)
+def test_a_card_that_lies_is_refused(encoder, tmp_path, change):
+    folder = save(encoder, tmp_path / "encoder")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | change))
+    with pytest.raises(LareError, match=r"card\.json"):
+        load(folder)
+
+
+def test_a_program_that_this_jax_cannot_read_is_sealed_again(encoder, tmp_path):
+    future = b"a format of a later JAX"
+    card = dataclasses.replace(encoder.card, program_sha256=hashlib.sha256(future).hexdigest())
+    folder = save(encoder, tmp_path / "encoder")
+    (folder / "program.stablehlo").write_bytes(future)
+    (folder / "card.json").write_text(encoder_module.card_to_json(card))
+    with pytest.raises(LareError, match="seal its source again"):
+        load(folder, reseal=False)
+    again = load(folder)
+    assert again.program == encoder.program
+    assert (again.card.provenance, again.card.draw, again.card.explanations) == (
+        "by hand",
+        3,
+        encoder.card.explanations,
+    )
+
+
+def test_bounds_survive_the_card(tmp_path):
+    space = dataclasses.replace(SPACE, observation_low=(0.0, -1.0, -np.inf, 0.0))
+    sealed = seal(source("return [observation[:, :1]]"), space)
+    assert load(save(sealed, tmp_path / "encoder")).card.space == space
+
+
+def test_an_encoder_of_another_task_is_refused(encoder):
+    @dataclasses.dataclass
+    class Task:
+        name: str = "mine"
+        env_id: str = ""
+        observation_size: int = 4
+        action_size: int = 2
+
+    check_fits(encoder, Task())
+    for change in ({"observation_size": 5}, {"action_size": 1}, {"env_id": "Other-v5"}):
+        with pytest.raises(LareError, match="mine"):
+            check_fits(encoder, dataclasses.replace(Task(), **change))
+
+
+def test_a_task_with_too_few_bounds_is_refused():
+    with pytest.raises(LareError, match="one per field"):
+        Space.of(dataclasses.replace(SPACE, action_low=(0.0,)))
+
+
+def test_a_card_is_a_value(encoder):
+    assert isinstance(encoder.card, Card)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        encoder.card.task = "other"

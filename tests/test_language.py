@@ -1,0 +1,232 @@
+"""The numeric language: what real replies use passes, everything that reaches out of arithmetic is
+refused.
+"""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from latent_reward.design import vocabulary
+from latent_reward.design.language import SourceError, parse
+
+HEAD = "import numpy as np\ndef evaluation_func(observation, action):\n"
+
+
+def body(*lines: str) -> str:
+    return HEAD + "".join(f"    {line}\n" for line in lines) + "    return [observation[:, :1]]\n"
+
+
+def refused(source: str) -> str:
+    with pytest.raises(SourceError) as caught:
+        parse(source)
+    return str(caught.value)
+
+
+def run_unguarded(source: str, folder) -> subprocess.CompletedProcess:
+    """What the source does when nothing stops it: plain Python, as the authors' code ran it."""
+    call = "\nevaluation_func(np.ones((2, 3)), np.ones((2, 1)))\n"
+    return subprocess.run(
+        [sys.executable, "-c", source + call],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+# Each writes the secret, which only a file holds, to standard output when nothing guards it.
+READS_A_FILE = {
+    "open": 'print(open("secret").read())',
+    "import": "import os; print(os.popen('cat secret').read())",
+    "import in disguise": "print(__import__('os').popen('cat secret').read())",
+    "loader": "print(np.fromfile('secret', dtype='S6')[0].decode())",
+    "memory map": "print(bytes(np.memmap('secret')).decode())",
+    "module of a module": "print(np.f2py.os.popen('cat secret').read())",
+    "class chain": (
+        "[print(c.__init__.__globals__['__builtins__']['open']('secret').read()) for c in "
+        "().__class__.__base__.__subclasses__() if c.__name__ == '_Printer'][:1]"
+    ),
+    "getattr": "print(getattr(np, 'from' + 'file')('secret', dtype='S6')[0].decode())",
+    "eval": "print(eval('open(\"secret\").read()'))",
+    "function's globals": "print(evaluation_func.__globals__['__builtins__'].open('secret').read())",
+}
+
+
+@pytest.mark.parametrize("line", READS_A_FILE.values(), ids=READS_A_FILE)
+def test_reading_a_file_works_unguarded_and_is_refused(line, tmp_path):
+    (tmp_path / "secret").write_text("sesame")
+    assert "sesame" in run_unguarded(body(line), tmp_path).stdout
+    assert "line 3" in refused(body(line))
+
+
+def test_format_string_trick_works_unguarded_and_is_refused(tmp_path):
+    line = "print('{0.__globals__[password]}'.format(evaluation_func))"
+    source = "password = 'sesame'\n" + body(line)
+    assert "sesame" in run_unguarded(source, tmp_path).stdout
+    refused(source)
+
+
+def test_writing_a_file_works_unguarded_and_is_refused(tmp_path):
+    for line in ("np.save('made', observation)", "observation.tofile('made')"):
+        run_unguarded(body(line), tmp_path)
+        assert list(tmp_path.glob("made*")), line
+        next(tmp_path.glob("made*")).unlink()
+        refused(body(line))
+
+
+def test_decorators_and_defaults_run_unguarded_and_are_refused(tmp_path):
+    decorated = "import numpy as np\n@print\ndef evaluation_func(observation): return [observation]\n"
+    assert "evaluation_func" in run_unguarded(decorated, tmp_path).stdout
+    assert "decorator" in refused(decorated)
+    default = "def evaluation_func(observation, action=print('sesame')):\n    return [observation[:, :1]]\n"
+    assert "sesame" in run_unguarded(default, tmp_path).stdout
+    refused(default)
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("while True: pass", "range"),
+        ("x = 10 ** 10 ** 10", "numbers up to"),
+        ("x = 9999999999999999999999", "numbers up to"),
+        ("x = [0] * 10 ** 9", "np.zeros"),
+        ("x = 'a' * 10 ** 9", "numbers only"),
+        ("x = np.zeros(1000000000)", "sizes taken from"),
+        ("x = np.arange(999999999)", "sizes taken from"),
+        ("for i in range(10 ** 6): x = i", "array expressions"),
+        ("for i in range(99): x = [0 for j in range(99)]", "array expressions"),
+        ("x = [i for i in range(10 ** 8)]", "array expressions"),
+        ("x = 1 << 2000", "multiplication"),
+        ("x = np.random.rand(3)", "random"),
+        ("x = np.empty(3)", "np.zeros"),
+        ("x = np.load", "no files"),
+        ("x = np", "np.function"),
+        ("observation[:, 0] = 1.0", "np.where"),
+        ("observation[:, 0] += 1.0", "np.where"),
+        ("x = observation[observation > 0]", "np.where"),
+        ("x = f'{observation}'", "numbers only"),
+        ("x = lambda y: y", "helper"),
+        ("with observation: pass", "plain"),
+        ("global x", "argument"),
+        ("x = observation.dtype.type", ".shape"),
+        ("x = observation.tofile('x')", "np function"),
+        ("x = np.sum(observation, out=observation)", "keyword"),
+        ("x = np.sum(*observation)", "by name"),
+        ("x = np.array([1], dtype='object')", "numbers only"),
+        ("import os", "import numpy as np"),
+        ("from os import path", "import numpy as np"),
+        ("evaluation_func(observation, action)", "assignment"),
+        ("x = evaluation_func(observation, action)", "defined above"),
+        ("x = (yield)", "array"),
+        ("x = (y := 1)", "assignment"),
+        ("__x = 1", "double underscores"),
+        ("x = 1j", "numbers only"),
+        ("x = 1e400", "numbers up to"),
+    ],
+)
+def test_refusals_name_the_line_and_a_remedy(line, remedy):
+    message = refused(body("y = 1.0", line))
+    assert "line 4" in message
+    assert remedy in message
+
+
+def test_all_problems_are_reported_at_once():
+    message = refused(body("x = open('a')", "y = 1.0", "z = np.load('b')"))
+    assert "line 3" in message
+    assert "line 5" in message
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "x = 1",
+        "def evaluation_func(observation:\n",
+        "def evaluation_func(action):\n    return [action]\n",
+        "def evaluation_func(state):\n    return [state]\n",
+        "def evaluation_func(observation):\n    x = observation\n",
+        "def evaluation_func(observation): return [1]\ndef evaluation_func(observation): return [2]\n",
+        "def evaluation_func(*observation): return [1]\n",
+        "def evaluation_func(observation): return [observation]\nfor i in range(3): x = i\n",
+        "x = " + "(" * 5000 + ")" * 5000,
+        "x = " + "-" * 20000 + "1",
+        "x = [" + "1," * 30000 + "]",
+        "x = 1\0",
+        "x = '\ud800'",
+        "#" * 100_000,
+    ],
+)
+def test_shapeless_sources_are_refused_without_a_crash(source):
+    refused(source)
+
+
+def evaluate(source: str, *arrays: np.ndarray):
+    program = parse(source)
+    scope = vocabulary.names(np)
+    exec(compile(program.tree, "<test>", "exec"), scope)
+    return scope["evaluation_func"](*arrays)
+
+
+REAL = '''
+import numpy as np
+from typing import List
+
+SCALE = 0.5
+
+def distance(a: np.ndarray, b) -> np.ndarray:
+    """Between rows."""
+    return np.linalg.norm(a - b, axis=1, keepdims=True)
+
+def evaluation_func(observation: np.ndarray, action: np.ndarray) -> List[np.ndarray]:
+    batch: int = observation.shape[0]
+    total = np.zeros((batch, 1))
+    for i in range(2):
+        for j in range(i + 1, 3):
+            total += distance(observation[:, i:i + 1], observation[:, j:j + 1]) * SCALE
+    near = np.min(np.stack([np.abs(observation[:, k]) for k in range(3)], axis=1), axis=1).reshape(-1, 1)
+    effort = -np.sum(action ** 2, axis=1, keepdims=True)
+    bonus = np.where((near < 0.1) & (total > 0.0), 1.0, 0.0)
+    factors = [total, near]
+    factors.append(-effort)
+    factors.append(np.exp(bonus))
+    return factors
+'''
+
+
+def test_the_usual_idioms_mean_what_they_mean_in_python():
+    arrays = np.random.default_rng(0).normal(size=(7, 3)), np.random.default_rng(1).normal(size=(7, 2))
+    scope: dict = {}
+    exec(REAL, scope)
+    for ours, plain in zip(evaluate(REAL, *arrays), scope["evaluation_func"](*arrays), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-6)
+
+
+def test_names_come_from_variables():
+    assert parse(REAL).latent_names == ("total", "near", "effort", None)
+    assert parse(REAL).arguments == ("observation", "action")
+
+
+def test_augmented_assignment_never_changes_the_argument():
+    source = "def evaluation_func(observation):\n    x = observation[:, :1]\n    x += 1.0\n    return [x]\n"
+    observation = np.zeros((2, 1))
+    np.testing.assert_array_equal(evaluate(source, observation)[0], 1.0)
+    np.testing.assert_array_equal(observation, 0.0)
+
+
+def test_loops_share_a_budget_that_only_running_can_tell():
+    lines = ["n = 2", *(["n = n * n"] * 5), "for i in range(n): x = i"]
+    with pytest.raises(ValueError, match="array expressions"):
+        evaluate(body(*lines), np.ones((2, 3)), np.ones((2, 1)))
+
+
+def test_nothing_but_the_vocabulary_is_in_sight():
+    scope = vocabulary.names(np)
+    assert set(scope) == {"__builtins__", "np"}
+    assert set(scope["__builtins__"]) == vocabulary.BUILTINS
+    allowed = vocabulary.FUNCTIONS | vocabulary.CONSTANTS | vocabulary.DTYPES | {"linalg"}
+    assert set(vars(scope["np"])) <= allowed
+    modules = [name for name, value in vars(scope["np"]).items() if type(value).__name__ == "module"]
+    assert not modules
