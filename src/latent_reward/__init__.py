@@ -1,0 +1,47 @@
+"""LaRe: credit assignment for episodic reinforcement learning with latent rewards.
+
+An encoder written by a language model turns each step into a few named latent rewards; a small decoder,
+learned from episode returns alone, turns those into a proxy reward for every step. After Qu et al. 2025,
+"Latent Reward: LLM-Empowered Credit Assignment in Episodic Reinforcement Learning", arXiv 2412.11120.
+
+Names are imported when first used, so that the locked process that compiles generated source, and
+``lare --help``, start without the training stack.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latent_reward.encoder import Encoder
+    from latent_reward.encoders import load_encoder
+    from latent_reward.run import Run, load_run, resume, train
+    from latent_reward.task import Task, load_task, make_env
+    from latent_reward.types import LareError
+
+__all__ = [
+    "Encoder",
+    "LareError",
+    "Run",
+    "Task",
+    "load_encoder",
+    "load_run",
+    "load_task",
+    "make_env",
+    "resume",
+    "train",
+]
+
+_HOME = {
+    **dict.fromkeys(("Run", "load_run", "resume", "train"), "run"),
+    **dict.fromkeys(("Task", "load_task", "make_env"), "task"),
+    "Encoder": "encoder",
+    "load_encoder": "encoders",
+    "LareError": "types",
+}
+
+
+def __getattr__(name: str):
+    """Import a public name from the module it lives in, the first time it is asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -83,7 +83,12 @@ def init(key: Key, config: TD3Config, observation_size: int, action_size: int) -
     adam = optax.adam(config.learning_rate)
     copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731 - donated buffers must not alias
     return TD3(
-        actor, critics, copy(actor), copy(critics), adam.init(actor), adam.init(critics)  # type: ignore[arg-type]
+        actor,
+        critics,
+        copy(actor),
+        copy(critics),
+        adam.init(actor),
+        adam.init(critics),  # type: ignore[arg-type]
     )
 
 
@@ -115,9 +120,7 @@ def values(critics: MLP, observation: Observations, action: Actions) -> Float[Ar
     )[..., 0]
 
 
-def targets(
-    state: TD3, config: TD3Config, actions: ActionRange, batch: Transitions, key: Key
-) -> Scalars:
+def targets(state: TD3, config: TD3Config, actions: ActionRange, batch: Transitions, key: Key) -> Scalars:
     """y = r + γ (1 − terminated) min_j Q̄_j(o′, ã), ã the smoothed target action."""
     action = policy(state.target_actor, actions, batch.next_observation)
     noise = config.target_noise * jax.random.normal(key, action.shape)

@@ -59,9 +59,7 @@ class Method:
 
 
 _LARE = Learned("latent", "rrd-unbiased")
-_PAPER = Learned(
-    "raw", "rrd", view="current", hidden=(256, 256), standardise=False, scale_returns=False
-)
+_PAPER = Learned("raw", "rrd", view="current", hidden=(256, 256), standardise=False, scale_returns=False)
 
 METHODS = {
     method.name: method
@@ -74,9 +72,15 @@ METHODS = {
         ),
         Method("lare-rd", "latent rewards, sum over whole episodes", replace(_LARE, loss="rd")),
         Method("lare-rrd", "latent rewards, biased random subsets", replace(_LARE, loss="rrd")),
-        Method("rd", "return decomposition on raw (o, a, o − o′), whole episodes", replace(_PAPER, loss="rd")),
+        Method(
+            "rd", "return decomposition on raw (o, a, o − o′), whole episodes", replace(_PAPER, loss="rd")
+        ),
         Method("rrd", "randomised return decomposition on raw input (Ren et al. 2022)", _PAPER),
-        Method("rrd-unbiased", "the same, corrected for the subset's variance", replace(_PAPER, loss="rrd-unbiased")),
+        Method(
+            "rrd-unbiased",
+            "the same, corrected for the subset's variance",
+            replace(_PAPER, loss="rrd-unbiased"),
+        ),
         Method("dense", "reference: the true reward of every step", Fixed("dense")),
         Method("episodic", "reference: the return at the last step, nothing before", Fixed("episodic")),
         Method("uniform", "reference: the return spread evenly, R/L", Fixed("uniform")),
@@ -93,4 +97,6 @@ def find_method(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     near = get_close_matches(name, METHODS, n=3) or list(METHODS)
-    raise LareError(f"method: there is no method {name!r}; did you mean {', '.join(near)}? (`lare methods` lists all)")
+    raise LareError(
+        f"method: there is no method {name!r}; did you mean {', '.join(near)}? (`lare methods` lists all)"
+    )

@@ -29,7 +29,9 @@ def init_monitor(window: int = 20) -> Float[np.ndarray, "episode 8"]:
 
 
 def note_episode(
-    monitor: Float[np.ndarray, "episode 8"], proxy: Float[np.ndarray, " time"], reward: Float[np.ndarray, " time"]
+    monitor: Float[np.ndarray, "episode 8"],
+    proxy: Float[np.ndarray, " time"],
+    reward: Float[np.ndarray, " time"],
 ) -> Float[np.ndarray, "episode 8"]:
     """Push one episode (proxy and hidden true reward of each of its steps), drop the oldest."""
     p, r = proxy.astype(np.float64), reward.astype(np.float64)

@@ -7,6 +7,8 @@ much a result depends on the encoder rather than on the seed.
 
 from pathlib import Path
 
+from latent_reward.encoder import Encoder, load
+from latent_reward.task import Task
 from latent_reward.types import LareError
 
 _FOLDER = Path(__file__).parent
@@ -40,3 +42,12 @@ def bundled_folder(task_name: str, draw: int) -> Path:
             "choose one of these"
         )
     return _FOLDER / task_name / str(draw)
+
+
+def load_encoder(task: Task, draw: int = 0) -> Encoder:
+    """The encoder bundled for a built-in task; ``draw`` picks one of several independent ones.
+
+    Raises:
+        LareError: nothing is bundled for the task, or it has no such draw.
+    """
+    return load(bundled_folder(task.name, draw))

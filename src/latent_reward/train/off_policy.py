@@ -37,17 +37,20 @@ class Schedule:
         warmup: steps with random actions before learning starts.
         evaluate_every: steps between evaluations.
         evaluation_episodes: episodes per evaluation.
+        checkpoint_every: steps between checkpoints.
     """
 
     warmup: int = 10_000
     evaluate_every: int = 5_000
     evaluation_episodes: int = 10
+    checkpoint_every: int = 25_000
 
 
 @dataclass(frozen=True)
 class Report:
     """What one seed shows at one evaluation; the names are those in ``metrics.jsonl``."""
 
+    seed: int
     step: int
     episodes: int
     return_mean: float
@@ -137,7 +140,9 @@ class OffPolicy:
         """Build environments and a fresh learner for ``seeds``; no step is taken yet."""
         self.learner, self.schedule, self.seeds = learner, schedule, tuple(seeds)
         keys = jax.vmap(jax.random.key)(np.asarray(seeds))
-        self._keys = [jax.vmap(jax.random.fold_in, (0, None))(keys, purpose) for purpose in (_ACT, _UPDATE, _INIT)]
+        self._keys = [
+            jax.vmap(jax.random.fold_in, (0, None))(keys, purpose) for purpose in (_ACT, _UPDATE, _INIT)
+        ]
         self.state: State = core.init(learner, self._keys[_INIT])
         horizon, sizes = learner.horizon, (learner.observation_size, learner.action_size)
         self.tracks = [
@@ -217,6 +222,11 @@ class OffPolicy:
             track.reset()
         self._stored = all(track.episodes > 0 for track in self.tracks)
 
+    def restored(self) -> None:
+        """Take up the counters after a checkpoint was read into ``state``, ``step`` and ``tracks``."""
+        self._stored = all(track.episodes > 0 for track in self.tracks)
+        self._clock, self._clock_step = time.perf_counter(), self.step
+
     def evaluate(self) -> list[Report]:
         """Play the fixed evaluation episodes with the deterministic policy and report on every seed."""
         jax.block_until_ready(self.state.agent)
@@ -251,6 +261,7 @@ class OffPolicy:
         quality = monitor.credit_quality(track.monitor)
         learning = self.state.decomposer is not None and self.step > self.schedule.warmup
         return Report(
+            seed=track.seed,
             step=self.step,
             episodes=track.episodes,
             return_mean=float(returns.mean()),
@@ -271,9 +282,7 @@ class OffPolicy:
             env.close()
 
 
-def play(
-    learner: Learner, actor, envs: list[list[gymnasium.Env]], seeds: list[list[int]]
-) -> np.ndarray:
+def play(learner: Learner, actor, envs: list[list[gymnasium.Env]], seeds: list[list[int]]) -> np.ndarray:
     """Returns ``[seed, env]`` of one deterministic episode in each environment, stepped side by side."""
     observation = np.array(
         [

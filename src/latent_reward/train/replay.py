@@ -67,9 +67,7 @@ class Batch(NamedTuple):
     terminated: Bool[Array, " batch"]
 
 
-def init(
-    capacity: int, horizon: int, observation: int, action: int, features: int, fixed: bool
-) -> Replay:
+def init(capacity: int, horizon: int, observation: int, action: int, features: int, fixed: bool) -> Replay:
     """An empty replay that holds at least ``capacity`` transitions of episodes at the full horizon.
 
     Args:
@@ -101,7 +99,9 @@ def init(
     )
 
 
-def _make_room(replay: Replay, length: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""]]:
+def _make_room(
+    replay: Replay, length: Int[Array, ""]
+) -> tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""]]:
     """First row for an episode of ``length`` steps, and the oldest transition and episode that stay.
 
     Episodes never straddle the end of the rows: where one would, the tail is skipped. Oldest episodes
@@ -130,7 +130,10 @@ def _make_room(replay: Replay, length: Int[Array, ""]) -> tuple[Int[Array, ""], 
 
 
 def insert(
-    replay: Replay, episode: Episode, features: Float[Array, "time feature"], reward: Float[Array, "time fixed"]
+    replay: Replay,
+    episode: Episode,
+    features: Float[Array, "time feature"],
+    reward: Float[Array, "time fixed"],
 ) -> Replay:
     """Append an episode, overwriting the oldest ones; one of length 0 changes nothing."""
     rows, slots = replay.observation.shape[0], replay.start.shape[0]

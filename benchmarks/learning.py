@@ -1,0 +1,176 @@
+"""Learning curves of every method on the same tasks: the experiments behind ``docs/results``.
+
+    python benchmarks/learning.py run --workers 2 --out results      # goes on where it stopped
+    python benchmarks/learning.py report --out results               # curves and tables into docs/results
+
+One process and one thread per run. A run that was killed is resumed; a finished one is left alone.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from latent_reward.report.curves import PANELS, draw_curve, save_figure, series
+from latent_reward.report.log import read_metrics
+
+ALL = ("dense", "lare", "rrd-unbiased", "uniform", "episodic", "rd")
+COLOURS = {
+    "dense": "black", "lare": "tab:red", "rrd-unbiased": "tab:blue", "rd": "tab:cyan",
+    "uniform": "tab:green", "episodic": "tab:gray",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One task, its methods and seeds, and the length of a run."""
+
+    task: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    steps: int
+    evaluation_episodes: int = 10
+
+
+EXPERIMENTS = (
+    Experiment("Reacher-v5", ALL, (0, 1, 2), 50_000),
+    Experiment("HalfCheetah-v5", ALL, (0, 1), 100_000),
+    Experiment("HumanoidStandup-v5", ("dense", "lare", "rrd-unbiased"), (0, 1), 50_000, 5),
+)
+
+
+def folder(out: Path, task: str, method: str, seed: int) -> Path:
+    """Where one run lives."""
+    return out / task / method / str(seed)
+
+
+def train(out: Path, experiment: Experiment, method: str, seed: int) -> None:
+    """Start or resume one run in a process of its own, on one thread."""
+    target = folder(out, experiment.task, method, seed)
+    rows = read_metrics(target)
+    if rows and rows[-1]["step"] >= experiment.steps:
+        return
+    command = [sys.executable, "-m", "latent_reward.cli", "train"]
+    if (target / "checkpoint.safetensors").exists():
+        command += ["--resume", str(target)]
+    else:
+        if target.exists():
+            for name in ("config.json", "metrics.jsonl"):
+                (target / name).unlink(missing_ok=True)
+        command += [
+            experiment.task, "--method", method, "--seed", str(seed), "--steps", str(experiment.steps),
+            "--evaluation-episodes", str(experiment.evaluation_episodes), "--out", str(target),
+        ]  # fmt: skip
+    threads = {
+        "OMP_NUM_THREADS": "1",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+        "JAX_PLATFORMS": "cpu",
+    }
+    log = out / f"{experiment.task}-{method}-{seed}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        subprocess.run(command, env={**os.environ, **threads}, stdout=file, stderr=file, check=False)
+    print(log.stem, "done" if read_metrics(target) else "FAILED", flush=True)
+
+
+def run(out: Path, workers: int, tasks: list[str], methods: list[str]) -> None:
+    """Train everything that is selected and not finished, first seeds first."""
+    jobs = [
+        (experiment, method, seed)
+        for rank in range(3)
+        for experiment in EXPERIMENTS
+        if not tasks or experiment.task in tasks
+        for method in (methods or experiment.methods)
+        if method in experiment.methods
+        for seed in experiment.seeds[rank : rank + 1]
+    ]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda job: train(out, *job), jobs))
+
+
+def report(out: Path, docs: Path) -> None:
+    """Draw one picture per task and print a Markdown table of finals; runs that are missing are left out."""
+    docs.mkdir(parents=True, exist_ok=True)
+    for experiment in EXPERIMENTS:
+        rows = {
+            method: [
+                row
+                for seed in experiment.seeds
+                for row in read_metrics(folder(out, experiment.task, method, seed))
+            ]
+            for method in experiment.methods
+        }
+        rows = {method: each for method, each in rows.items() if each}
+        if not rows:
+            continue
+        figure = Figure(figsize=(13, 4), layout="constrained")
+        for axes, (field, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+            for method, each in rows.items():
+                learns = field == "return_mean" or method not in ("dense", "uniform", "episodic")
+                if learns:
+                    draw_curve(axes, *series(each, field), label=method, colour=COLOURS[method])
+            axes.set(title=title, xlabel="environment steps")
+            if field != "return_mean":
+                axes.set_ylim(-1.05, 1.05)
+            axes.grid(alpha=0.3)
+        figure.axes[0].legend(fontsize=8)
+        figure.suptitle(experiment.task)
+        save_figure(figure, docs / f"{experiment.task}.png")
+        table = [*_table(experiment, rows), ""]
+        (docs / f"{experiment.task}.md").write_text("\n".join(table), "utf-8")
+        print("\n".join(table))
+        lines = [json.dumps({"method": method, **row}) for method, each in rows.items() for row in each]
+        (docs / f"{experiment.task}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _table(experiment: Experiment, rows: dict[str, list[dict]]) -> list[str]:
+    half, end = experiment.steps // 2, experiment.steps
+    lines = [
+        f"| {experiment.task} | seeds | return at {half:,} | return at {end:,} | mean over training | "
+        "returns explained | credit correlation |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for method, each in rows.items():
+        steps, returns = series(each, "return_mean")
+        complete = ~np.isnan(returns[:, -1]) & (steps[-1] >= end)
+        cells = [_spread(returns[:, steps == at]) for at in (half, end)]
+        learning = returns[:, steps > 10_000]
+        cells.append(_spread(np.nanmean(learning, axis=1)))
+        for field in ("explained_variance", "credit_correlation"):
+            values = series(each, field)[1][:, steps > 10_000]
+            cells.append(_spread(np.nanmean(values, axis=1)) if np.isfinite(values).any() else "-")
+        lines.append(f"| `{method}` | {int(complete.sum())} | {' | '.join(cells)} |")
+    return lines
+
+
+def _spread(values: np.ndarray) -> str:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return "-"
+    digits = 0 if np.abs(values).max() >= 100 else 2
+    low, high = values.min(), values.max()
+    return f"{values.mean():,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("action", choices=("run", "report"))
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/results"))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--tasks", nargs="*", default=[])
+    parser.add_argument("--methods", nargs="*", default=[])
+    arguments = parser.parse_args()
+    if arguments.action == "run":
+        run(arguments.out, arguments.workers, arguments.tasks, arguments.methods)
+    else:
+        report(arguments.out, arguments.docs)

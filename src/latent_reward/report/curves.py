@@ -1,0 +1,66 @@
+"""Learning curves as pictures, drawn from logged metrics alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from latent_reward.report.log import read_metrics
+
+CURVE = "learning_curve.png"
+PANELS = {
+    "return_mean": "evaluation return",
+    "explained_variance": "held-out returns explained",
+    "credit_correlation": "credit correlation",
+}
+
+
+def series(rows: Sequence[dict], field: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps ``[time]`` and values ``[seed, time]`` of one metric; NaN where nothing was logged."""
+    steps = np.array(sorted({row["step"] for row in rows}))
+    seeds = sorted({row["seed"] for row in rows})
+    values = np.full((len(seeds), len(steps)), np.nan)
+    for row in rows:
+        if row[field] is not None:
+            values[seeds.index(row["seed"]), np.searchsorted(steps, row["step"])] = row[field]
+    return steps, values
+
+
+def draw_curve(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: str | None = None
+) -> None:
+    """Mean over seeds as a line, each seed as a thin one behind it."""
+    seen = ~np.isnan(values).all(axis=0)
+    if not seen.any():
+        return
+    (line,) = axes.plot(
+        steps[seen], np.nanmean(values[:, seen], axis=0), label=label, color=colour, linewidth=2
+    )
+    if len(values) > 1:
+        for row in values:
+            axes.plot(steps, row, color=line.get_color(), linewidth=0.7, alpha=0.4)
+
+
+def draw_run(folder: Path, task: str, method: str) -> None:
+    """Draw ``learning_curve.png`` of a run from its metrics; a run without any yet gets none."""
+    rows = read_metrics(folder)
+    if not rows:
+        return
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for axes, (field, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        draw_curve(axes, *series(rows, field), label=method)
+        axes.set(title=title, xlabel="environment steps")
+        if field != "return_mean":
+            axes.set_ylim(-1.05, 1.05)
+        axes.grid(alpha=0.3)
+    figure.suptitle(f"{task}: {method}")
+    save_figure(figure, folder / CURVE)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture whole or not at all."""
+    partial = path.with_suffix(".partial.png")
+    figure.savefig(partial, dpi=110)
+    partial.replace(path)

@@ -1,0 +1,85 @@
+"""Metrics on disk: JSON Lines for programs, TensorBoard events for eyes; both survive a kill and a resume."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from latent_reward.train.off_policy import Report
+from latent_reward.types import LareError
+
+METRICS = "metrics.jsonl"
+
+
+class Log:
+    """Appends reports to ``metrics.jsonl`` and to ``tensorboard/seed<N>``."""
+
+    def __init__(self, folder: Path, seeds: Sequence[int], step: int):
+        """Open the log of a run that stands at ``step``; what was logged after it is dropped."""
+        self._path = folder / METRICS
+        try:
+            _keep_until(self._path, step)
+            self._file = self._path.open("a", encoding="utf-8")
+            self._writers = {
+                seed: SummaryWriter(str(folder / "tensorboard" / f"seed{seed}"), purge_step=step + 1)
+                for seed in seeds
+            }
+        except OSError as error:
+            raise LareError(
+                f"out: cannot write {self._path}: {error}; make the run folder writable"
+            ) from error
+
+    def write(self, reports: Sequence[Report]) -> None:
+        """Log one report per seed; they are on disk when this returns."""
+        try:
+            for report in reports:
+                fields = dataclasses.asdict(report)
+                clean = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in fields.items()}
+                self._file.write(json.dumps(clean) + "\n")
+                writer = self._writers[report.seed]
+                for name, value in clean.items():
+                    if isinstance(value, int | float) and name not in ("seed", "step"):
+                        writer.add_scalar(name, value, report.step)
+                writer.flush()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise LareError(
+                f"metrics: cannot write {self._path}: {error}; free space, then resume from the last checkpoint"
+            ) from error
+
+    def __enter__(self) -> "Log":
+        """The log itself."""
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Close the files."""
+        self._file.close()
+        for writer in self._writers.values():
+            writer.close()
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    """Every complete line of a run's metrics, oldest first; a line cut short by a kill is left out."""
+    try:
+        lines = (folder / METRICS).read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _keep_until(path: Path, step: int) -> None:
+    rows = [row for row in read_metrics(path.parent) if row["step"] <= step]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    os.replace(partial, path)

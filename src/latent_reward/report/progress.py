@@ -1,0 +1,77 @@
+"""What a person sees while a run trains: a live bar on a terminal, plain lines anywhere else."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+from latent_reward.train.off_policy import Report
+
+
+class Progress:
+    """Shows steps, time left, and one line per evaluation; with ``quiet`` nothing at all."""
+
+    def __init__(self, step: int, steps: int, quiet: bool):
+        """Start at ``step`` of ``steps``."""
+        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self._exit = ExitStack()
+        self._bar = Bar(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+            refresh_per_second=4,
+        )
+        self._steps = steps
+        self._every = max(1, steps // 1000)
+        self._task = self._bar.add_task("", total=steps, completed=step, speed="")
+        self._said: set[tuple[int, str]] = set()
+
+    def step(self, step: int) -> None:
+        """Move the bar; cheap enough to call at every step."""
+        if step % self._every == 0 or step == self._steps:
+            self._bar.update(self._task, completed=step)
+
+    def show(self, reports: Sequence[Report]) -> None:
+        """Print one line per seed; a warning is said once per seed until it changes."""
+        speed = reports[0].steps_per_second
+        self._bar.update(self._task, speed=f"{speed:.0f}/s")
+        for report in reports:
+            self.say(
+                f"step {report.step:>9,}  seed {report.seed}  return {report.return_mean:>10,.2f} "
+                f"± {report.return_std:,.2f}  returns explained {_share(report.explained_variance)}  "
+                f"credit correlation {_share(report.credit_correlation)}  {speed:.0f} steps/s"
+            )
+            if report.warning and (report.seed, report.warning[:30]) not in self._said:
+                self._said.add((report.seed, report.warning[:30]))
+                self.say(f"seed {report.seed}: {report.warning}")
+
+    def say(self, text: str) -> None:
+        """Print one line above the bar."""
+        self._bar.console.print(text, markup=False)
+
+    def __enter__(self) -> "Progress":
+        """Start the live display."""
+        self._exit.enter_context(self._bar)
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Stop the live display."""
+        self._exit.close()
+
+
+def _share(value: float) -> str:
+    return "  -  " if value != value else f"{value:5.2f}"

@@ -1,0 +1,50 @@
+"""One episode as an MP4 file."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+
+from latent_reward.task import Task, make_env
+from latent_reward.types import LareError
+
+
+def record(task: Task, act: Callable[[np.ndarray], np.ndarray], path: Path, *, seed: int = 0) -> Path:
+    """Play one seeded episode with ``act`` (observation to action) and write its frames to ``path``.
+
+    Raises:
+        LareError: frames cannot be rendered on this machine or the file cannot be written.
+    """
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # draws without a screen
+    try:
+        env = make_env(task, render_mode="rgb_array")
+        try:
+            frames = _play(env, act, seed)
+        finally:
+            env.close()
+    except LareError:
+        raise
+    except Exception as error:  # the renderer's own errors have no common type
+        raise LareError(
+            f"video: {task.env_id} could not be rendered here ({type(error).__name__}: {error}); "
+            "install EGL or OSMesa and set MUJOCO_GL=egl or MUJOCO_GL=osmesa"
+        ) from error
+    try:
+        imageio.mimwrite(path, frames, fps=env.metadata.get("render_fps", 30), macro_block_size=8)
+    except OSError as error:
+        raise LareError(f"video: cannot write {path}: {error}; make the run folder writable") from error
+    return path
+
+
+def _play(env, act: Callable[[np.ndarray], np.ndarray], seed: int) -> list[np.ndarray]:
+    observation, _ = env.reset(seed=seed)
+    frames, over = [env.render()], False
+    while not over:
+        observation, _, terminated, truncated, _ = env.step(act(np.asarray(observation, np.float32)))
+        frames.append(env.render())
+        over = terminated or truncated
+    return frames
