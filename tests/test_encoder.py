@@ -244,7 +244,7 @@ def test_the_childs_answer_is_treated_as_hostile(encoder):
 # --- programs that do more than arithmetic ---
 
 
-def program_of(function) -> bytes:
+def program_of(function, vjp_order: int = 0) -> bytes:
     scope = export.SymbolicScope()
     shapes = [
         jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {size}", scope=scope), jnp.float32)
@@ -253,7 +253,7 @@ def program_of(function) -> bytes:
     checks = [
         export.DisabledSafetyCheck.custom_call(name) for name in ("lapack_sgesdd_ffi", "tpu_custom_call")
     ]
-    return bytes(export.export(jax.jit(function), disabled_checks=checks)(*shapes).serialize())
+    return bytes(export.export(jax.jit(function), disabled_checks=checks)(*shapes).serialize(vjp_order))
 
 
 def test_programs_that_call_out_or_loop_are_refused(encoder):
@@ -273,6 +273,8 @@ def test_programs_that_call_out_or_loop_are_refused(encoder):
     for function in (endless, library, random):
         with pytest.raises(LareError, match="no encoder needs"):
             Encoder(card, "", program_of(function))
+    with pytest.raises(LareError, match="gradient"):
+        Encoder(card, "", program_of(lambda o, a, n: o[:, :1], vjp_order=1))
 
 
 def test_programs_of_another_signature_are_refused(encoder):

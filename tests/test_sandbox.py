@@ -137,7 +137,7 @@ def work(payload):
 
 @linux
 def test_threads_started_before_the_last_lock_are_bound_too(tmp_path, monkeypatch):
-    # JAX's own threads are such: they start in the warm-up, where sockets still open but Landlock already binds.
+    # JAX's own threads are such: they start in the warm-up, when sockets can still be opened.
     (tmp_path / "early.py").write_text(WORKER)
     paths, readable = sandbox._import_path(), sandbox._readable_paths()
     monkeypatch.setattr(sandbox, "_import_path", lambda: [*paths, str(tmp_path)])

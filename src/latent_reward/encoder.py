@@ -174,6 +174,8 @@ def screen(exported: export.Exported, card: Card) -> None:
     """
     if exported.ordered_effects or exported.unordered_effects or exported.nr_devices != 1:
         raise LareError(f"{PROGRAM} has side effects or spans devices; design the encoder anew")
+    if exported.has_vjp():  # a second program, which nobody screened
+        raise LareError(f"{PROGRAM} carries a gradient; design the encoder anew")
     _screen_operations(exported)
     shapes = tuple(
         (str(aval.dtype), tuple(map(str, aval.shape))) for aval in (*exported.in_avals, *exported.out_avals)
@@ -189,9 +191,7 @@ def screen(exported: export.Exported, card: Card) -> None:
 
 
 def _screen_operations(exported: export.Exported) -> None:
-    """Looks at each operation of the module: arithmetic only, no call out of the program, no open-ended
-    loop.
-    """
+    """Lets arithmetic pass: no call out of the program, no open-ended loop."""
     foreign: set[str] = set()
 
     def look(operation):

@@ -117,9 +117,7 @@ def _examine_program(program: Program, payload: dict, report: dict, note: Callab
 
 
 def _function(program: Program, module: Any) -> Callable:
-    """The source's function, seeing only the vocabulary on top of ``module``; takes a dictionary of the
-    three arrays.
-    """
+    """The source's function over ``module``; it takes a dictionary of the three arrays."""
     scope = vocabulary.names(module)
     exec(compile(program.tree, _PLACE, "exec"), scope)  # the tree is checked and the process locked
     entry = scope[ENTRY]
@@ -252,9 +250,7 @@ def _fields(payload: dict, kind: str) -> tuple[np.ndarray, np.ndarray]:
 def _draw(
     generator: np.random.Generator, low: np.ndarray, high: np.ndarray, scales: np.ndarray
 ) -> np.ndarray:
-    """Uniform where a field is bounded on both sides, else normal times the row's scale, clipped to a
-    one-sided bound.
-    """
+    """Uniform where a field has both bounds, else normal times the row's scale, clipped."""
     rows, size = len(scales), len(low)
     bounded = np.isfinite(low) & np.isfinite(high) & (high - low < 1e6)
     share = generator.uniform(size=(rows, size))
@@ -264,9 +260,7 @@ def _draw(
 
 
 def _random_rows(payload: dict) -> Rows:
-    """Ordinary rows of several scales; half of the next observations are a small step away, half
-    unrelated.
-    """
+    """Ordinary rows of several scales; half of the next observations are a small step away."""
     generator = np.random.default_rng(0)
     scales = np.resize([1.0, 0.1, 1.0, 3.0], RANDOM_ROWS)
     low, high = _fields(payload, "observation")
@@ -361,9 +355,7 @@ def _constant(values: np.ndarray, names: list[str]) -> str | None:
 
 
 def _duplicates(values: np.ndarray, names: list[str]) -> str | None:
-    """Pairs of latents of which one is a multiple of the other plus a constant: to a learner they are the
-    same.
-    """
+    """Pairs that are equal up to a factor and a constant: to a learner they are the same."""
     table = np.nan_to_num(values.astype(np.float64))
     centred = table - table.mean(axis=0)
     centred /= np.maximum(np.sqrt(np.mean(centred**2, axis=0)), 1e-300)

@@ -171,9 +171,7 @@ class Checker(ast.NodeVisitor):
         self.generic_visit(node)
 
     def check_target(self, target: ast.expr) -> None:
-        """Names, tuples of names, and a dictionary's string key can be assigned to; arrays cannot be
-        written into.
-        """
+        """Names, tuples of names and a dictionary's key can be assigned to; arrays are values."""
         if isinstance(target, ast.Tuple | ast.List):
             for item in target.elts:
                 self.check_target(item)
@@ -281,9 +279,7 @@ class Checker(ast.NodeVisitor):
         return isinstance(function, ast.Name) and function.id in self.helpers
 
     def check_callee(self, function: ast.expr) -> None:
-        """What may be called: allowed builtins, helpers above, ``np.f``, ``np.linalg.norm`` and array
-        methods.
-        """
+        """What may be called: builtins, helpers above, ``np.f``, ``np.linalg.norm``, methods."""
         if isinstance(function, ast.Name):
             if not self.is_helper(function) and function.id not in words.BUILTINS:
                 self.refuse(

@@ -164,9 +164,7 @@ class _Filter:
             self._return(self.ALLOW)
 
     def allow_if(self, call: tuple[int, int | None], argument: int, test: int, *values: int) -> None:
-        """Permits a call if one argument's low half passes ``test`` (a BPF jump code) for any of the
-        values.
-        """
+        """Permits a call if the low half of one argument passes ``test``, a BPF jump, for any value."""
         number = call[self.column]
         if number is None:
             return

@@ -106,9 +106,7 @@ _ARITHMETIC = {
 
 
 def trip_count(node: ast.expr) -> int:
-    """Steps of a loop over ``range(constants)``; 1 where only running it can tell (a budget then binds
-    it).
-    """
+    """Steps of a loop over ``range(constants)``; 1 where only running it can tell."""
     if isinstance(node, ast.List | ast.Tuple):
         return len(node.elts)
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):

@@ -78,9 +78,7 @@ def run(worker: str, payload: Any, limits: Limits | None = None) -> Outcome:
 
 
 def _run_child(folder: str, stdin, reply, errors, limits: Limits) -> int | None:
-    """Returns the exit status, or None if time ran out. The child's process group never outlives this
-    call.
-    """
+    """Returns the exit status, or None if time ran out. No process of the group outlives this call."""
     environment = {
         "HOME": folder,
         "TMPDIR": folder,

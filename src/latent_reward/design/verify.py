@@ -152,9 +152,7 @@ def encoder_of(
 
 
 def _trusted(outcome: sandbox.Outcome, arguments: tuple[str, ...], space: Space) -> Report:
-    """Reads the child's answer as if the child were hostile: types, lengths and names are checked, the
-    program screened.
-    """
+    """Reads the child's answer as if the child were hostile; screens the program."""
     try:
         result = outcome.result
         checks = tuple(
