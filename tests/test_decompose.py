@@ -1,4 +1,4 @@
-"""Decomposition: known rewards are recovered from returns, whatever their unit and the lengths of episodes."""
+"""Decomposition: known rewards are recovered from returns, in any unit and at any length of episode."""
 
 from dataclasses import replace
 from functools import partial

@@ -92,7 +92,7 @@ def check_transitions(lengths, observation, action, after, features, reward, ter
     number, step = observation.T
     np.testing.assert_array_equal(action, -observation)
     np.testing.assert_array_equal(features, observation * 10.0)
-    np.testing.assert_array_equal(after, observation + [0.0, 1.0])
+    np.testing.assert_array_equal(after, observation + np.array([0.0, 1.0]))
     np.testing.assert_array_equal(reward[:, 0], 100.0 * number + step)
     length = np.asarray(lengths)[number.astype(int)]
     assert (step < length).all()
