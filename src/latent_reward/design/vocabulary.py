@@ -87,7 +87,7 @@ INSTEAD = {
     "save": "no files: return the value instead",
 }
 
-LOOP_BUDGET = 4096  # iterations of all loops together: each is unrolled into the program
+LOOP_BUDGET = 1024  # iterations of all loops together: each is unrolled into the program
 
 
 class _Range:
