@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from latent_reward.types import Key
@@ -35,17 +36,15 @@ def init_mlp(key: Key, sizes: tuple[int, ...]) -> MLP:
     kept so that learning curves compare.
     """
 
-    def layer(key, fan_in, fan_out):
-        bound = fan_in**-0.5
-        k_weight, k_bias = jax.random.split(key)
-        return (
-            jax.random.uniform(k_weight, (fan_in, fan_out), minval=-bound, maxval=bound),
-            jax.random.uniform(k_bias, (fan_out,), minval=-bound, maxval=bound),
-        )
-
-    keys = jax.random.split(key, len(sizes) - 1)
-    weights, biases = zip(*map(layer, keys, sizes[:-1], sizes[1:]), strict=True)
-    return MLP(weights, biases)
+    shapes = tuple(zip(sizes[:-1], sizes[1:], strict=True))
+    counts = [(fan_in + 1) * fan_out for fan_in, fan_out in shapes]
+    # One draw for the whole network: random generation is what takes longest to compile.
+    blocks = jnp.split(jax.random.uniform(key, (sum(counts),), minval=-1.0, maxval=1.0), np.cumsum(counts)[:-1])
+    layers = [
+        fan_in**-0.5 * block.reshape(fan_in + 1, fan_out)
+        for block, (fan_in, fan_out) in zip(blocks, shapes, strict=True)
+    ]
+    return MLP(tuple(layer[:-1] for layer in layers), tuple(layer[-1] for layer in layers))
 
 
 def polyak(target, online, rate: float):

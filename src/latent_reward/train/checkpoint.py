@@ -117,9 +117,8 @@ def _written(replay: Replay) -> dict[str, int]:
 
 
 def _fill(leaf: jax.Array, saved: np.ndarray) -> jax.Array:
-    if leaf.shape == saved.shape:
-        return jnp.asarray(saved)
-    return leaf.at[:, : saved.shape[1]].set(saved)
+    whole = saved if leaf.shape == saved.shape else leaf.at[:, : saved.shape[1]].set(saved)
+    return jax.device_put(whole, leaf.sharding)
 
 
 def _restore_track(file, name: str, track: Track, episodes: int, last: float) -> None:

@@ -21,7 +21,7 @@ from latent_reward.encoder import Encoder
 from latent_reward.networks import MLP
 from latent_reward.train import replay as ring
 from latent_reward.train.replay import Episode, Replay
-from latent_reward.types import Key
+from latent_reward.types import Keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def step_features(
     return encode(learner.credit, learner.encoder, observation, action, next_observation)
 
 
-def init(learner: Learner, keys: Key) -> State:
+def init(learner: Learner, keys: Keys) -> State:
     """Fresh state for each of ``keys`` ``[seed]``."""
 
     def one(key):
@@ -122,7 +122,8 @@ def init(learner: Learner, keys: Key) -> State:
         )
         return State(agent, decomposer, replay)
 
-    return jax.jit(jax.vmap(one))(keys)
+    # Committed to its device from the start, as every later state is: nothing is compiled twice.
+    return jax.device_put(jax.jit(jax.vmap(one))(keys), jax.devices()[0])
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
@@ -157,7 +158,7 @@ def update(
     agent: td3.TD3,
     decomposer: Any,
     replay: Replay,
-    keys: Key,
+    keys: Keys,
     step: Int[Array, ""],
     *,
     update_actor: bool,
@@ -203,7 +204,7 @@ def explore(
     learner: Learner,
     actor: MLP,
     observation: Float[Array, "seed observation"],
-    keys: Key,
+    keys: Keys,
     step: Int[Array, ""],
 ) -> Float[Array, "seed action"]:
     """The action each seed takes: its policy plus exploration noise."""
