@@ -5,6 +5,7 @@ episodes, ``batch`` for loose rows, ``seed`` for runs that train side by side.
 """
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Key as TypedKey
 
 Rows = Float[Array, "batch feature"]
 Scalars = Float[Array, " batch"]
@@ -20,6 +21,7 @@ Lengths = Int[Array, " episode"]
 
 Scalar = Float[Array, ""]
 Key = PRNGKeyArray
+Keys = TypedKey[Array, " seed"]
 
 
 class LareError(Exception):
