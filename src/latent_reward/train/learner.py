@@ -101,6 +101,7 @@ def step_features(
     return encode(learner.credit, learner.encoder, observation, action, next_observation)
 
 
+@partial(jax.jit, static_argnums=0)
 def init(learner: Learner, keys: Keys) -> State:
     """Fresh state for each of ``keys`` ``[seed]``."""
 
