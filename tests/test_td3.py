@@ -1,0 +1,269 @@
+"""TD3 against NumPy, the rules it is known for, and problems whose answer is known."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_reward.agents import td3
+from latent_reward.agents.td3 import ActionRange, TD3Config, Transitions
+from latent_reward.networks import init_mlp, polyak
+
+LOW, HIGH = np.array([-1.0, 2.0], np.float32), np.array([3.0, 2.5], np.float32)
+RANGE = ActionRange(jnp.asarray((LOW + HIGH) / 2), jnp.asarray((HIGH - LOW) / 2))
+CONFIG = TD3Config(hidden=(16,), learning_rate=1e-3)
+QUIET = TD3Config(hidden=(16,), target_noise=0.0)
+
+
+initialise = jax.jit(lambda key, config: td3.init(key, config, 3, 2), static_argnums=1)
+
+
+def fresh(config=CONFIG, seed=0):
+    """An agent whose targets differ from the networks they follow."""
+    state = initialise(jax.random.key(seed), config)
+    other = initialise(jax.random.key(seed + 100), config)
+    return state._replace(target_actor=other.actor, target_critics=other.critics)
+
+
+def transitions(seed=0, rows=32):
+    random = np.random.default_rng(seed)
+    o, o_next = random.normal(size=(2, rows, 3)).astype(np.float32)
+    action = random.uniform(LOW, HIGH, (rows, 2)).astype(np.float32)
+    reward = random.normal(size=rows).astype(np.float32)
+    return Transitions(*map(jnp.asarray, (o, action, reward, o_next, random.random(rows) < 0.3)))
+
+
+update = jax.jit(
+    lambda state, batch, key, actions, config, update_actor: td3.update(
+        state, config, actions, batch, key, update_actor=update_actor
+    ),
+    static_argnums=(4, 5),
+)
+
+
+def forward(net, x, head=None):
+    """A ReLU perceptron in NumPy; ``head`` picks one of an ensemble."""
+    layers = [
+        (w if head is None else w[head], b if head is None else b[head]) for w, b in zip(*net, strict=True)
+    ]
+    for index, (weight, bias) in enumerate(layers):
+        x = x @ np.asarray(weight, np.float64) + np.asarray(bias, np.float64)
+        x = np.maximum(x, 0) if index < len(layers) - 1 else x
+    return x
+
+
+def parts(net):
+    return net.weights, net.biases
+
+
+def reference_targets(state, config, batch):
+    action = (LOW + HIGH) / 2 + (HIGH - LOW) / 2 * np.tanh(
+        forward(parts(state.target_actor), batch.next_observation)
+    )
+    x = np.concatenate([batch.next_observation, action], axis=1)
+    q = np.min([forward(parts(state.target_critics), x, head)[:, 0] for head in (0, 1)], axis=0)
+    return np.asarray(batch.reward) + config.discount * np.where(batch.terminated, 0.0, q)
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_targets_and_critic_loss_equal_their_definition():
+    state, batch = fresh(QUIET), transitions()
+    y = reference_targets(state, QUIET, batch)
+    got = td3.targets(state, QUIET, RANGE, batch, jax.random.key(0))
+    np.testing.assert_allclose(got, y, rtol=1e-4, atol=1e-5)
+    x = np.concatenate([batch.observation, batch.action], axis=1)
+    q = np.array([forward(parts(state.critics), x, head)[:, 0] for head in (0, 1)])
+    np.testing.assert_allclose(
+        td3.values(state.critics, batch.observation, batch.action), q, rtol=1e-4, atol=1e-5
+    )
+    y = td3.targets(state, CONFIG, RANGE, batch, jax.random.key(0))
+    _, loss = update(state, batch, jax.random.key(0), RANGE, CONFIG, False)
+    assert float(loss) == pytest.approx(float(((q - y) ** 2).mean(axis=1).sum()), rel=1e-4)
+
+
+def test_termination_stops_the_bootstrap_and_nothing_else_does():
+    state, batch = fresh(QUIET), transitions()
+    over = batch._replace(terminated=jnp.ones(32, bool))
+    running = batch._replace(terminated=jnp.zeros(32, bool))
+    np.testing.assert_array_equal(td3.targets(state, QUIET, RANGE, over, jax.random.key(0)), batch.reward)
+    rest = td3.targets(state, QUIET, RANGE, running, jax.random.key(0)) - batch.reward
+    assert (jnp.abs(rest) > 1e-4).all()
+
+
+def test_target_actions_are_smoothed_by_clipped_noise_inside_the_action_range():
+    # critics without hidden layers whose value is the first action: the bootstrap shows the smoothed action
+    config = TD3Config(hidden=(), discount=1.0, target_noise=10.0, target_noise_clip=0.25)
+    state = initialise(jax.random.key(0), config)
+    weight = jnp.zeros((2, 5, 1)).at[:, 3].set(1.0)
+    critics = type(state.critics)((weight,), (jnp.zeros((2, 1)),))
+    still = jax.tree.map(jnp.zeros_like, state.target_actor)
+    state = state._replace(target_critics=critics, target_actor=still)
+    batch = transitions(rows=500)._replace(reward=jnp.zeros(500), terminated=jnp.zeros(500, bool))
+    smoothed = np.asarray(td3.targets(state, config, RANGE, batch, jax.random.key(0)))
+    middle, half = 1.0, 2.0
+    assert smoothed.min() == pytest.approx(middle - 0.25 * half)
+    assert smoothed.max() == pytest.approx(middle + 0.25 * half)
+    at_the_edge = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.0), state.target_actor)
+    at_the_edge = type(still)(at_the_edge.weights, (jnp.full(2, 50.0),))
+    smoothed = td3.targets(state._replace(target_actor=at_the_edge), config, RANGE, batch, jax.random.key(0))
+    assert float(smoothed.max()) == pytest.approx(HIGH[0])
+    assert float(smoothed.min()) == pytest.approx(HIGH[0] - 0.25 * half)
+
+
+def test_actor_and_targets_move_only_when_told_to():
+    state, batch = fresh(), transitions()
+    critic_only, _ = update(state, batch, jax.random.key(0), RANGE, CONFIG, False)
+    unmoved = ("actor", "actor_optimiser", "target_actor", "target_critics")
+    assert all(same(getattr(critic_only, name), getattr(state, name)) for name in unmoved)
+    assert not same(critic_only.critics, state.critics)
+    everything, _ = update(state, batch, jax.random.key(0), RANGE, CONFIG, True)
+    assert not any(same(getattr(everything, name), getattr(state, name)) for name in unmoved)
+    assert same(everything.critics, critic_only.critics)
+
+
+def test_targets_follow_by_the_polyak_rate():
+    state, batch = fresh(), transitions()
+    new, _ = update(state, batch, jax.random.key(0), RANGE, CONFIG, True)
+    for slow, before, fast in (
+        (new.target_actor, state.target_actor, new.actor),
+        (new.target_critics, state.target_critics, new.critics),
+    ):
+        expected = jax.tree.map(lambda b, f: 0.995 * b + 0.005 * f, before, fast)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), slow, expected)
+        jax.tree.map(np.testing.assert_array_equal, polyak(before, fast, 0.0), before)
+
+
+def test_the_actor_climbs_the_first_critic():
+    state, batch = fresh(), transitions()
+
+    def value(actor):
+        action = td3.policy(actor, RANGE, batch.observation)
+        return float(td3.values(new.critics, batch.observation, action)[0].mean())
+
+    new, _ = update(state, batch, jax.random.key(0), RANGE, CONFIG, True)
+    assert value(new.actor) > value(state.actor)
+
+
+def test_a_fresh_agent_has_two_different_critics_and_targets_equal_to_what_they_follow():
+    state = initialise(jax.random.key(0), CONFIG)
+    assert all(not np.array_equal(leaf[0], leaf[1]) for leaf in jax.tree.leaves(state.critics))
+    assert same(state.target_critics, state.critics)
+    assert same(state.target_actor, state.actor)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_actions_stay_inside_an_asymmetric_box_and_reach_its_edges(scale):
+    config = TD3Config(hidden=(16,), exploration_noise=2.0)
+    actor = jax.tree.map(lambda leaf: scale * leaf, initialise(jax.random.key(1), config).actor)
+    observation = jax.random.normal(jax.random.key(2), (500, 3))
+    noisy = np.asarray(td3.act(actor, config, RANGE, observation, jax.random.key(3)))
+    for action in (noisy, np.asarray(td3.policy(actor, RANGE, observation))):
+        assert (action >= LOW - 1e-6).all()
+        assert (action <= HIGH + 1e-6).all()
+    np.testing.assert_allclose(noisy.min(axis=0), LOW, atol=1e-6)
+    np.testing.assert_allclose(noisy.max(axis=0), HIGH, atol=1e-6)
+
+
+def test_exploration_noise_is_in_units_of_the_action_range():
+    config = TD3Config(hidden=(), exploration_noise=0.1)
+    actor = jax.tree.map(jnp.zeros_like, initialise(jax.random.key(0), config).actor)
+    noisy = np.asarray(td3.act(actor, config, RANGE, jnp.zeros((5000, 3)), jax.random.key(3)))
+    np.testing.assert_allclose(noisy.mean(axis=0), RANGE.middle, atol=0.02)
+    np.testing.assert_allclose(noisy.std(axis=0), 0.1 * RANGE.half_width, rtol=0.05)
+
+
+# ---------------------------------------------------------------- determinism
+
+
+def train(key, mapped=lambda function: function, updates=8):
+    """A short training on rewards drawn from one key, or from many with ``jax.vmap``."""
+
+    def step(state, key, number):
+        key = jax.random.fold_in(key, number)
+        batch = transitions()
+        batch = batch._replace(reward=batch.reward + jax.random.normal(key, batch.reward.shape))
+        return update(state, batch, key, RANGE, CONFIG, True)[0]
+
+    state = mapped(lambda k: initialise(k, CONFIG))(key)
+    for number in range(updates):
+        state = mapped(partial(step, number=number))(state, key)
+    return state
+
+
+def test_the_same_key_gives_the_same_agent_and_another_key_another():
+    assert same(train(jax.random.key(3)), train(jax.random.key(3)))
+    assert not same(train(jax.random.key(3)), train(jax.random.key(4)))
+
+
+def test_two_seeds_side_by_side_equal_two_single_runs():
+    keys = jax.random.split(jax.random.key(5), 2)
+    together = train(keys, jax.vmap)
+    for index in (0, 1):
+        one = jax.tree.map(lambda leaf, index=index: leaf[index], together)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), one, train(keys[index]))
+
+
+# ---------------------------------------------------------------- problems with a known answer
+
+
+FAST = TD3Config(hidden=(32, 32), learning_rate=3e-3, discount=0.5, polyak=0.05)
+WIDE = ActionRange(jnp.array([1.0, 0.5]), jnp.array([2.0, 1.0]))
+BEST = np.array([0.0, 0.8], np.float32)
+
+
+@jax.jit
+def solve(batch):
+    """Train on the same transitions over and over."""
+
+    def one(state, key):
+        return td3.update(state, FAST, WIDE, batch, key, update_actor=True)[0], None
+
+    state = td3.init(jax.random.key(0), FAST, 3, 2)
+    return jax.lax.scan(one, state, jax.random.split(jax.random.key(1), 600))[0]
+
+
+def problem(here, after, reward, terminated):
+    """Random actions in the given states; the reward is a function of the action."""
+    action = WIDE.middle + WIDE.half_width * jax.random.uniform(jax.random.key(2), (256, 2), minval=-1.0)
+    states = [jax.nn.one_hot(jnp.broadcast_to(jnp.asarray(index), 256), 3) for index in (here, after)]
+    reward = jnp.broadcast_to(reward(action), 256).astype(jnp.float32)
+    return Transitions(states[0], action, reward, states[1], jnp.broadcast_to(jnp.asarray(terminated), 256))
+
+
+def test_a_bandit_with_a_known_best_action_is_solved():
+    def reward(action):
+        return -(((action - BEST) / WIDE.half_width) ** 2).sum(axis=1)
+
+    state = solve(problem(0, 0, reward, True))
+    action = td3.policy(state.actor, WIDE, jnp.eye(3)[0])
+    assert (jnp.abs(action - BEST) / WIDE.half_width < 0.1).all()
+
+
+def test_a_chain_of_two_steps_has_its_known_values():
+    second = np.arange(256) % 2 == 1
+    state = solve(problem(second.astype(int), 1, lambda _: 1.0 + second, second))
+    values = td3.values(state.critics, jnp.eye(3)[:2], jnp.broadcast_to(WIDE.middle, (2, 2)))
+    np.testing.assert_allclose(values, [[1.0 + 0.5 * 2.0, 2.0]] * 2, atol=0.1)
+
+
+def test_a_state_that_time_limits_cut_but_nothing_ends_is_worth_the_discounted_sum():
+    state = solve(problem(0, 0, lambda _: jnp.ones(()), False))
+    values = td3.values(state.critics, jnp.eye(3)[:1], WIDE.middle[None])
+    np.testing.assert_allclose(values, 1.0 / (1.0 - 0.5), atol=0.1)
+
+
+# ---------------------------------------------------------------- networks
+
+
+def test_a_perceptron_equals_numpy_on_any_leading_axes():
+    net = init_mlp(jax.random.key(0), (4, 7, 5, 2))
+    x = np.random.default_rng(0).normal(size=(3, 6, 4)).astype(np.float32)
+    np.testing.assert_allclose(net(jnp.asarray(x)), forward(parts(net), x), rtol=1e-4, atol=1e-5)
+    for weight, bias, fan_in in zip(*parts(net), (4, 7, 5), strict=True):
+        assert float(jnp.abs(weight).max()) <= fan_in**-0.5
+        assert float(jnp.abs(bias).max()) <= fan_in**-0.5
