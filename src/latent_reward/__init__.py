@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from latent_reward.encoder import Encoder
     from latent_reward.encoders import load_encoder
-    from latent_reward.run import Run, load_run, resume, train
+    from latent_reward.run import Run, load_run
     from latent_reward.task import Task, load_task, make_env
+    from latent_reward.trainer import resume, train
     from latent_reward.types import LareError
 
 __all__ = [
@@ -32,7 +33,8 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("Run", "load_run", "resume", "train"), "run"),
+    **dict.fromkeys(("Run", "load_run"), "run"),
+    **dict.fromkeys(("resume", "train"), "trainer"),
     **dict.fromkeys(("Task", "load_task", "make_env"), "task"),
     "Encoder": "encoder",
     "load_encoder": "encoders",

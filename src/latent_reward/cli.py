@@ -160,18 +160,13 @@ def train(
         resume: go on with this run; every other setting comes from it.
         quiet: print nothing.
     """
-    from latent_reward import run as runs
+    from latent_reward import trainer
     from latent_reward.train.off_policy import Schedule
 
     if resume is not None:
-        run = runs.resume(resume, quiet=quiet)
+        run = trainer.resume(resume, quiet=quiet)
     else:
-        if not quiet:
-            _out.print(
-                f"{task}: {steps:,} steps, method {method}, seeds {seeds}; Ctrl-C saves and stops",
-                markup=False,
-            )
-        run = runs.train(
+        run = trainer.train(
             task,
             method,
             encoder=encoder,
@@ -250,7 +245,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         _refuse_settings_on_resume(words)
-        app.cli(args=words, prog="lare", description=__doc__.splitlines()[0], config=(OmitArgPrefixes,))
+        app.cli(
+            args=words,
+            prog="lare",
+            description="Credit assignment for reinforcement learning from episode returns.",
+            config=(OmitArgPrefixes,),
+        )
     except LareError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"lare: {error}", markup=False)
         raise SystemExit(1) from None

@@ -1,12 +1,18 @@
 """The multilayer perceptron that every learned part is made of."""
 
+from itertools import pairwise
+from typing import TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+import optax
+from jaxtyping import Array, Float
 
 from latent_reward.types import Key
+
+Parameters = TypeVar("Parameters")
 
 
 class MLP(eqx.Module):
@@ -36,10 +42,11 @@ def init_mlp(key: Key, sizes: tuple[int, ...]) -> MLP:
     kept so that learning curves compare.
     """
 
-    shapes = tuple(zip(sizes[:-1], sizes[1:], strict=True))
+    shapes = tuple(pairwise(sizes))
     counts = [(fan_in + 1) * fan_out for fan_in, fan_out in shapes]
     # One draw for the whole network: random generation is what takes longest to compile.
-    blocks = jnp.split(jax.random.uniform(key, (sum(counts),), minval=-1.0, maxval=1.0), np.cumsum(counts)[:-1])
+    drawn = jax.random.uniform(key, (sum(counts),), minval=-1.0, maxval=1.0)
+    blocks = jnp.split(drawn, np.cumsum(counts)[:-1])
     layers = [
         fan_in**-0.5 * block.reshape(fan_in + 1, fan_out)
         for block, (fan_in, fan_out) in zip(blocks, shapes, strict=True)
@@ -52,7 +59,14 @@ def polyak(target, online, rate: float):
     return jax.tree.map(lambda slow, fast: slow + rate * (fast - slow), target, online)
 
 
-def all_finite(tree) -> Bool[Array, ""]:
-    """Whether every number in a pytree of arrays is finite."""
-    leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))]
-    return jnp.stack(leaves).all()
+def init_adam(parameters) -> optax.OptState:
+    """Adam's state for a pytree of parameters that has not been updated yet."""
+    return optax.adam(0.0).init(parameters)
+
+
+def adam(
+    parameters: Parameters, gradient: Parameters, state: optax.OptState, rate: float
+) -> tuple[Parameters, optax.OptState]:
+    """One step of Adam (Kingma and Ba 2015, arXiv 1412.6980) down ``gradient`` with step size ``rate``."""
+    step, state = optax.adam(rate).update(gradient, state)  # pyright: ignore[reportArgumentType]
+    return optax.apply_updates(parameters, step), state  # pyright: ignore

@@ -1,0 +1,1 @@
+"""Agents: init / act / update, pure functions of (state, batch, key)."""

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from latent_reward.networks import MLP, init_mlp, polyak
+from latent_reward.networks import MLP, adam, init_adam, init_mlp, polyak
 from latent_reward.types import Actions, Key, Observations, Scalar, Scalars
 
 
@@ -80,15 +80,14 @@ def init(key: Key, config: TD3Config, observation_size: int, action_size: int) -
     actor = init_mlp(k_actor, (observation_size, *config.hidden, action_size))
     sizes = (observation_size + action_size, *config.hidden, 1)
     critics = jax.vmap(lambda k: init_mlp(k, sizes))(jnp.stack(k_critics))
-    adam = optax.adam(config.learning_rate)
     copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731 - donated buffers must not alias
     return TD3(
         actor,
         critics,
         copy(actor),
         copy(critics),
-        adam.init(actor),
-        adam.init(critics),  # type: ignore[arg-type]
+        init_adam(actor),
+        init_adam(critics),
     )
 
 
@@ -144,7 +143,6 @@ def update(
 
     Returns the new state and the critic loss before the step.
     """
-    adam = optax.adam(config.learning_rate)
     target = targets(state, config, actions, batch, key)
 
     def critic_loss(critics: MLP) -> Scalar:
@@ -152,8 +150,7 @@ def update(
         return (error**2).mean(axis=1).sum()
 
     loss, gradient = jax.value_and_grad(critic_loss)(state.critics)
-    step, critic_optimiser = adam.update(gradient, state.critic_optimiser)
-    critics = optax.apply_updates(state.critics, step)  # type: ignore[arg-type]
+    critics, critic_optimiser = adam(state.critics, gradient, state.critic_optimiser, config.learning_rate)
     state = state._replace(critics=critics, critic_optimiser=critic_optimiser)
     if not update_actor:
         return state, loss
@@ -164,8 +161,8 @@ def update(
         action = policy(actor, actions, batch.observation)
         return -first_critic(jnp.concatenate([batch.observation, action], axis=-1)).mean()
 
-    step, actor_optimiser = adam.update(jax.grad(actor_loss)(state.actor), state.actor_optimiser)
-    actor = optax.apply_updates(state.actor, step)  # type: ignore[arg-type]
+    gradient = jax.grad(actor_loss)(state.actor)
+    actor, actor_optimiser = adam(state.actor, gradient, state.actor_optimiser, config.learning_rate)
     return state._replace(
         actor=actor,
         actor_optimiser=actor_optimiser,

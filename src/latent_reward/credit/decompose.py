@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.credit.methods import Learned
 from latent_reward.credit.statistics import Moments, init_moments, merge, standardise
-from latent_reward.networks import MLP, init_mlp
+from latent_reward.networks import MLP, adam, init_adam, init_mlp
 from latent_reward.types import EpisodeFeatures, EpisodeMask, Key, Lengths, Returns, Scalar
 
 
@@ -40,8 +40,7 @@ class Window(NamedTuple):
 def init(key: Key, config: Learned, feature_size: int) -> Decomposer:
     """A fresh decoder for features of ``feature_size`` numbers."""
     decoder = init_mlp(key, (feature_size, *config.hidden, 1))
-    optimiser = optax.adam(config.learning_rate).init(decoder)  # type: ignore[arg-type]
-    return Decomposer(decoder, optimiser, init_moments(feature_size), init_moments(1))
+    return Decomposer(decoder, init_adam(decoder), init_moments(feature_size), init_moments(1))
 
 
 def observe(
@@ -96,8 +95,7 @@ def update(state: Decomposer, config: Learned, window: Window) -> tuple[Decompos
         )
 
     value, gradient = jax.value_and_grad(loss)(state.decoder)
-    step, optimiser = optax.adam(config.learning_rate).update(gradient, state.optimiser)
-    decoder = optax.apply_updates(state.decoder, step)  # type: ignore[arg-type]
+    decoder, optimiser = adam(state.decoder, gradient, state.optimiser, config.learning_rate)
     return state._replace(decoder=decoder, optimiser=optimiser), value
 
 

@@ -1,0 +1,1 @@
+"""Reports: what a run logs, shows and draws."""

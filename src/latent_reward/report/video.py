@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 
 from latent_reward.task import Task, make_env
@@ -34,10 +34,19 @@ def record(task: Task, act: Callable[[np.ndarray], np.ndarray], path: Path, *, s
             "install EGL or OSMesa and set MUJOCO_GL=egl or MUJOCO_GL=osmesa"
         ) from error
     try:
-        imageio.mimwrite(path, frames, fps=env.metadata.get("render_fps", 30), macro_block_size=8)
+        _write(path, frames, env.metadata.get("render_fps", 30))
     except OSError as error:
         raise LareError(f"video: cannot write {path}: {error}; make the run folder writable") from error
     return path
+
+
+def _write(path: Path, frames: list[np.ndarray], fps: int) -> None:
+    height, width = frames[0].shape[:2]
+    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, macro_block_size=8)
+    writer.send(None)  # starts the encoder
+    for frame in frames:
+        writer.send(np.ascontiguousarray(frame))
+    writer.close()
 
 
 def _play(env, act: Callable[[np.ndarray], np.ndarray], seed: int) -> list[np.ndarray]:

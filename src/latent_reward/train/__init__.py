@@ -1,0 +1,1 @@
+"""Training: the loops that make an agent and a decomposer learn together."""

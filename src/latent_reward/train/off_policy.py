@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.credit import monitor
@@ -202,11 +203,11 @@ class OffPolicy:
 
     def _absorb(self, ended: np.ndarray, terminated: np.ndarray) -> None:
         episode = Episode(
-            observation=np.stack([track.observation for track in self.tracks]),
-            action=np.stack([track.action for track in self.tracks]),
-            reward=np.stack([track.reward for track in self.tracks]),
-            terminated=terminated,
-            length=np.where(ended, [track.steps for track in self.tracks], 0).astype(np.int32),
+            observation=jnp.asarray(np.stack([track.observation for track in self.tracks])),
+            action=jnp.asarray(np.stack([track.action for track in self.tracks])),
+            reward=jnp.asarray(np.stack([track.reward for track in self.tracks])),
+            terminated=jnp.asarray(terminated),
+            length=jnp.asarray(np.where(ended, [track.steps for track in self.tracks], 0), jnp.int32),
         )
         decomposer, replay, credit = core.absorb(
             self.learner, self.state.decomposer, self.state.replay, episode

@@ -113,7 +113,7 @@ def _make_room(
     end = start + length + 1
 
     def in_the_way(carry):
-        transition, episode = carry
+        _, episode = carry
         slot = episode % slots
         first, last = replay.start[slot], replay.start[slot] + replay.length[slot]
         overlaps = (first < end) & (last >= start) | (wraps & (first >= replay.head))
