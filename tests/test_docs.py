@@ -1,0 +1,177 @@
+"""What the documents say is true of the code: commands, options, names, examples, links, versions."""
+
+import contextlib
+import dataclasses
+import io
+import re
+import tomllib
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import latent_reward as lr
+from latent_reward import cli
+from latent_reward.credit.methods import METHODS
+from latent_reward.design.verify import check, encoder_of
+from latent_reward.encoder import load, save
+from latent_reward.task_check import check_task
+from latent_reward.train.off_policy import Report
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+COMMANDS = ("tasks", "methods", "encoders", "check", "train", "evaluate")
+
+
+def blocks(page, language):
+    """The fenced blocks of one language in a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
+
+
+def named_commands():
+    """(page, words) for each `lare …` in a block of commands or between backticks."""
+    for page, text in PAGES.items():
+        found = [line for block in blocks(page, "") for line in block.splitlines()]
+        found += re.findall(
+            r"`(lare [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+        )
+        for line in found:
+            command = re.search(r"(?:^|/)lare ([a-z].*)", line.split("#")[0])
+            if command:
+                yield pytest.param(command[1].split(), id=f"{page}: {command[0]}")
+
+
+@cache
+def help_of(command):
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    return text.getvalue()
+
+
+def commands_of(path):
+    return [
+        line for line in (ROOT / path).read_text("utf-8").splitlines() if line.startswith("python3 -m venv")
+    ]
+
+
+def test_the_readme_has_two_commands_and_the_second_is_what_is_tested():
+    train, test = commands_of("README.md")
+    assert train.endswith(".venv/bin/lare train")
+    assert commands_of(".ci/run") == [test] == commands_of("CONTRIBUTING.md")
+    for script in (".ci/run", "scripts/test"):
+        assert (ROOT / script).stat().st_mode & 0o111, f"{script} is not executable"
+
+
+@pytest.mark.parametrize("words", list(named_commands()))
+def test_a_named_command_and_its_options_exist(words):
+    command, *rest = words
+    assert command in COMMANDS
+    options = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    known = set(re.findall(r"--[a-z][a-z-]*", help_of(command)))
+    assert set(options) <= known
+    for option, value in pairwise(rest):
+        if option == "--method" and value.islower():
+            assert value in METHODS
+
+
+def test_every_command_is_one_of_the_command_line():
+    assert re.findall(
+        r"^@app.command\ndef (\w+)", (Path(cli.__file__)).read_text("utf-8"), re.MULTILINE
+    ) == list(COMMANDS)
+
+
+def test_options_of_the_benchmarks_exist():
+    named = re.findall(r"python (benchmarks/\w+\.py)([^#\n`]*)", "\n".join(PAGES.values()))
+    assert named
+    for path, options in named:
+        source = (ROOT / path).read_text("utf-8")
+        for option in re.findall(r"--[a-z-]+", options):
+            assert f'"{option}"' in source, f"{path} has no {option}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    here = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        if "://" not in target:
+            path, _, anchor = target.partition("#")
+            assert (here / path).exists(), target
+            headings = (
+                re.findall(r"^#+ (.*)", (here / path).read_text("utf-8"), re.MULTILINE) if anchor else []
+            )
+            assert not anchor or anchor in [heading.lower().replace(" ", "-") for heading in headings]
+
+
+def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
+    (snippet,) = blocks("README.md", "python")
+    shorter = snippet.replace("HalfCheetah-v5", "Reacher-v5").replace("steps=200_000", "steps=60, quiet=True")
+    assert "steps=60" in shorter
+    monkeypatch.chdir(tmp_path)
+    rows = {"observation": (3, 10), "action": (3, 2), "next_observation": (3, 10)}
+    scope = {name: np.zeros(shape, np.float32) for name, shape in rows.items()}
+    exec(shorter, scope)
+    assert scope["reward"].shape == (3,)
+    assert scope["run"].folder == Path("runs/Reacher-v5/lare/0")
+
+
+@pytest.fixture(scope="module")
+def pendulum(tmp_path_factory):
+    """The task file of docs/tasks.md."""
+    (text,) = blocks("docs/tasks.md", "yaml")
+    path = tmp_path_factory.mktemp("docs") / "Pendulum-v1.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_the_example_task_fits_its_environment(pendulum):
+    assert check_task(pendulum) == []
+
+
+def test_the_example_encoder_passes_every_check(pendulum, tmp_path):
+    source, _ = blocks("docs/encoders.md", "python")
+    task = lr.load_task(str(pendulum))
+    report = check(source, task)
+    assert report.passed, str(report)
+    for name in [each.name for each in report.checks]:
+        assert f"| {name} |" in PAGES["docs/encoders.md"]
+    assert load(save(encoder_of(report, source, task), tmp_path)).latent_names == report.latent_names
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_names_what_exists(page):
+    for block in blocks(page, "python"):
+        tree = compile(block, page, "exec")
+        assert tree is not None
+        for name in re.findall(r"\blr\.(\w+)", block):
+            assert hasattr(lr, name), name
+        for line in re.findall(r"^from latent_reward\S* import .*", block, re.MULTILINE):
+            exec(line, {})
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
+def test_every_method_is_described(page):
+    assert [name for name in METHODS if f"`{name}`" not in PAGES[page]] == []
+
+
+def test_every_metric_is_described():
+    page = PAGES["docs/metrics.md"]
+    assert [each.name for each in dataclasses.fields(Report) if f"`{each.name}`" not in page] == []
+
+
+def test_version_and_paper_agree_everywhere():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert re.search(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1] == version
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == version
+    (paper,) = citation["references"]
+    plain = PAGES["README.md"].replace("{", "").replace("}", "")
+    assert paper["title"] in plain
+    for author in paper["authors"]:
+        assert f"{author['family-names']}, {author['given-names']}" in plain
