@@ -24,6 +24,7 @@ ORDER = (
     ("train",),
     ("report",),
     ("run",),
+    ("trainer",),
     ("sweep",),
     ("adapters",),
     ("__init__",),
