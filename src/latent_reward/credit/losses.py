@@ -29,7 +29,8 @@ def subset_loss(
     The expectation over I exceeds the RD loss by the variance of m. With ``unbiased`` its estimate
     (1 − K/L)·S²/K is subtracted, S² the sample variance over I (finite-population correction), so that
     gradients are those of RD in expectation. An episode with L ≤ K is seen whole: the correction is
-    then zero and the loss is RD exactly. Ren et al. 2022, arXiv 2111.13485, equations 6 and 11.
+    then zero and the loss is RD exactly. One draw has no sample variance, so K = 1 < L stays biased.
+    Ren et al. 2022, arXiv 2111.13485, equations 6 and 11.
 
     Args:
         proxy: r̂ at the drawn steps, ``[episode, K, agent]``.

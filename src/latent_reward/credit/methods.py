@@ -30,7 +30,7 @@ class Learned:
 
     features: Literal["latent", "raw"]
     loss: Literal["rd", "rrd", "rrd-unbiased"]
-    view: Literal["current", "next", "both"] = "next"
+    view: Literal["current", "next", "both"] = "both"
     subset: int = 64
     batch_steps: int = 256
     hidden: tuple[int, ...] = (64, 64)

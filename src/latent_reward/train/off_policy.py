@@ -119,13 +119,15 @@ def derive(*path: int) -> int:
     return int(np.random.SeedSequence(path).generate_state(1)[0])
 
 
-def _finite(value, name: str, track: Track):
-    if not np.all(np.isfinite(value)):
+def _finite(value, name: str, track: Track) -> np.ndarray:
+    """``value`` in the precision it is stored in, or an error that tells where it stopped being a number."""
+    stored = np.asarray(value, np.float32)
+    if not np.isfinite(stored).all():
         raise LareError(
             f"{name}: the environment returned {np.asarray(value)!r} at step {track.steps} of episode "
-            f"{track.episodes} (seed {track.seed}); every {name} must be finite, so mend the environment"
+            f"{track.episodes} (seed {track.seed}); every {name} must be a finite float32, so mend the environment"
         )
-    return value
+    return stored
 
 
 class OffPolicy:
@@ -257,8 +259,11 @@ class OffPolicy:
     def _report(
         self, track: Track, returns: np.ndarray, decoder_loss: float, critic_loss: float, speed: float
     ) -> Report:
-        if not (np.isnan(critic_loss) or np.isfinite(critic_loss)):
-            raise LareError(f"critic_loss: {critic_loss} at step {self.step}: training diverged")
+        if self._losses and not np.isfinite(critic_loss):
+            raise LareError(
+                f"critic_loss: it is {critic_loss} at step {self.step}, so training has diverged; check the "
+                "environment for huge rewards or observations, or lower the agent's learning_rate"
+            )
         quality = monitor.credit_quality(track.monitor)
         learning = self.state.decomposer is not None and self.step > self.schedule.warmup
         return Report(
