@@ -30,7 +30,7 @@ def seconds(training: OffPolicy, steps: int) -> float:
 def measure(options: argparse.Namespace, seeds: int) -> tuple[float, float]:
     """Steps per second of each seed, learning and not learning."""
     task, method = load_task(options.task), find_method(options.method)
-    warmup = 2 * task.max_steps
+    warmup = 3 * task.max_steps
     config = RunConfig(
         task=task.name,
         method=method,
@@ -43,7 +43,7 @@ def measure(options: argparse.Namespace, seeds: int) -> tuple[float, float]:
     learner = build_learner(config, task, load_encoder(task) if reads_latents else None)
     training = OffPolicy(learner, config.schedule, config.seeds, lambda: make_env(task))
     try:
-        seconds(training, task.max_steps)  # compiles `absorb`
+        seconds(training, 2 * task.max_steps)  # compiles `absorb`
         idle = seconds(training, warmup - training.step)
         seconds(training, options.warmup)  # compiles `update` with and without an actor step
         return options.steps / seconds(training, options.steps), task.max_steps / idle
