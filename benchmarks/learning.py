@@ -80,7 +80,7 @@ def train(out: Path, experiment: Experiment, method: str, seed: int) -> None:
     print(log.stem, "done" if read_metrics(target) else "FAILED", flush=True)
 
 
-def run(out: Path, workers: int, tasks: list[str], methods: list[str]) -> None:
+def run(out: Path, workers: int, tasks: list[str], methods: list[str], seeds: list[int]) -> None:
     """Train everything that is selected and not finished, first seeds first."""
     jobs = [
         (experiment, method, seed)
@@ -90,6 +90,7 @@ def run(out: Path, workers: int, tasks: list[str], methods: list[str]) -> None:
         for method in (methods or experiment.methods)
         if method in experiment.methods
         for seed in experiment.seeds[rank : rank + 1]
+        if not seeds or seed in seeds
     ]
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda job: train(out, *job), jobs))
@@ -169,8 +170,9 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--tasks", nargs="*", default=[])
     parser.add_argument("--methods", nargs="*", default=[])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[])
     arguments = parser.parse_args()
     if arguments.action == "run":
-        run(arguments.out, arguments.workers, arguments.tasks, arguments.methods)
+        run(arguments.out, arguments.workers, arguments.tasks, arguments.methods, arguments.seeds)
     else:
         report(arguments.out, arguments.docs)
