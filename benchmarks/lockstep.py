@@ -14,7 +14,7 @@ import jax
 from latent_reward import load_encoder, load_task, make_env
 from latent_reward.credit.methods import Learned, find_method
 from latent_reward.run import RunConfig, build_learner
-from latent_reward.train.off_policy import OffPolicy, Schedule
+from latent_reward.training.off_policy import OffPolicy, Schedule
 
 
 def seconds(training: OffPolicy, steps: int) -> float:

@@ -33,7 +33,7 @@ def time_lare(method: str, warmup: int, steps: int, threads: int) -> float:
     from latent_reward.agents.td3 import TD3Config
     from latent_reward.credit.methods import Learned, find_method
     from latent_reward.run import RunConfig, build_learner
-    from latent_reward.train.off_policy import OffPolicy, Schedule
+    from latent_reward.training.off_policy import OffPolicy, Schedule
 
     task, recipe = load_task(TASK), find_method(method)
     config = RunConfig(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from latent_reward import load_encoder, load_task
 from latent_reward.task import Task, task_names
-from latent_reward.train import replay as ring
+from latent_reward.training import replay as ring
 
 MEGA = 1e6
 

@@ -19,7 +19,7 @@ from latent_reward.credit.methods import METHODS
 from latent_reward.design.verify import check, encoder_of
 from latent_reward.encoder import load, save
 from latent_reward.task_check import check_task
-from latent_reward.train.off_policy import Report
+from latent_reward.training.off_policy import Report
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

@@ -21,7 +21,7 @@ ORDER = (
     ("credit",),
     ("envs",),
     ("agents",),
-    ("train",),
+    ("training",),
     ("report",),
     ("run",),
     ("trainer",),
@@ -38,7 +38,7 @@ DEFERRED = {("encoder", "design")}
 
 # Training needs no designer: of all that comes after it, only the command line may call it.
 MAY_DESIGN = {"design", "cli", "__main__"}
-DESIGN_NEVER_NEEDS = {"credit", "envs", "agents", "train", "run"}
+DESIGN_NEVER_NEEDS = {"credit", "envs", "agents", "training", "run"}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

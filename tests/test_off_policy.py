@@ -12,9 +12,9 @@ import pytest
 from latent_reward.agents.td3 import ActionRange, TD3Config
 from latent_reward.credit.methods import METHODS, Learned
 from latent_reward.design.verify import seal
-from latent_reward.train import learner as core
-from latent_reward.train.learner import Learner
-from latent_reward.train.off_policy import OffPolicy, Schedule
+from latent_reward.training import learner as core
+from latent_reward.training.learner import Learner
+from latent_reward.training.off_policy import OffPolicy, Schedule
 from latent_reward.types import LareError
 
 HORIZON = 10

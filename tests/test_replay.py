@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from latent_reward.train import replay as ring
-from latent_reward.train.replay import Episode
+from latent_reward.training import replay as ring
+from latent_reward.training.replay import Episode
 
 HORIZON, CAPACITY = 5, 12
 LENGTHS = st.lists(st.integers(0, HORIZON), min_size=1, max_size=40)

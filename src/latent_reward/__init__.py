@@ -8,10 +8,8 @@ Names are imported when first used, so that the locked process that compiles gen
 ``lare --help``, start without the training stack.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latent_reward.encoder import Encoder
@@ -49,14 +47,3 @@ def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-class _Package(ModuleType):
-    """This package: ``train`` stays the function, although importing the subpackage would bind that name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in _HOME or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

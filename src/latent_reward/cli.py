@@ -161,7 +161,7 @@ def train(
         quiet: print nothing.
     """
     from latent_reward import trainer
-    from latent_reward.train.off_policy import Schedule
+    from latent_reward.training.off_policy import Schedule
 
     if resume is not None:
         run = trainer.resume(resume, quiet=quiet)

@@ -27,10 +27,10 @@ from latent_reward.credit.methods import Learned, Method
 from latent_reward.encoder import Encoder
 from latent_reward.report.log import read_metrics
 from latent_reward.task import Task, load_task, make_env
-from latent_reward.train import checkpoint
-from latent_reward.train import learner as core
-from latent_reward.train.learner import Learner
-from latent_reward.train.off_policy import Schedule, derive, play
+from latent_reward.training import checkpoint
+from latent_reward.training import learner as core
+from latent_reward.training.learner import Learner
+from latent_reward.training.off_policy import Schedule, derive, play
 from latent_reward.types import LareError
 
 CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"

@@ -20,9 +20,9 @@ from latent_reward.report.log import Log
 from latent_reward.report.progress import Progress
 from latent_reward.run import CHECKPOINT, CONFIG, Run, RunConfig, build_learner, load_run, spell_seeds
 from latent_reward.task import Task, load_task, make_env
-from latent_reward.train import checkpoint
-from latent_reward.train.interrupt import Interrupt
-from latent_reward.train.off_policy import OffPolicy, Schedule
+from latent_reward.training import checkpoint
+from latent_reward.training.interrupt import Interrupt
+from latent_reward.training.off_policy import OffPolicy, Schedule
 from latent_reward.types import LareError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from latent_reward.train.off_policy import Report
+from latent_reward.training.off_policy import Report
 from latent_reward.types import LareError
 
 METRICS = "metrics.jsonl"

@@ -13,7 +13,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from latent_reward.train.off_policy import Report
+from latent_reward.training.off_policy import Report
 
 
 class Progress:

@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from latent_reward.train.off_policy import OffPolicy, Track
-from latent_reward.train.replay import Replay
+from latent_reward.training.off_policy import OffPolicy, Track
+from latent_reward.training.replay import Replay
 from latent_reward.types import LareError
 
 FORMAT = 1

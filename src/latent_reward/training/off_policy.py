@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.credit import monitor
-from latent_reward.train import learner as core
-from latent_reward.train.learner import Learner, State
-from latent_reward.train.replay import Episode
+from latent_reward.training import learner as core
+from latent_reward.training.learner import Learner, State
+from latent_reward.training.replay import Episode
 from latent_reward.types import LareError
 
 _ACT, _UPDATE, _INIT = 0, 1, 2

@@ -19,8 +19,8 @@ from latent_reward.credit import decompose
 from latent_reward.credit.methods import Credit, Fixed, Learned
 from latent_reward.encoder import Encoder
 from latent_reward.networks import MLP
-from latent_reward.train import replay as ring
-from latent_reward.train.replay import Episode, Replay
+from latent_reward.training import replay as ring
+from latent_reward.training.replay import Episode, Replay
 from latent_reward.types import Keys
 
 
