@@ -101,10 +101,13 @@ def step_features(
     return encode(learner.credit, learner.encoder, observation, action, next_observation)
 
 
-@partial(jax.jit, static_argnums=0)
 def init(learner: Learner, keys: Keys) -> State:
-    """Fresh state for each of ``keys`` ``[seed]``."""
+    """Fresh state for each of ``keys``, committed to its device as every later state is: so nothing compiles twice."""
+    return jax.device_put(_init(learner, keys), jax.devices()[0])
 
+
+@partial(jax.jit, static_argnums=0)
+def _init(learner: Learner, keys: Keys) -> State:
     def one(key):
         k_agent, k_credit = jax.random.split(key)
         agent = td3.init(k_agent, learner.agent, learner.observation_size, learner.action_size)
@@ -123,8 +126,7 @@ def init(learner: Learner, keys: Keys) -> State:
         )
         return State(agent, decomposer, replay)
 
-    # Committed to its device from the start, as every later state is: nothing is compiled twice.
-    return jax.device_put(jax.jit(jax.vmap(one))(keys), jax.devices()[0])
+    return jax.vmap(one)(keys)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
