@@ -1,0 +1,286 @@
+"""Runs: what a folder holds, that a stopped run goes on to the same numbers, and what users are told."""
+
+import dataclasses
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import latent_reward as lr
+from latent_reward import trainer
+from latent_reward.credit.methods import find_method
+from latent_reward.encoders import bundled_folder
+from latent_reward.run import RunConfig, spell_seeds
+from latent_reward.training import checkpoint
+from latent_reward.training.off_policy import Report, Schedule
+
+SCHEDULE = Schedule(warmup=60, evaluate_every=60, evaluation_episodes=2, checkpoint_every=70)
+SETTINGS = [
+    "--warmup", "60", "--evaluate-every", "60", "--evaluation-episodes", "2", "--checkpoint-every", "70",
+    "--batch-size", "32",
+]  # fmt: skip
+STEPS = 185  # not a multiple of the episode length, of evaluations or of checkpoints
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "reference"
+    return lr.train("Reacher-v5", out=folder, steps=STEPS, schedule=SCHEDULE, batch_size=32, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def transitions():
+    env = lr.make_env(lr.load_task("Reacher-v5"))
+    env.action_space.seed(0)
+    observations = [env.reset(seed=0)[0]]
+    actions = [env.action_space.sample() for _ in range(20)]
+    observations += [env.step(action)[0] for action in actions]
+    env.close()
+    return np.array(observations[:-1]), np.array(actions), np.array(observations[1:])
+
+
+def lare(*words, **kwargs):
+    command = [sys.executable, "-m", "latent_reward.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, **kwargs)
+
+
+def numbers(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "steps_per_second"} for row in rows]
+
+
+def test_a_run_folder_stands_on_its_own(reference):
+    names = {path.name for path in reference.folder.iterdir()}
+    expected = {"config.json", "task.yaml", "encoder", "metrics.jsonl", "checkpoint.safetensors"}
+    assert names == expected | {"tensorboard", "learning_curve.png"}
+    assert set(reference.metrics[-1]) == {field.name for field in dataclasses.fields(Report)}
+    assert [row["step"] for row in reference.metrics] == [60, 120, 180, 185]
+    assert list((reference.folder / "tensorboard" / "seed0").iterdir())
+    assert (reference.folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    again = lr.load_run(reference.folder)
+    assert again.config == reference.config
+    assert again.task == reference.task == lr.load_task("Reacher-v5")
+    assert again.encoder == reference.encoder == lr.load_encoder(again.task)
+
+
+def test_the_proxy_reward_reads_numpy_and_decodes_latents_row_by_row(reference, transitions):
+    rewards = reference.proxy_reward(*transitions)
+    assert isinstance(rewards, np.ndarray)
+    assert rewards.shape == (20,)
+    assert rewards.std() > 0
+    single = [reference.proxy_reward(*(rows[i : i + 1] for rows in transitions))[0] for i in range(20)]
+    np.testing.assert_allclose(rewards, single, rtol=1e-5, atol=1e-6)
+
+
+def test_actions_stay_in_bounds_and_evaluation_repeats(reference, transitions):
+    actions = reference.act(transitions[0])
+    assert actions.shape == (20, 2)
+    assert np.abs(actions).max() <= 1
+    np.testing.assert_array_equal(reference.evaluate(2), reference.evaluate(2))
+
+
+def start(folder):
+    words = ["train", "Reacher-v5", "--steps", str(STEPS), *SETTINGS, "--out", str(folder)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "latent_reward.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_goes_on_to_the_same_numbers(reference, tmp_path, signal_number):
+    folder = tmp_path / "stopped"
+    process = start(folder)
+    deadline = time.monotonic() + 200
+    while not (folder / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal_number)
+    output, errors = process.communicate(timeout=60)
+    if signal_number == signal.SIGINT and process.returncode != 0:  # 0: it was faster than the signal
+        assert process.returncode == 130
+        assert "lare train --resume" in output
+        assert "Traceback" not in errors
+    resumed = lr.resume(folder, quiet=True)
+    assert numbers(folder) == numbers(reference.folder)
+    ours, theirs = (load_file(run.folder / "checkpoint.safetensors") for run in (resumed, reference))
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(ours[name], array, err_msg=name)
+
+
+def test_resuming_refuses_another_configuration(reference, tmp_path):
+    assert "keeps its configuration" in lare("train", "--resume", reference.folder, "--steps", "300").stderr
+    folder = tmp_path / "edited"
+    subprocess.run(["cp", "-r", reference.folder, folder], check=True)
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"discount": 0.99', '"discount": 0.9'))
+    with pytest.raises(lr.LareError, match=r"agent.*0\.99.*start a new run"):
+        lr.resume(folder, quiet=True)
+
+
+def test_a_metrics_line_cut_short_by_a_kill_is_dropped(reference, tmp_path):
+    folder = tmp_path / "cut"
+    subprocess.run(["cp", "-r", reference.folder, folder], check=True)
+    whole = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(whole + '{"seed": 0, "st')
+    assert lr.load_run(folder).metrics == reference.metrics
+    lr.resume(folder, quiet=True)
+    assert (folder / "metrics.jsonl").read_text() == whole
+
+
+def test_damaged_files_are_named(reference, tmp_path):
+    folder = tmp_path / "damaged"
+    subprocess.run(["cp", "-r", reference.folder, folder], check=True)
+    (folder / "checkpoint.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(lr.LareError, match=r"checkpoint: .* is damaged"):
+        lr.resume(folder, quiet=True)
+    (folder / "checkpoint.safetensors").unlink()
+    with pytest.raises(lr.LareError, match="does not exist"):
+        lr.load_run(folder).act(np.zeros(10))
+    (folder / "config.json").write_text("{")
+    with pytest.raises(lr.LareError, match=r"config\.json is damaged"):
+        lr.load_run(folder)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(reference, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"the last good one")
+    training = trainer._prepare(reference.task, reference.config, reference.encoder)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        with pytest.raises(lr.LareError, match="free space"):
+            checkpoint.save(path, training, reference.config.to_json())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        training.close()
+    assert path.read_bytes() == b"the last good one"
+    assert os.listdir(tmp_path) == ["checkpoint.safetensors"]
+
+
+def test_a_run_is_never_overwritten(reference):
+    with pytest.raises(lr.LareError, match="holds a run already"):
+        lr.train("Reacher-v5", out=reference.folder, steps=10, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Reacher-v6",), r"no built-in task is named 'Reacher-v6' \(did you mean Reacher-v"),
+        (("Reacher-v5", "lair"), r"no method 'lair'; did you mean lare"),
+    ],
+)
+def test_unknown_names_are_met_with_near_ones(arguments, message, tmp_path):
+    with pytest.raises(lr.LareError, match=message):
+        lr.train(*arguments, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"draw": 99}, r"no bundled draw 99, only 0, 1, 2"),
+        ({"encoder": bundled_folder("HalfCheetah-v5", 0)}, r"encoder of HalfCheetah-v5"),
+        ({"encoder": "nowhere"}, r"nowhere"),
+        ({"method": "rd", "encoder": bundled_folder("Reacher-v5", 0)}, r"reads no latents"),
+        ({"steps": 0}, r"steps: 0"),
+        ({"batch_size": 0}, r"batch_size: 0"),
+        ({"seed": ()}, r"seeds"),
+        ({"seed": (1, 1)}, r"seeds"),
+        ({"schedule": Schedule(warmup=-1)}, r"warmup: -1"),
+        ({"out": "/dev/null/run"}, r"cannot write the run folder"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(settings, message, tmp_path):
+    with pytest.raises(lr.LareError, match=message):
+        lr.train("Reacher-v5", **{"out": tmp_path / "run", "steps": 100, "quiet": True} | settings)
+
+
+class Discrete(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+
+class Endless(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+
+
+@pytest.mark.parametrize(
+    ("env", "message"), [(Discrete, "only flat Box spaces"), (Endless, "has no bounds"), (None, "has shapes")]
+)
+def test_environments_that_cannot_be_used_say_why(env, message, tmp_path):
+    task = lr.load_task("Reacher-v5")
+    if env is not None:
+        gymnasium.register("Odd-v0", env)
+        fields = {"observation": task.observation[:2], "action": task.action[:1]}
+        task = dataclasses.replace(task, env_id="Odd-v0", **fields)
+    else:
+        task = dataclasses.replace(task, observation=task.observation[:2])
+    try:
+        with pytest.raises(lr.LareError, match=message):
+            lr.train(task, "rd", out=tmp_path / "run", quiet=True)
+    finally:
+        gymnasium.registry.pop("Odd-v0", None)
+
+
+def test_reference_methods_learn_no_reward(tmp_path):
+    task = lr.load_task("Reacher-v5")
+    run = lr.train(
+        task, "uniform", out=tmp_path / "run", steps=60, schedule=SCHEDULE, quiet=True, seed=(0, 3)
+    )
+    assert run.encoder is None
+    assert {row["seed"] for row in run.metrics} == {0, 3}
+    assert run.evaluate(2).shape == (2, 2)
+    assert not np.array_equal(run.act(np.zeros(10), seed=0), run.act(np.zeros(10), seed=3))
+    with pytest.raises(lr.LareError, match="no seed 1, only 0, 3"):
+        run.act(np.zeros(10), seed=1)
+    with pytest.raises(lr.LareError, match="learns no proxy reward"):
+        run.proxy_reward(np.zeros((1, 10)), np.zeros((1, 2)), np.zeros((1, 10)))
+
+
+def test_seeds_are_spelled_briefly():
+    assert [spell_seeds(seeds) for seeds in ((3,), (0, 1), (0, 1, 2), (0, 2, 5))] == [
+        "3",
+        "0,1",
+        "0..2",
+        "0,2,5",
+    ]
+
+
+def test_a_configuration_is_written_with_every_default():
+    config = json.loads(RunConfig("Reacher-v5", find_method("lare")).to_json())
+    assert config["agent"]["polyak"] == 0.005
+    assert config["method"]["credit"]["view"] == "both"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "Nowhere-v0"),
+        ("train", "Reacher-v5", "--method", "nothing"),
+        ("train", "Reacher-v5", "--seeds", "one"),
+        ("train", "--resume", "nowhere"),
+        ("evaluate", "nowhere"),
+        ("check", "nowhere.yaml"),
+        ("check", "nowhere.py", "--task", "Reacher-v5"),
+        ("check", "nowhere.py"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(words, tmp_path):
+    result = lare(*words, cwd=tmp_path)
+    assert result.returncode == 1
+    lines = (result.stdout + result.stderr).strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert re.search(r";|\(", lines[0])  # a remedy follows the reason
