@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from latent_reward.credit.losses import full_sum_loss, input_sparsity, subset_loss
+from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.credit.methods import Learned
 from latent_reward.credit.statistics import Moments, init_moments, merge, standardise
 from latent_reward.networks import MLP, adam, init_adam, init_mlp
@@ -83,19 +83,18 @@ def proxy(
 
 
 def update(state: Decomposer, config: Learned, window: Window) -> tuple[Decomposer, Scalar]:
-    """One Adam step on a window; returns the new state and the loss before the step, without the penalty."""
+    """One Adam step on a window; returns the new state and the loss before the step."""
     returns = window.returns / reward_unit(state, config)
 
-    def objective(decoder: MLP) -> tuple[Scalar, Scalar]:
+    def loss(decoder: MLP) -> Scalar:
         rewards = decode(decoder, state, config, window.features)
         if config.loss == "rd":
-            loss = full_sum_loss(rewards, window.mask, returns)
-        else:
-            unbiased = config.loss == "rrd-unbiased"
-            loss = subset_loss(rewards, window.mask, returns, window.lengths, unbiased=unbiased)
-        return loss + config.sparsity * input_sparsity(decoder.weights[0]), loss
+            return full_sum_loss(rewards, window.mask, returns)
+        return subset_loss(
+            rewards, window.mask, returns, window.lengths, unbiased=config.loss == "rrd-unbiased"
+        )
 
-    gradient, value = jax.grad(objective, has_aux=True)(state.decoder)
+    value, gradient = jax.value_and_grad(loss)(state.decoder)
     decoder, optimiser = adam(state.decoder, gradient, state.optimiser, config.learning_rate)
     return state._replace(decoder=decoder, optimiser=optimiser), value
 

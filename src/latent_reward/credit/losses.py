@@ -50,15 +50,6 @@ def subset_loss(
     return loss.mean()
 
 
-def input_sparsity(weight: Float[Array, "fan_in fan_out"]) -> Scalar:
-    """Group lasso on the inputs of a first layer: Σ_i ‖W_i‖₂ (Yuan and Lin 2006).
-
-    It drives the whole row of an input that explains nothing towards zero, unlike weight decay, which
-    shares an effect among all inputs that are correlated with it.
-    """
-    return jnp.sqrt((weight**2).sum(axis=1) + 1e-8).sum()
-
-
 def draw_steps(
     key: Key, lengths: Lengths, horizon: int, count: int
 ) -> tuple[Int[Array, "episode step"], Bool[Array, "episode step"]]:

@@ -26,8 +26,6 @@ class Learned:
         learning_rate: Adam's step size.
         standardise: whether features are standardised by their running moments.
         scale_returns: whether targets R/L are divided by their running root mean square.
-        sparsity: weight of the group lasso on the decoder's inputs; it lets few latents carry the credit while
-            there are few returns to learn from.
     """
 
     features: Literal["latent", "raw"]
@@ -39,7 +37,6 @@ class Learned:
     learning_rate: float = 3e-4
     standardise: bool = True
     scale_returns: bool = True
-    sparsity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Method:
     credit: Credit
 
 
-_LARE = Learned("latent", "rrd-unbiased", sparsity=0.01)
+_LARE = Learned("latent", "rrd-unbiased")
 _PAPER = Learned("raw", "rrd", view="current", hidden=(256, 256), standardise=False, scale_returns=False)
 
 METHODS = {
