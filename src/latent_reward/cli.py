@@ -69,6 +69,7 @@ def check(
     file: Positional[Annotated[Path, arg(metavar="FILE")]],
     *,
     task: Annotated[str | None, arg(metavar="TASK")] = None,
+    out: Annotated[Path | None, arg(metavar="DIR")] = None,
 ) -> None:
     """Check a task file against its environment, or seal an encoder's source and print every check.
 
@@ -77,9 +78,14 @@ def check(
     Args:
         file: a task file (.yaml), or the source of an encoder (.py).
         task: for a source: the task whose observation and action it reads.
+        out: for a source: write the sealed encoder into this folder, for `lare train --encoder`.
     """
     if file.suffix == ".py":
-        _check_source(file, task)
+        _check_source(file, task, out)
+    elif task or out:
+        raise LareError(
+            f"file: {file} is no source (.py); --task and --out belong to sources, so leave them out"
+        )
     else:
         _check_task(file)
 
@@ -101,22 +107,26 @@ def _check_task(file: Path) -> None:
     )
 
 
-def _check_source(file: Path, task: str | None) -> None:
+def _check_source(file: Path, name: str | None, out: Path | None) -> None:
     from latent_reward.design import verify
+    from latent_reward.encoder import save
     from latent_reward.task import load_task
 
-    if task is None:
+    if name is None:
         raise LareError("task: a source is checked for a task; add `--task TASK` (`lare tasks` lists them)")
-    space = load_task(task)
+    task = load_task(name)
     try:
         source = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LareError(f"file: cannot read {file}: {error}; give the path of a Python source") from error
-    report = verify.check(source, space)
+    report = verify.check(source, task)
     for each in report.checks:
         _out.print(f"{'passed' if each.passed else 'FAILED'}  {each.name}: {each.detail}", markup=False)
     if not report.passed:
         raise SystemExit(1)
+    if out is not None:
+        save(verify.encoder_of(report, source, task, provenance=f"sealed from {file.name}"), out)
+        _out.print(f"sealed: {out}; train with `lare train {name} --encoder {out}`", markup=False)
 
 
 @app.command
