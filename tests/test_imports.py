@@ -75,7 +75,7 @@ def imports(path):
 
 
 def test_the_walk_finds_the_package():
-    assert {"types", "credit.losses", "train.replay", "design.verify"} <= set(MODULES)
+    assert {"types", "credit.losses", "training.replay", "design.verify"} <= set(MODULES)
     assert ("types", False) in set(imports(MODULES["credit.losses"]))
     assert ("design", True) in set(imports(MODULES["encoder"]))
 

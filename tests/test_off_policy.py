@@ -148,7 +148,7 @@ def test_every_method_trains(name, encoder):
         assert report.credit_correlation == pytest.approx(1.0)
     stored = training.state.replay
     assert stored.reward.shape[-1] == (0 if learned else 1)
-    assert stored.features.shape[-1] == (2 if learner.latent_size else 0)
+    assert stored.features.shape[-1] == learner.latent_size
 
 
 @pytest.mark.parametrize("env", [{}, {"wall": 0.55}])

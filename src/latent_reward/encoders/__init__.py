@@ -28,8 +28,8 @@ def bundled_draws(task_name: str) -> tuple[int, ...]:
     if task_name not in bundled_tasks():
         raise LareError(
             f"encoder: no encoder is bundled for the task {task_name!r}, only for "
-            f"{', '.join(bundled_tasks())}; seal a source of your own (`lare check SOURCE.py --task TASK --out DIR`) and pass it with --encoder, "
-            "or use --method rrd-unbiased"
+            f"{', '.join(bundled_tasks())}; seal a source of your own (`lare check SOURCE.py --task TASK "
+            "--out DIR`) and pass it with --encoder, or use --method rrd-unbiased"
         )
     return tuple(sorted(int(path.parent.name) for path in (_FOLDER / task_name).glob("*/reply.json")))
 
