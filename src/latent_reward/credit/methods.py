@@ -26,9 +26,6 @@ class Learned:
         learning_rate: Adam's step size.
         standardise: whether features are standardised by their running moments.
         scale_returns: whether targets R/L are divided by their running root mean square.
-        restart_at: explained variance of held-out returns at which the agent starts afresh, once. Until then it
-            learned from credit that meant nothing, and networks do not forget that easily (the primacy bias,
-            Nikishin et al. 2022, arXiv 2205.07802); the replay and the decoder stay. None never restarts.
     """
 
     features: Literal["latent", "raw"]
@@ -40,7 +37,6 @@ class Learned:
     learning_rate: float = 3e-4
     standardise: bool = True
     scale_returns: bool = True
-    restart_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class Method:
     credit: Credit
 
 
-_LARE = Learned("latent", "rrd-unbiased", restart_at=0.7)
+_LARE = Learned("latent", "rrd-unbiased")
 _PAPER = Learned("raw", "rrd", view="current", hidden=(256, 256), standardise=False, scale_returns=False)
 
 METHODS = {

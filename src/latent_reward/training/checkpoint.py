@@ -37,7 +37,7 @@ def save(path: Path, training: OffPolicy, config: str) -> None:
         arrays[f"track{index}.observation"] = track.observation[: track.steps + 1]
         arrays[f"track{index}.action"] = track.action[: track.steps]
         arrays[f"track{index}.monitor"] = track.monitor
-    tracks = [[t.seed, t.episodes, t.training_return, t.credible] for t in training.tracks]
+    tracks = [[t.seed, t.episodes, t.training_return] for t in training.tracks]
     header = {"format": FORMAT, "step": training.step, "tracks": tracks}
     temporary = path.with_suffix(".partial")
     try:
@@ -68,8 +68,10 @@ def restore(path: Path, training: OffPolicy, config: str) -> None:
         leaves = [_fill(leaf, file.get_tensor(f"state{name}")) for name, leaf in _named(training.state)]
         training.state = jax.tree.unflatten(jax.tree.structure(training.state), leaves)
         training.step = header["step"]
-        for index, (track, (_, *counters)) in enumerate(zip(training.tracks, header["tracks"], strict=True)):
-            _restore_track(file, f"track{index}", track, counters)
+        for index, (track, (_, episodes, last)) in enumerate(
+            zip(training.tracks, header["tracks"], strict=True)
+        ):
+            _restore_track(file, f"track{index}", track, episodes, last)
     training.restored()
 
 
@@ -119,11 +121,11 @@ def _fill(leaf: jax.Array, saved: np.ndarray) -> jax.Array:
     return jax.device_put(whole, leaf.sharding)
 
 
-def _restore_track(file, name: str, track: Track, counters: list) -> None:
+def _restore_track(file, name: str, track: Track, episodes: int, last: float) -> None:
     actions = file.get_tensor(f"{name}.action")
     track.observation[: len(actions) + 1] = file.get_tensor(f"{name}.observation")
     track.monitor = file.get_tensor(f"{name}.monitor")
-    track.episodes, track.training_return, track.credible = counters
+    track.episodes, track.training_return = episodes, last
     track.replay(actions)
 
 

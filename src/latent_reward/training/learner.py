@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from latent_reward.agents import td3
 from latent_reward.credit import decompose
@@ -127,17 +127,6 @@ def _init(learner: Learner, keys: Keys) -> State:
         return State(agent, decomposer, replay)
 
     return jax.vmap(one)(keys)
-
-
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def restart(learner: Learner, agent: td3.TD3, keys: Keys, which: Bool[Array, " seed"]) -> td3.TD3:
-    """Give the seeds marked in ``which`` a fresh agent; the others keep theirs."""
-
-    def one(agent, key, fresh):
-        new = td3.init(key, learner.agent, learner.observation_size, learner.action_size)
-        return jax.tree.map(lambda new, old: jnp.where(fresh, new, old), new, agent)
-
-    return jax.vmap(one)(agent, keys, which)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))

@@ -21,14 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.credit import monitor
-from latent_reward.credit.methods import Learned
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner, State
 from latent_reward.training.replay import Episode
 from latent_reward.types import LareError
 
-_ACT, _UPDATE, _INIT, _RESTART = 0, 1, 2, 3
-_RECENT = 8  # episodes that tell whether credit has become credible
+_ACT, _UPDATE, _INIT = 0, 1, 2
 _RESET, _WARM_UP, _EVALUATION = 0, 1, 2
 
 
@@ -80,7 +78,6 @@ class Track:
     steps: int = 0
     episodes: int = 0
     training_return: float = np.nan
-    credible: bool = False
     monitor: np.ndarray = field(default_factory=monitor.init_monitor)
 
     def reset(self) -> None:
@@ -147,8 +144,7 @@ class OffPolicy:
         self.learner, self.schedule, self.seeds = learner, schedule, tuple(seeds)
         keys = jax.vmap(jax.random.key)(np.asarray(seeds))
         self._keys = [
-            jax.vmap(jax.random.fold_in, (0, None))(keys, purpose)
-            for purpose in (_ACT, _UPDATE, _INIT, _RESTART)
+            jax.vmap(jax.random.fold_in, (0, None))(keys, purpose) for purpose in (_ACT, _UPDATE, _INIT)
         ]
         self.state: State = core.init(learner, self._keys[_INIT])
         horizon, sizes = learner.horizon, (learner.observation_size, learner.action_size)
@@ -220,28 +216,14 @@ class OffPolicy:
         )
         self.state = self.state._replace(decomposer=decomposer, replay=replay)
         credit = np.asarray(credit)
-        fresh = np.zeros(len(self.tracks), bool)
         for index in np.flatnonzero(ended):
             track = self.tracks[index]
             reward = track.reward[: track.steps]
             track.monitor = monitor.note_episode(track.monitor, credit[index, : track.steps], reward)
             track.training_return = float(reward.sum())
             track.episodes += 1
-            fresh[index] = self._turns_credible(track)
             track.reset()
-        if fresh.any():
-            agent = core.restart(self.learner, self.state.agent, self._keys[_RESTART], jnp.asarray(fresh))
-            self.state = self.state._replace(agent=agent)
         self._stored = all(track.episodes > 0 for track in self.tracks)
-
-    def _turns_credible(self, track: Track) -> bool:
-        """Whether credit has just begun to explain held-out returns, after an agent has learned from worse."""
-        credit = self.learner.credit
-        if track.credible or not isinstance(credit, Learned) or credit.restart_at is None:
-            return False
-        recent = monitor.credit_quality(track.monitor[-_RECENT:])
-        track.credible = track.episodes >= _RECENT and recent.explained_variance >= credit.restart_at
-        return track.credible and self.step > self.schedule.warmup
 
     def restored(self) -> None:
         """Take up the counters after a checkpoint was read into ``state``, ``step`` and ``tracks``."""
