@@ -19,6 +19,9 @@ from latent_reward.networks import MLP, adam, init_adam, init_mlp
 from latent_reward.types import EpisodeFeatures, EpisodeMask, Key, Lengths, Returns, Scalar
 
 
+UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
+
+
 class Decomposer(NamedTuple):
     """State of a learned method: decoder, optimiser, and moments of its inputs and targets."""
 
@@ -52,14 +55,19 @@ def observe(
     """
     length = mask.sum()
     mean_reward = (total / jnp.maximum(length, 1))[None, None]
+    measures = (length > 0) & (state.mean_reward.count < UNIT_EPISODES)
     return state._replace(
         features=merge(state.features, features, mask),
-        mean_reward=merge(state.mean_reward, mean_reward, (length > 0)[None]),
+        mean_reward=merge(state.mean_reward, mean_reward, measures[None]),
     )
 
 
 def reward_unit(state: Decomposer, config: Learned) -> Scalar:
-    """Size of one unit of decoder output: the root mean square of R/L seen so far, or 1."""
+    """Size of one unit of decoder output: the root mean square of R/L over the first episodes, or 1.
+
+    It is measured once. If it went on growing with the returns, every proxy reward would grow with it, and the
+    agent would chase a moving target.
+    """
     if not config.scale_returns:
         return jnp.ones(())
     moments = state.mean_reward

@@ -25,7 +25,7 @@ class Learned:
         hidden: widths of the decoder's hidden layers.
         learning_rate: Adam's step size.
         standardise: whether features are standardised by their running moments.
-        scale_returns: whether targets R/L are divided by their running root mean square.
+        scale_returns: whether targets R/L are divided by their root mean square over the first episodes.
     """
 
     features: Literal["latent", "raw"]
@@ -35,7 +35,7 @@ class Learned:
     batch_steps: int = 256
     hidden: tuple[int, ...] = (64, 64)
     learning_rate: float = 3e-4
-    standardise: bool = True
+    standardise: bool = False
     scale_returns: bool = True
 
 
