@@ -18,7 +18,6 @@ from latent_reward.credit.statistics import Moments, init_moments, merge, standa
 from latent_reward.networks import MLP, adam, init_adam, init_mlp
 from latent_reward.types import EpisodeFeatures, EpisodeMask, Key, Lengths, Returns, Scalar
 
-
 UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 
 

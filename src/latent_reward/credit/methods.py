@@ -30,13 +30,13 @@ class Learned:
 
     features: Literal["latent", "raw"]
     loss: Literal["rd", "rrd", "rrd-unbiased"]
-    view: Literal["current", "next", "both"] = "both"
+    view: Literal["current", "next", "both"] = "next"
     subset: int = 64
     batch_steps: int = 256
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = (256, 256)
     learning_rate: float = 3e-4
     standardise: bool = False
-    scale_returns: bool = True
+    scale_returns: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Method:
 
 
 _LARE = Learned("latent", "rrd-unbiased")
-_PAPER = Learned("raw", "rrd", view="current", hidden=(256, 256), standardise=False, scale_returns=False)
+_RAW = Learned("raw", "rrd")
 
 METHODS = {
     method.name: method
@@ -67,19 +67,17 @@ METHODS = {
         Method("lare", "latent rewards, unbiased random subsets: our best setting", _LARE),
         Method(
             "lare-paper",
-            "latent rewards as released with the paper: φ(o, a), no scaling, 256-256 decoder",
-            replace(_PAPER, features="latent", loss="rrd-unbiased"),
+            "latent rewards as released with the paper: φ(o, a), before the action shows",
+            replace(_LARE, view="current"),
         ),
         Method("lare-rd", "latent rewards, sum over whole episodes", replace(_LARE, loss="rd")),
         Method("lare-rrd", "latent rewards, biased random subsets", replace(_LARE, loss="rrd")),
-        Method(
-            "rd", "return decomposition on raw (o, a, o − o′), whole episodes", replace(_PAPER, loss="rd")
-        ),
-        Method("rrd", "randomised return decomposition on raw input (Ren et al. 2022)", _PAPER),
+        Method("rd", "return decomposition on raw (o, a, o − o′), whole episodes", replace(_RAW, loss="rd")),
+        Method("rrd", "randomised return decomposition on raw input (Ren et al. 2022)", _RAW),
         Method(
             "rrd-unbiased",
             "the same, corrected for the subset's variance",
-            replace(_PAPER, loss="rrd-unbiased"),
+            replace(_RAW, loss="rrd-unbiased"),
         ),
         Method("dense", "reference: the true reward of every step", Fixed("dense")),
         Method("episodic", "reference: the return at the last step, nothing before", Fixed("episodic")),
