@@ -29,17 +29,16 @@ from latent_reward.training import replay as ring
 LARE = METHODS["lare"].credit
 VARIANTS = {
     "lare": LARE,
-    "view: next": replace(LARE, view="next"),
-    "view: current": replace(LARE, view="current"),
+    "view: both": replace(LARE, view="both"),
+    "lare-paper (view: current)": METHODS["lare-paper"].credit,
     "latents standardised": replace(LARE, standardise=True),
-    "returns not scaled": replace(LARE, scale_returns=False),
+    "returns scaled": replace(LARE, scale_returns=True),
     "decoder: linear": replace(LARE, hidden=()),
     "decoder: 16": replace(LARE, hidden=(16,)),
-    "decoder: 256-256": replace(LARE, hidden=(256, 256)),
+    "decoder: 64-64": replace(LARE, hidden=(64, 64)),
     "learning rate 1e-3": replace(LARE, learning_rate=1e-3),
     "loss: rd": replace(LARE, loss="rd"),
     "loss: rrd": replace(LARE, loss="rrd"),
-    "lare-paper": METHODS["lare-paper"].credit,
     "rrd-unbiased": METHODS["rrd-unbiased"].credit,
     "rd": METHODS["rd"].credit,
 }

@@ -227,10 +227,10 @@ def test_what_cannot_be_told_is_nan():
 
 
 def test_the_verdict_speaks_only_of_what_fails():
-    assert verdict(CreditQuality(0.9, 0.0, 0.5)) == ""
-    assert verdict(CreditQuality(0.0, np.nan, 0.5)) == ""
-    assert verdict(CreditQuality(np.nan, np.nan, 0.5)) == ""
-    assert "same reward" in verdict(CreditQuality(0.9, 1.0, 1e-4))
-    worse = verdict(CreditQuality(-0.25, 0.9, 0.5))
+    assert verdict(CreditQuality(20, 0.9, 0.0, 0.5)) == ""
+    assert verdict(CreditQuality(20, 0.0, np.nan, 0.5)) == ""
+    assert verdict(CreditQuality(20, np.nan, np.nan, 0.5)) == ""
+    assert "same reward" in verdict(CreditQuality(20, 0.9, 1.0, 1e-4))
+    worse = verdict(CreditQuality(20, -0.25, 0.9, 0.5))
     assert "-0.25" in worse
     assert "worse than a constant" in worse

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+ENOUGH_EPISODES = 10  # fewer say nothing about the credit
 _COLUMNS = 8  # steps, Σp, Σr, Σp², Σr², Σpr, return, predicted return
 
 
@@ -13,11 +14,13 @@ class CreditQuality:
     """Quality of credit over the last episodes; NaN where it cannot be told yet.
 
     Attributes:
+        episodes: how many episodes it is measured on.
         explained_variance: 1 − Var(R − Σ r̂)/Var(R) of held-out returns: 1 is perfect, 0 is a constant.
         correlation: Pearson correlation of r̂ with the hidden true reward over all steps.
         spread: standard deviation of r̂ over all steps, relative to its root mean square.
     """
 
+    episodes: int
     explained_variance: float
     correlation: float
     spread: float
@@ -43,7 +46,7 @@ def credit_quality(monitor: Float[np.ndarray, "episode 8"]) -> CreditQuality:
     """Explained variance of returns, step-wise correlation and spread over the noted episodes."""
     seen = monitor[~np.isnan(monitor[:, 0])]
     if len(seen) < 2:
-        return CreditQuality(np.nan, np.nan, np.nan)
+        return CreditQuality(len(seen), np.nan, np.nan, np.nan)
     n, sp, sr, spp, srr, spr = seen[:, :6].sum(axis=0)
     var_p, var_r = spp / n - (sp / n) ** 2, srr / n - (sr / n) ** 2
     covariance = spr / n - sp * sr / n**2
@@ -52,7 +55,7 @@ def credit_quality(monitor: Float[np.ndarray, "episode 8"]) -> CreditQuality:
     total, predicted = seen[:, 6], seen[:, 7]
     explained = 1.0 - np.var(total - predicted) / np.var(total) if np.var(total) > 0 else np.nan
     spread = np.sqrt(max(var_p, 0.0) / (spp / n)) if spp > 0 else 0.0
-    return CreditQuality(float(explained), float(correlation), float(spread))
+    return CreditQuality(len(seen), float(explained), float(correlation), float(spread))
 
 
 def verdict(quality: CreditQuality) -> str:
@@ -60,6 +63,8 @@ def verdict(quality: CreditQuality) -> str:
 
     It uses only what an agent in the field has: held-out returns and the proxy itself, never the true reward.
     """
+    if quality.episodes < ENOUGH_EPISODES:
+        return ""
     if quality.spread < 1e-3:
         return (
             "credit: the decoder gives every step the same reward, so it says nothing beyond the mean; "
