@@ -231,6 +231,7 @@ def test_the_verdict_speaks_only_of_what_fails():
     assert verdict(CreditQuality(20, 0.0, np.nan, 0.5)) == ""
     assert verdict(CreditQuality(20, np.nan, np.nan, 0.5)) == ""
     assert "same reward" in verdict(CreditQuality(20, 0.9, 1.0, 1e-4))
+    assert verdict(CreditQuality(9, -0.25, 0.9, 0.5)) == ""
     worse = verdict(CreditQuality(20, -0.25, 0.9, 0.5))
     assert "-0.25" in worse
     assert "worse than a constant" in worse
