@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,10 @@ def record(task: Task, act: Callable[[np.ndarray], np.ndarray], path: Path, *, s
 def _write(path: Path, frames: list[np.ndarray], fps: int) -> None:
     height, width = frames[0].shape[:2]
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, macro_block_size=8)
-    writer.send(None)  # starts the encoder
+    with warnings.catch_warnings():
+        # The encoder is a process of its own that replaces itself at once: no lock of JAX's threads is inherited.
+        warnings.filterwarnings("ignore", r".*os\.fork\(\)", RuntimeWarning)
+        writer.send(None)
     for frame in frames:
         writer.send(np.ascontiguousarray(frame))
     writer.close()
