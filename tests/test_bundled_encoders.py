@@ -85,7 +85,7 @@ def test_every_task_has_three_draws():
 
 
 def test_what_is_not_bundled_is_refused_with_what_is():
-    with pytest.raises(LareError, match=r"'Ant-v5'.*Reacher-v5.*lare design"):
+    with pytest.raises(LareError, match=r"'Ant-v5'.*Reacher-v5.*lare check"):
         bundled_draws("Ant-v5")
     with pytest.raises(LareError, match=r"no bundled draw 7, only 0, 1, 2"):
         bundled_folder("Reacher-v5", 7)

@@ -74,22 +74,30 @@ def test_known_rewards_are_recovered_from_returns(loss, truth):
 
 def test_the_unit_of_reward_scales_proxy_rewards_and_changes_nothing_else():
     features, mask, lengths, rewards = episodes("nonlinear")
-    returns = rewards.sum(axis=1)
-    small, small_loss = fit(CONFIG, features, mask, lengths, returns, updates=40)
-    large, large_loss = fit(CONFIG, features, mask, lengths, 1000.0 * returns, updates=40)
+    returns, config = rewards.sum(axis=1), replace(CONFIG, scale_returns=True)
+    small, small_loss = fit(config, features, mask, lengths, returns, updates=40)
+    large, large_loss = fit(config, features, mask, lengths, 1000.0 * returns, updates=40)
     np.testing.assert_allclose(large_loss, small_loss, rtol=1e-3)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), large.decoder, small.decoder)
     jax.tree.map(np.testing.assert_array_equal, large.features, small.features)
-    proxies = [decompose.proxy(state, CONFIG, jnp.asarray(features)) for state in (small, large)]
+    proxies = [decompose.proxy(state, config, jnp.asarray(features)) for state in (small, large)]
     np.testing.assert_allclose(proxies[1], 1000.0 * proxies[0], rtol=1e-2, atol=0.5)
 
 
 def test_without_scaling_of_returns_the_unit_is_one():
-    config = replace(CONFIG, scale_returns=False)
-    state = decompose.init(jax.random.key(0), config, 2)
+    state = decompose.init(jax.random.key(0), CONFIG, 2)
     state = decompose.observe(state, jnp.ones((3, 2)), jnp.ones(3, bool), jnp.asarray(3000.0))
-    assert decompose.reward_unit(state, config) == 1.0
-    assert decompose.reward_unit(state, CONFIG) == pytest.approx(1000.0)
+    assert decompose.reward_unit(state, replace(CONFIG, scale_returns=False)) == 1.0
+    assert decompose.reward_unit(state, replace(CONFIG, scale_returns=True)) == pytest.approx(1000.0)
+
+
+def test_the_unit_is_measured_on_the_first_episodes_only():
+    config = replace(CONFIG, scale_returns=True)
+    state = decompose.init(jax.random.key(0), config, 2)
+    for number in range(2 * decompose.UNIT_EPISODES):
+        total = 6.0 if number < decompose.UNIT_EPISODES else 6e6
+        state = decompose.observe(state, jnp.ones((3, 2)), jnp.ones(3, bool), jnp.asarray(total))
+    assert decompose.reward_unit(state, config) == pytest.approx(2.0)
 
 
 def test_an_episode_of_no_steps_is_not_observed():

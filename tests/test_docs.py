@@ -135,7 +135,7 @@ def test_the_example_task_fits_its_environment(pendulum):
 
 
 def test_the_example_encoder_passes_every_check(pendulum, tmp_path):
-    source, _ = blocks("docs/encoders.md", "python")
+    (source,) = blocks("docs/encoders.md", "python")
     task = lr.load_task(str(pendulum))
     report = check(source, task)
     assert report.passed, str(report)

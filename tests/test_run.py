@@ -208,17 +208,24 @@ def test_what_does_not_fit_is_refused_before_training(settings, message, tmp_pat
 
 
 class Discrete(gymnasium.Env):
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
     observation_space = gymnasium.spaces.Box(-1, 1, (2,))
     action_space = gymnasium.spaces.Discrete(2)
 
 
-class Endless(gymnasium.Env):
+class Unbounded(gymnasium.Env):
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
     observation_space = gymnasium.spaces.Box(-1, 1, (2,))
     action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
 
 
 @pytest.mark.parametrize(
-    ("env", "message"), [(Discrete, "only flat Box spaces"), (Endless, "has no bounds"), (None, "has shapes")]
+    ("env", "message"),
+    [(Discrete, "only a Box"), (Unbounded, "has no bounds"), (None, "has shapes")],
 )
 def test_environments_that_cannot_be_used_say_why(env, message, tmp_path):
     task = lr.load_task("Reacher-v5")
