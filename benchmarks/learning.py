@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from latent_reward.report.curves import PANELS, draw_curve, save_figure, series
 from latent_reward.report.log import read_metrics
 
+WARM_UP = 10_000  # steps of random actions, which no figure counts
 ALL = ("dense", "lare", "rrd-unbiased", "uniform", "episodic", "rd")
 COLOURS = {
     "dense": "black", "lare": "tab:red", "rrd-unbiased": "tab:blue", "rd": "tab:cyan",
@@ -108,7 +109,7 @@ def report(out: Path, docs: Path) -> None:
             ]
             for method in experiment.methods
         }
-        rows = {method: each for method, each in rows.items() if each}
+        rows = {method: each for method, each in rows.items() if each and each[-1]["step"] > WARM_UP}
         if not rows:
             continue
         figure = Figure(figsize=(13, 4), layout="constrained")
@@ -142,10 +143,10 @@ def _table(experiment: Experiment, rows: dict[str, list[dict]]) -> list[str]:
         steps, returns = series(each, "return_mean")
         complete = ~np.isnan(returns[:, -1]) & (steps[-1] >= end)
         cells = [_spread(returns[:, steps == at]) for at in (half, end)]
-        learning = returns[:, steps > 10_000]
+        learning = returns[:, steps > WARM_UP]
         cells.append(_spread(np.nanmean(learning, axis=1)))
         for field in ("explained_variance", "credit_correlation"):
-            values = series(each, field)[1][:, steps > 10_000]
+            values = series(each, field)[1][:, steps > WARM_UP]
             cells.append(_spread(np.nanmean(values, axis=1)) if np.isfinite(values).any() else "-")
         lines.append(f"| `{method}` | {int(complete.sum())} | {' | '.join(cells)} |")
     return lines
