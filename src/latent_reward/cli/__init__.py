@@ -1,0 +1,53 @@
+"""The command line ``lare``: one function per command, one line per mistake.
+
+The functions live in the modules of this package, by what they are for; here they get their place in the
+command. Whatever takes time to import is imported inside them, so that ``lare --help`` answers at once.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes
+from tyro.extras import SubcommandApp
+
+from latent_reward.cli import show, train
+from latent_reward.types import LareError
+
+app = SubcommandApp()
+app.command(show.tasks)
+app.command(show.methods)
+encoders = app.command(SubcommandApp(), name="encoders", help="List the encoders that come with the package.")
+encoders.command(name="list", is_default=True)(show.list_encoders)
+app.command(show.check)
+app.command(train.train)
+app.command(train.evaluate)
+
+
+def _refuse_settings_on_resume(argv: Sequence[str]) -> None:
+    """A resumed run keeps its configuration, so a setting beside ``--resume`` must be a misunderstanding."""
+    flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
+    others = [flag for flag in flags if flag not in ("--resume", "--quiet", "--no-quiet", "--help")]
+    if "--resume" in flags and others:
+        raise LareError(
+            f"{others[0].lstrip('-')}: a resumed run keeps its configuration; leave {', '.join(others)} out, "
+            "or start a new run without --resume"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``lare``."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _refuse_settings_on_resume(words)
+        app.cli(
+            args=words,
+            prog="lare",
+            description="Credit assignment for reinforcement learning from episode returns.",
+            config=(OmitArgPrefixes,),
+        )
+    except LareError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"lare: {error}", markup=False)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
