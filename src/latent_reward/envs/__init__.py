@@ -1,0 +1,24 @@
+"""Worlds of many agents that compile together with those who learn in them."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import cache, partial
+
+from latent_reward.envs.cooperative_navigation import cn
+from latent_reward.envs.world import World
+from latent_reward.types import LareError
+
+WORLDS: dict[str, Callable[[], World]] = {f"cn-{agents}": partial(cn, agents) for agents in (6, 15, 30)}
+
+
+@cache
+def find_world(name: str) -> World:
+    """The world called ``name``; the same object each time.
+
+    Raises:
+        LareError: there is none of that name.
+    """
+    if name not in WORLDS:
+        near = get_close_matches(name, WORLDS) or sorted(WORLDS)
+        raise LareError(f"world: there is no {name!r}; did you mean {', '.join(near)}?")
+    return WORLDS[name]()

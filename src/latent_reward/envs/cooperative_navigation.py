@@ -1,0 +1,75 @@
+"""Cooperative navigation (CN): as many agents as landmarks, each rewarded for being near one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from latent_reward.envs import particle
+from latent_reward.envs.particle import Bodies, Particles
+from latent_reward.envs.render import draw
+from latent_reward.envs.world import Outcome, Team, World
+from latent_reward.types import Key
+
+SIZE = 0.15
+HALF_WIDTH = {6: 1.5, 15: 2.2, 30: 3.0}
+LANDMARK_DISTANCE = 4.5 * SIZE
+SEEN_LANDMARKS, SEEN_AGENTS = 6, 5
+
+
+def bodies(agents: int) -> Bodies:
+    """Discs of one size, which pass over landmarks and have no top speed."""
+    return Bodies(np.full(agents, 5.0), np.where(np.eye(agents, dtype=bool), -1.0, 2 * SIZE))
+
+
+def observe(state: Particles) -> Float[Array, "agent observation"]:
+    """Own velocity and position; the nearest landmarks and the nearest others, as seen from here."""
+    landmarks = particle.between(state.position, state.landmark)
+    others = particle.between(state.position, state.position)
+    see = lambda offset, index: jnp.take_along_axis(offset, index[..., None], axis=1).reshape(  # noqa: E731
+        len(offset), -1
+    )
+    return jnp.concatenate(
+        [
+            state.velocity,
+            state.position,
+            see(landmarks, particle.nearest(landmarks, SEEN_LANDMARKS)),
+            see(others, particle.nearest(others, SEEN_AGENTS, skip_self=True)),
+        ],
+        axis=1,
+    )
+
+
+def reward(state: Particles) -> Float[Array, " agent"]:
+    """r_i = −min_l |x_i − l| − #{j ≠ i: |x_i − x_j| < 2 · size}."""
+    to_landmark = particle.length(particle.between(state.position, state.landmark)).min(axis=1)
+    apart = particle.length(particle.between(state.position, state.position))
+    return -to_landmark - ((apart < 2 * SIZE).sum(axis=1) - 1)
+
+
+def cn(agents: int) -> World:
+    """The world of 6, 15 or 30 agents."""
+    body, half_width = bodies(agents), HALF_WIDTH[agents]
+
+    def reset(key: Key) -> Particles:
+        k_agents, k_landmarks = jax.random.split(key)
+        position = particle.scatter(k_agents, agents, half_width)
+        landmark = particle.scatter_apart(k_landmarks, agents, half_width, LANDMARK_DISTANCE)
+        return Particles(position, jnp.zeros_like(position), landmark)
+
+    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+        state = particle.advance(body, state, particle.control(body, action))
+        return Outcome(state, reward(state), jnp.zeros((), bool))
+
+    def render(state: Particles) -> np.ndarray:
+        return draw(state, {"agents": agents}, np.full(agents, SIZE), 0.05, half_width)
+
+    size = 4 + 2 * (SEEN_LANDMARKS + SEEN_AGENTS)
+    return World(
+        f"cn-{agents}",
+        (Team("agents", agents, size),),
+        reset,
+        lambda state: (observe(state),),
+        step,
+        render,
+    )

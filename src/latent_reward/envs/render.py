@@ -1,0 +1,51 @@
+"""A particle world as a picture."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+
+from latent_reward.envs.particle import Particles
+
+COLOURS = ("#3b6fb6", "#4f9d69", "#c8553d")
+PIXELS, DPI = 400, 100
+
+
+def draw(
+    state: Particles, groups: dict[str, int], sizes: np.ndarray, landmark_size: float, half_width: float
+) -> np.ndarray:
+    """A frame ``[400, 400, 3]``; the camera stands still and shows half as much again as the square of the reset.
+
+    Args:
+        state: of one world.
+        groups: name and number of the agents that share a colour, in order.
+        sizes: radius of each agent.
+        landmark_size: radius of the landmarks.
+        half_width: of the square in which the world is reset.
+    """
+    figure = Figure(figsize=(PIXELS / DPI, PIXELS / DPI), dpi=DPI)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), frameon=False, xticks=[], yticks=[])
+    axes.set_xlim(-1.5 * half_width, 1.5 * half_width)
+    axes.set_ylim(-1.5 * half_width, 1.5 * half_width)
+
+    def discs(centres: np.ndarray, radius, colour) -> None:
+        diameter = np.broadcast_to(2 * np.asarray(radius), len(centres))
+        axes.add_collection(
+            EllipseCollection(
+                diameter,
+                diameter,
+                np.zeros(len(centres)),
+                units="xy",
+                offsets=centres,
+                offset_transform=axes.transData,
+                facecolors=colour,
+                edgecolors="#00000055",
+            )
+        )
+
+    discs(np.asarray(state.landmark), landmark_size, "#b0b0b0")
+    colours = np.repeat(COLOURS[: len(groups)], list(groups.values()))
+    discs(np.asarray(state.position), sizes, colours)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]

@@ -1,0 +1,52 @@
+"""What every world keeps: shapes, determinism, a horizon without end before it, a picture."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_reward.envs import WORLDS, find_world
+from latent_reward.types import LareError
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_world_keeps_its_shapes(name):
+    world = find_world(name)
+    assert find_world(name) is world
+    assert world.name == name
+
+    def play(key):
+        k_reset, k_step, k_action = jax.random.split(key, 3)
+        state = world.reset(k_reset)
+        action = jax.random.randint(k_action, (world.agents,), 0, world.actions)
+        return state, world.step(state, action, k_step)
+
+    state, outcome = jax.jit(jax.vmap(play))(jax.random.split(KEY, 3))
+    assert jax.tree.map(jnp.shape, outcome.state) == jax.tree.map(jnp.shape, state)
+    assert outcome.reward.shape == (3, world.agents)
+    assert outcome.terminated.shape == (3,)
+    assert not outcome.terminated.any()
+    for team, observation in zip(world.teams, jax.vmap(world.observe)(outcome.state), strict=True):
+        assert observation.shape == (3, team.agents, team.observation_size)
+    for leaf in jax.tree.leaves((state, outcome)):
+        assert np.isfinite(leaf).all()
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_frame_shows_where_the_agents_are(name):
+    world = find_world(name)
+    state = world.reset(KEY)
+    frame = world.render(state)
+    assert frame.dtype == np.uint8
+    assert frame.shape == (400, 400, 3)
+    away = state._replace(position=state.position + 1e3, landmark=state.landmark + 1e3)
+    assert (world.render(away) == 255).all()
+    assert (frame == world.render(state)).all()
+    assert (frame != world.render(state._replace(position=state.position + 0.1))).any()
+
+
+def test_an_unknown_world_has_near_misses():
+    with pytest.raises(LareError, match=r"cn-16.*cn-1"):
+        find_world("cn-16")
