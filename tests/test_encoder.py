@@ -14,7 +14,7 @@ from jax import export
 from latent_reward import encoder as encoder_module
 from latent_reward.design import sandbox, verify
 from latent_reward.design.verify import check, seal
-from latent_reward.encoder import Card, Encoder, Space, check_fits, load, save
+from latent_reward.encoder import Card, Encoder, Orders, Space, check_fits, load, save, with_card
 from latent_reward.types import LareError
 
 SOURCE = """
@@ -323,7 +323,17 @@ def test_missing_changed_and_empty_files_are_named(encoder, tmp_path, name):
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": 99}, {"latent_names": 3}, {"space": {}}, {"space": None}, {"checks": [1]}, {"surprise": 1}],
+    [
+        {"format": 99},
+        {"latent_names": 3},
+        {"space": {}},
+        {"space": None},
+        {"checks": [1]},
+        {"surprise": 1},
+        {"score": 3},
+        {"orders": [1]},
+        {"orders": {"observation": [0]}},
+    ],
 )
 def test_a_card_that_lies_is_refused(encoder, tmp_path, change):
     folder = save(encoder, tmp_path / "encoder")
@@ -349,6 +359,57 @@ def test_a_program_that_this_jax_cannot_read_is_sealed_again(encoder, tmp_path):
         3,
         encoder.card.explanations,
     )
+    assert dataclasses.replace(again.card, created=card.created) == encoder.card
+
+
+def test_shuffled_columns_are_put_back(encoder, tmp_path):
+    """A source that was written for shuffled columns takes the task's own, under jit and vmap and from disk."""
+    orders = Orders((2, 0, 3, 1), (1, 0))
+    shuffled = with_card(encoder, orders=orders)
+    observation, action, following = rows(7)
+    as_written = (observation[:, [2, 0, 3, 1]], action[:, [1, 0]], following[:, [2, 0, 3, 1]])
+    expected = np.asarray(encoder.encode(*as_written))
+    np.testing.assert_array_equal(shuffled.encode(observation, action, following), expected)
+    mapped = jax.vmap(shuffled.encode)(*(part[None] for part in (observation, action, following)))
+    np.testing.assert_array_equal(mapped[0], expected)
+    again = load(save(shuffled, tmp_path / "encoder"))
+    assert again == shuffled
+    assert again.card.anonymous
+    assert not encoder.card.anonymous
+    np.testing.assert_array_equal(again.encode(observation, action, following), expected)
+
+
+@pytest.mark.parametrize("orders", [Orders((0, 1, 2, 2), (0, 1)), Orders((0, 1, 2, 3), (0,))])
+def test_an_order_that_is_none_is_refused(encoder, orders):
+    with pytest.raises(LareError, match="order"):
+        with_card(encoder, orders=orders)
+
+
+def test_the_space_of_a_shuffled_source_has_its_bounds_shuffled():
+    space = Space(2, 2, (0.0, -1.0), (2.0, 3.0), (-5.0, -6.0), (5.0, 6.0))
+    shuffled = Orders((1, 0), (1, 0)).shuffle(space)
+    assert shuffled == Space(2, 2, (-1.0, 0.0), (3.0, 2.0), (-6.0, -5.0), (6.0, 5.0))
+
+
+def test_what_a_dialogue_notes_survives_the_card(encoder, tmp_path):
+    noted = with_card(
+        encoder,
+        model="some-model",
+        protocol={"candidates": 3, "temperature": 0.5},
+        usage={"tokens": 1200},
+        score={"explained": 0.75},
+        hygiene=("goal.plain: names a weight",),
+    )
+    assert load(save(noted, tmp_path / "encoder")) == noted
+
+
+def test_a_card_from_before_dialogues_is_read(encoder, tmp_path):
+    folder = save(encoder, tmp_path / "encoder")
+    fields = json.loads((folder / "card.json").read_text())
+    for name in ("model", "protocol", "usage", "score", "hygiene", "orders"):
+        del fields[name]
+    (folder / "card.json").write_text(json.dumps(fields))
+    assert load(folder) == encoder
 
 
 def test_bounds_survive_the_card(tmp_path):

@@ -56,6 +56,29 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Orders:
+    """Where a source finds its columns: its column k is column ``observation[k]`` of the task's observation.
+
+    The same for ``action``. An encoder that was designed on shuffled fields has them; for every other one
+    the columns are the task's own.
+    """
+
+    observation: tuple[int, ...]
+    action: tuple[int, ...]
+
+    def shuffle(self, space: Space) -> Space:
+        """The space that the source was written for, from the space of the task."""
+        return Space(
+            space.observation_size,
+            space.action_size,
+            tuple(space.observation_low[index] for index in self.observation),
+            tuple(space.observation_high[index] for index in self.observation),
+            tuple(space.action_low[index] for index in self.action),
+            tuple(space.action_high[index] for index in self.action),
+        )
+
+
+@dataclass(frozen=True)
 class Card:
     """Where an encoder came from, what it takes and gives, and which checks it passed.
 
@@ -63,6 +86,11 @@ class Card:
     source's function. ``draw`` numbers the reply of a language model, if one wrote it; ``goal`` names the
     wording of the task that it read. ``checks`` are pairs of name and detail. ``versions`` are those of
     Python, JAX and this package.
+
+    Of an encoder that was designed in a dialogue: ``model`` is the language model's name, ``protocol`` the
+    settings of the dialogue, ``usage`` what it cost (tokens, money), ``score`` the figures by which it was
+    chosen, ``hygiene`` the warnings about a text that gives the reward away, ``orders`` the shuffle of an
+    anonymous task. What the dictionaries hold is for the reader; it must be JSON.
     """
 
     task: str
@@ -80,6 +108,17 @@ class Card:
     versions: dict[str, str] = field(default_factory=dict)
     checks: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    model: str = ""
+    protocol: dict[str, Any] = field(default_factory=dict)
+    usage: dict[str, Any] = field(default_factory=dict)
+    score: dict[str, Any] = field(default_factory=dict)
+    hygiene: tuple[str, ...] = ()
+    orders: Orders | None = None
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the source was written for shuffled fields under neutral names."""
+        return self.orders is not None
 
     @property
     def observation_size(self) -> int:
@@ -123,8 +162,13 @@ def from_json(text: bytes, path: Path) -> Card:
             values = [None] * size if space[name] is None else space[name]
             space[name] = tuple(missing if value is None else float(value) for value in values)
         fields["space"] = Space(**space)
-        for name in ("latent_names", "explanations", "arguments", "warnings"):
-            fields[name] = tuple(map(str, fields[name]))
+        for name in ("latent_names", "explanations", "arguments", "warnings", "hygiene"):
+            fields[name] = tuple(map(str, fields.get(name, ())))
+        for name in ("protocol", "usage", "score"):
+            fields[name] = dict(fields.get(name, {}))
+        if fields.get("orders") is not None:
+            shuffled = {name: tuple(map(int, order)) for name, order in fields["orders"].items()}
+            fields["orders"] = Orders(**shuffled)
         fields["checks"] = tuple((str(name), str(detail)) for name, detail in fields["checks"])
         return Card(**fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -18,16 +18,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import export
 from jax.interpreters import mlir
 from jaxlib.mlir import ir
 
-from latent_reward.card import Card, Space
+from latent_reward.card import Card, Orders, Space
 from latent_reward.card import from_json as card_from_json
 from latent_reward.card import to_json as card_to_json
 from latent_reward.types import LareError
 
-__all__ = ["Card", "Encoder", "Space", "check_fits", "load", "save"]
+__all__ = ["Card", "Encoder", "Orders", "Space", "check_fits", "load", "save", "with_card"]
 
 SOURCE, PROGRAM, CARD = "source.py", "program.stablehlo", "card.json"
 ARGUMENTS = ("observation", "action", "next_observation")
@@ -65,7 +66,8 @@ class Encoder:
         """Reads and screens the program."""
         exported = read_program(self.program)
         screen(exported, self.card)
-        object.__setattr__(self, "_apply", jax.jit(_with_vmap(exported.call)))
+        call = exported.call if self.card.orders is None else _reordered(exported.call, self.card.orders)
+        object.__setattr__(self, "_apply", jax.jit(_with_vmap(call)))
 
     @property
     def latent_names(self) -> tuple[str, ...]:
@@ -124,6 +126,21 @@ class Encoder:
     def __repr__(self) -> str:
         """Names the task and the latents."""
         return f"Encoder({self.card.task}: {', '.join(self.latent_names)})"
+
+
+def with_card(encoder: Encoder, **fields: Any) -> Encoder:
+    """The same program with some fields of its card replaced."""
+    return dataclasses.replace(encoder, card=dataclasses.replace(encoder.card, **fields))
+
+
+def _reordered(call: Callable, orders: Orders) -> Callable:
+    """Puts the task's columns where a source that was written for shuffled fields looks for them."""
+    observed, acted = np.asarray(orders.observation), np.asarray(orders.action)
+
+    def apply(observation, action, next_observation):
+        return call(observation[:, observed], action[:, acted], next_observation[:, observed])
+
+    return apply
 
 
 def _with_vmap(call: Callable) -> Callable:
@@ -188,6 +205,9 @@ def screen(exported: export.Exported, card: Card) -> None:
             f"{PROGRAM} has the signature {shapes}, its card says {expected}; the folder mixes files of two "
             "encoders, design it anew"
         )
+    for name, size in (("observation", card.observation_size), ("action", card.action_size)):
+        if card.orders and sorted(getattr(card.orders, name)) != list(range(size)):
+            raise LareError(f"{CARD} names an order of the {name} that is none; design the encoder anew")
 
 
 def _screen_operations(exported: export.Exported) -> None:
@@ -281,15 +301,11 @@ def _reseal(source: str, card: Card) -> Encoder:
     """
     from latent_reward.design.verify import check, encoder_of
 
-    report = check(source, card.space)
-    fresh = encoder_of(report, source, card.space, task=card.task, env_id=card.env_id)
-    kept = {
-        "provenance": card.provenance,
-        "draw": card.draw,
-        "goal": card.goal,
-        "explanations": card.explanations,
-    }
-    return Encoder(dataclasses.replace(fresh.card, **kept), source, fresh.program)
+    report = check(source, card.orders.shuffle(card.space) if card.orders else card.space)
+    fresh = encoder_of(report, source, card.space).card
+    renewed = ("program_sha256", "created", "versions", "checks", "warnings")
+    now = {name: getattr(fresh, name) for name in renewed}
+    return Encoder(dataclasses.replace(card, **now), source, report.program)
 
 
 def check_fits(encoder: Encoder, task: Any) -> None:

@@ -114,10 +114,8 @@ def seal(
 def encoder_of(
     report: Report,
     source: str,
-    space: Any,
+    task: Any,
     *,
-    task: str | None = None,
-    env_id: str | None = None,
     explanations: Mapping[str, str] | None = None,
     provenance: str = "",
     draw: int | None = None,
@@ -132,9 +130,9 @@ def encoder_of(
         raise LareError(f"the source cannot be sealed:\n{report}")
     explanations = explanations or {}
     card = Card(
-        task=task if task is not None else str(getattr(space, "name", "")),
-        env_id=env_id if env_id is not None else str(getattr(space, "env_id", "")),
-        space=Space.of(space),
+        task=str(getattr(task, "name", "")),
+        env_id=str(getattr(task, "env_id", "")),
+        space=Space.of(task),
         latent_names=report.latent_names,
         explanations=tuple(str(explanations.get(name, "")) for name in report.latent_names),
         arguments=report.arguments,
