@@ -1,0 +1,205 @@
+"""What calls cost, and a limit that is never crossed: reserve before a call, settle after it."""
+
+import json
+import math
+import os
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latent_reward.design.ask import Message
+from latent_reward.types import LareError
+
+PRICES_VARIABLE = "LARE_PRICES"
+_PRICES = Path(__file__).with_name("prices.yaml")
+_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """The cost in US dollars of one call."""
+        return (self.input * prompt_tokens + self.output * completion_tokens) / 1e6
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens in and out; ``calls`` that used them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    calls: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Both together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def plus(self, other: "Usage", sign: int = 1) -> "Usage":
+        """The sum, or with ``sign=-1`` the difference."""
+        return Usage(**{name: value + sign * getattr(other, name) for name, value in asdict(self).items()})
+
+
+class BudgetError(LareError):
+    """The next call could cross a limit, so it is not made."""
+
+
+class Budget:
+    """Limits on tokens and on money for all calls of a session together; safe to share between threads.
+
+    A call reserves the most it can use and settles what it did use. Where a reservation does not fit only
+    because other calls are under way, it waits for them.
+    """
+
+    def __init__(self, tokens: int | None = None, dollars: float | None = None, price: Price | None = None):
+        """No limit where None is given.
+
+        Raises:
+            LareError: a limit is below zero or no number, or money is limited and the price is not known.
+        """
+        for name, limit in (("tokens", tokens), ("dollars", dollars)):
+            if limit is not None and not (math.isfinite(limit) and limit >= 0):
+                raise LareError(f"{name}: the limit {limit} is not a number from 0 on; correct it")
+        if dollars is not None and price is None:
+            raise LareError(
+                f"dollars: a limit in money needs the model's price, which no table has; add it to a file "
+                f"(`NAME: {{input: 2.5, output: 10}}`, US dollars per million tokens, 0 for a local model) "
+                f"and name the file in {PRICES_VARIABLE}"
+            )
+        self.tokens, self.dollars, self.price = tokens, dollars, price
+        self.used = Usage()
+        self._reserved = Usage()
+        self._changed = threading.Condition()
+
+    def reserve(self, most: Usage) -> None:
+        """Sets ``most`` aside for one call; every reservation must be settled.
+
+        Raises:
+            BudgetError: it does not fit into what is left.
+        """
+        with self._changed:
+            while self._exceeds(self.used.plus(self._reserved).plus(most)):
+                reason = self._exceeds(self.used.plus(most))
+                if reason:
+                    raise BudgetError(reason)
+                self._changed.wait()
+            self._reserved = self._reserved.plus(most)
+
+    def settle(self, most: Usage, used: Usage) -> None:
+        """Gives a reservation back and counts what was used instead."""
+        with self._changed:
+            self._reserved = self._reserved.plus(most, -1)
+            self.used = self.used.plus(used)
+            self._changed.notify_all()
+
+    def cost(self, usage: Usage) -> float | None:
+        """Its cost in US dollars, None without a price."""
+        return None if self.price is None else self.price.cost(usage.prompt_tokens, usage.completion_tokens)
+
+    def _exceeds(self, after: Usage) -> str | None:
+        cost = self.cost(after) or 0.0
+        if self.tokens is not None and after.tokens > self.tokens:
+            return (
+                f"tokens: the next call could use {after.tokens - self.used.tokens:,} tokens, but "
+                f"{self.tokens - self.used.tokens:,} of {self.tokens:,} are left; raise the limit of tokens, "
+                "lower the tokens per answer or ask for fewer candidates"
+            )
+        if self.dollars is not None and cost > self.dollars:
+            spent = self.cost(self.used) or 0.0
+            return (
+                f"dollars: the next call could cost {cost - spent:.4f} $, but {self.dollars - spent:.4f} of "
+                f"{self.dollars:g} $ are left; raise the limit of money or choose a cheaper model"
+            )
+        return None
+
+
+def estimate(messages: Sequence[Message], keys: Sequence[str] = ()) -> int:
+    """An upper estimate of the prompt's tokens: one per two bytes, and what a server wraps around messages.
+
+    English and code take one token per three to four characters with every usual tokenizer.
+    """
+    return (
+        64 + sum(16 + estimate_text(each.content) for each in messages) + sum(16 + len(key) for key in keys)
+    )
+
+
+def estimate_text(text: str) -> int:
+    """An upper estimate of the tokens of a text: one per two bytes."""
+    return -(-len(text.encode("utf-8", "replace")) // 2)
+
+
+def price_of(model: str, path: Path | None = None) -> Price | None:
+    """The price of a model: from ``path`` or the file that ``LARE_PRICES`` names, else from the package's table.
+
+    A dated name (``gpt-4o-2024-08-06``) without a row has the price of the undated one.
+
+    Raises:
+        LareError: a table cannot be read or has a row that is no price.
+    """
+    named = path or os.environ.get(PRICES_VARIABLE)
+    for table in ([_read_prices(Path(named))] if named else []) + [_read_prices(_PRICES)]:
+        for name in (model, _SNAPSHOT.sub("", model)):
+            if name in table:
+                return table[name]
+    return None
+
+
+def _read_prices(path: Path) -> dict[str, Price]:
+    try:
+        rows = yaml.safe_load(path.read_text("utf-8")) or {}
+        table = {}
+        for name, row in rows.items():
+            price = Price(float(row["input"]), float(row["output"]))
+            if set(row) != {"input", "output"} or not (0 <= price.input < 1e6 and 0 <= price.output < 1e6):
+                raise ValueError(f"{name}: {row}")
+            table[str(name)] = price
+    except (
+        OSError,
+        UnicodeDecodeError,
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        raise LareError(
+            f"prices: {path} is no table of prices ({' '.join(str(error).split())[:200]}); write one row per "
+            "model, `NAME: {input: 2.5, output: 10}`, in US dollars per million tokens"
+        ) from None
+    return table
+
+
+class Ledger:
+    """A file with one JSON line per call, written as calls happen; safe to share between threads."""
+
+    def __init__(self, path: Path):
+        """Appends to ``path``; its folder is made if need be.
+
+        Raises:
+            LareError: the file cannot be written.
+        """
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a").close()
+        except OSError as error:
+            raise LareError(f"ledger: cannot write {path}: {error}; choose another folder") from error
+
+    def write(self, **entry: Any) -> None:
+        """Adds one line with the time and the entry."""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": time, **entry}, ensure_ascii=False)
+        with self._lock, self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

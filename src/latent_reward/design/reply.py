@@ -1,0 +1,104 @@
+"""From the text a model wrote to the texts it was asked for.
+
+Models answer in prose, in fences, with line breaks inside strings, with drafts before the final object. All
+of that is read here; whether the source inside is any good is somebody else's question.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+from latent_reward.design.ask import KEYS
+from latent_reward.types import LareError
+
+_LONGEST = 400_000  # characters; an encoder takes about 3,000
+_MOST_BRACES = 2_000
+_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
+_TRIPLE = re.compile(r'"""(.*?)"""', re.DOTALL)
+
+
+def read_reply(text: str, keys: Sequence[str] = KEYS) -> dict[str, str]:
+    """The texts named ``keys`` from a reply; the last of them, the source, must be there and not be empty.
+
+    The last JSON object that has it wins, whatever surrounds it. Without one, the last fenced block with a
+    function definition is the source, and the other texts are empty.
+
+    Raises:
+        LareError: there is neither.
+    """
+    if len(text) > _LONGEST:
+        raise LareError(
+            f"reply: it has {len(text):,} characters, more than {_LONGEST:,}; ask for a short answer"
+        )
+    final = text.rpartition("</think>")[2]
+    found = None
+    for item in _objects(final):
+        found = _texts(item, keys) or found
+    if found is None:
+        found = next((_texts(item, keys) for item in _objects(_TRIPLE.sub(_as_json, final))), None)
+    if found is None:
+        sources = [body for _, body in _FENCE.findall(final) if re.search(r"^\s*def \w+", body, re.MULTILINE)]
+        found = {**dict.fromkeys(keys, ""), keys[-1]: sources[-1]} if sources else None
+    if found is None:
+        raise LareError(
+            f"reply: no JSON object with the text {keys[-1]!r} in it (it starts {_shown(text)}); "
+            f"answer with one JSON object with the texts {', '.join(keys)}"
+        )
+    return found
+
+
+def schema_of(keys: Sequence[str]) -> dict:
+    """The JSON schema of an object with exactly these texts."""
+    return {
+        "type": "object",
+        "properties": {key: {"type": "string"} for key in keys},
+        "required": list(keys),
+        "additionalProperties": False,
+    }
+
+
+def printable(text: str) -> str:
+    """The text without lone surrogates, which JSON can carry and no file can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _objects(text: str) -> Iterator[object]:
+    """Every outermost JSON object in a text, in order. Control characters inside strings are let through."""
+    decoder = json.JSONDecoder(strict=False)
+    start, tried = text.find("{"), 0
+    while start >= 0 and tried < _MOST_BRACES:
+        tried += 1
+        try:
+            item, start = decoder.raw_decode(text, start)
+            yield item
+        except (ValueError, RecursionError):
+            start += 1
+        start = text.find("{", start)
+
+
+def _texts(item: object, keys: Sequence[str]) -> dict[str, str] | None:
+    """The texts of an object, its keys in any case, a list of lines as one text; None without a source."""
+    if not isinstance(item, dict):
+        return None
+    given = {str(key).strip().lower(): value for key, value in item.items()}
+    texts = {key: _text(given.get(key.lower())) for key in keys}
+    source = texts[keys[-1]]
+    fenced = _FENCE.search(source)
+    texts[keys[-1]] = fenced[2] if fenced else source
+    return texts if texts[keys[-1]].strip() else None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        value = "\n".join(each for each in value if isinstance(each, str))
+    if isinstance(value, dict | float | int):
+        value = json.dumps(value)
+    return printable(value) if isinstance(value, str) else ""
+
+
+def _as_json(triple: re.Match) -> str:
+    return json.dumps(triple[1])
+
+
+def _shown(text: str) -> str:
+    return repr(printable(" ".join(text.split())[:80]))
