@@ -10,25 +10,26 @@ import sys
 from latent_reward.design.verify import seal
 from latent_reward.encoder import save
 from latent_reward.encoders import bundled_draws, bundled_folder, bundled_tasks
-from latent_reward.task import load_task
+from latent_reward.task import Task, load_task
 
 
-def seal_bundled(task_name: str, draw: int) -> None:
+def seal_bundled(task: Task, draw: int) -> None:
     """Check and compile one reply, and put the sealed files beside it."""
-    folder = bundled_folder(task_name, draw)
+    folder = bundled_folder(task.name, draw)
     reply = json.loads((folder / "reply.json").read_text(encoding="utf-8"))
     encoder = seal(
         reply["Functions"],
-        load_task(task_name),
+        task,
         provenance="written for this project",
         draw=draw,
         goal="paper",
     )
     save(encoder, folder)
-    print(f"{task_name} {draw}: {', '.join(encoder.latent_names)}", flush=True)
+    print(f"{task.name} {draw}: {', '.join(encoder.latent_names)}", flush=True)
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or bundled_tasks():
-        for number in bundled_draws(name):
-            seal_bundled(name, number)
+        for description in load_task(name).descriptions:
+            for number in bundled_draws(description.name):
+                seal_bundled(description, number)

@@ -9,11 +9,22 @@ import mujoco
 import numpy as np
 import pytest
 
-from latent_reward.task import Field, Task, TaskError, load_task, make_env, task_names
+from latent_reward.fields import Field
+from latent_reward.task import (
+    Task,
+    TaskError,
+    TeamTask,
+    load_description,
+    load_task,
+    make_env,
+    task_names,
+    task_path,
+)
 from latent_reward.task_check import check_task
 from latent_reward.types import LareError
 
-NAMES = task_names()
+NAMES = tuple(name for name in task_names() if isinstance(load_task(name), Task))
+WORLDS = tuple(name for name in task_names() if isinstance(load_task(name), TeamTask))
 
 
 def value(task, observation, name):
@@ -388,3 +399,66 @@ def test_loading_a_wrong_file_names_the_first_mistake_and_counts_the_rest(tmp_pa
     path.write_text(GOOD.replace("env:", "environment:").replace("name: x", "nme: x"))
     with pytest.raises(LareError, match=r"mine\.yaml:1: env: .*and 3 more: run `lare check"):
         load_task(path)
+
+
+# ---------------------------------------------------------------- teams
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_built_in_team_task_agrees_with_its_world(name):
+    assert check_task(name) == []
+
+
+def write_teams(tmp_path, edit=lambda text: text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(edit(task_path("cn-6").read_text()))
+    return path
+
+
+def test_a_lone_team_is_described_by_the_name_of_its_task(tmp_path):
+    task = load_task("cn-6")
+    description = load_description("cn-6")
+    assert task.descriptions == (description,)
+    assert (description.name, description.env_id, description.max_steps) == ("cn-6", "cn-6", 25)
+    assert (description.observation_size, description.action_size) == (26, 5)
+    assert load_description(write_teams(tmp_path)) == description
+    with pytest.raises(LareError, match=r"'cn-6/prey' names no team; write cn-6"):
+        load_description("cn-6/prey")
+
+
+def test_several_teams_are_told_apart_by_name(tmp_path):
+    def twice(text):
+        head, team = text.split("teams:\n")
+        return head + "teams:\n" + team + team.replace("name: agents", "name: prey")
+
+    path = write_teams(tmp_path, twice)
+    first, second = load_task(path).descriptions
+    assert (first.name, second.name, second.env_id) == ("cn-6/agents", "cn-6/prey", "cn-6/prey")
+    assert load_description(f"{path}/prey") == second
+    with pytest.raises(LareError, match=r"names no team; write cn-6/agents or cn-6/prey"):
+        load_description(path)
+    assert [problem.message for problem in check_task(path)] == ["the teams of cn-6 are agents"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "message"),
+    [
+        ("world: cn-6", "world: cn-7", "world", "did you mean cn-6"),
+        ("max_steps: 25", "max_steps: 26", "max_steps", "has 25"),
+        ("agents: 6", "agents: 7", "teams[0].agents", "has 6 agents"),
+        (
+            "count: 10",
+            "count: 8",
+            "teams[0].observation",
+            "indices 24 to 25 of the 26-dimensional observation",
+        ),
+        ("index: 4, name: push +y", "index: 5, name: push +y", "teams[0].action[4]", "outside the 5-dim"),
+        ("    agents: 6", "    agent: 6", "teams[0].agent", "did you mean agents"),
+        ("      plain: ", "      plan: ", "teams[0].goal.plan", "did you mean plain"),
+        ("- name: agents", "- name: The Agents", "teams[0].name", "does not fit"),
+    ],
+)
+def test_each_mistake_in_a_team_task_is_found_where_it_stands(tmp_path, old, new, field, message):
+    problems = check_task(write_teams(tmp_path, lambda text: text.replace(old, new, 1)))
+    assert any(each.field == field and message in each.message for each in problems), problems
+    assert all(each.line is not None for each in problems)

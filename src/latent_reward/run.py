@@ -26,7 +26,7 @@ from latent_reward.credit import decompose
 from latent_reward.credit.methods import Learned, Method
 from latent_reward.encoder import Encoder
 from latent_reward.report.log import read_metrics
-from latent_reward.task import Task, load_task, make_env
+from latent_reward.task import Task, load_description, make_env
 from latent_reward.training import checkpoint
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner
@@ -181,7 +181,7 @@ def load_run(folder: str | Path) -> Run:
         reason = str(error).splitlines()[0]
         raise LareError(f"run: {path} is damaged: {reason}; restore the file or start a new run") from error
     encoder = encoders.load(folder / "encoder") if config.encoder else None
-    return Run(folder, config, load_task(folder / "task.yaml"), encoder)
+    return Run(folder, config, load_description(folder / "task.yaml"), encoder)
 
 
 def build_learner(config: RunConfig, task: Task, encoder: Encoder | None) -> Learner:

@@ -15,50 +15,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
 import pydantic
 from pydantic.dataclasses import dataclass
 
+from latent_reward import fields
 from latent_reward._yaml import Document, Location, Problem, field_name, read_document
+from latent_reward.fields import STRICT, VARIANTS, Field, Part, Text, Variant
 from latent_reward.types import LareError
 
-Text = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
-Variant = Literal["plain", "paper"]
-Part = Literal["observation", "action"]
-VARIANTS: tuple[Variant, ...] = ("plain", "paper")
-
 _FOLDER = Path(__file__).parent / "tasks"
-_STRICT = pydantic.ConfigDict(strict=True, extra="forbid")
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Field:
-    """What one index of an observation or action holds, or a block of ``count`` indices from ``index`` on.
-
-    ``low`` and ``high`` bound the values and stay ``None`` where no bound is known.
-    """
-
-    index: Annotated[int, pydantic.Field(ge=0)]
-    name: Text
-    meaning: Text
-    unit: Text = "-"
-    low: pydantic.FiniteFloat | None = None
-    high: pydantic.FiniteFloat | None = None
-    count: Annotated[int, pydantic.Field(ge=1)] = 1
-
-    @pydantic.model_validator(mode="after")
-    def _ordered(self) -> "Field":
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
-        return self
-
-    @property
-    def indices(self) -> range:
-        """The indices this field describes."""
-        return range(self.index, self.index + self.count)
 
 
 def default_role() -> str:
@@ -66,7 +35,7 @@ def default_role() -> str:
     return (_FOLDER / "role.txt").read_text(encoding="utf-8").strip()
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Task:
     """An environment, its time limit, its goal in words and the meaning of all its numbers.
 
@@ -87,38 +56,96 @@ class Task:
     @property
     def observation_size(self) -> int:
         """Number of observation indices the fields describe."""
-        return _size(self.observation)
+        return fields.size(self.observation)
 
     @property
     def action_size(self) -> int:
         """Number of action indices the fields describe."""
-        return _size(self.action)
+        return fields.size(self.action)
 
     @property
     def observation_low(self) -> np.ndarray:
         """Smallest value of each observation index, float32, ``-inf`` where unknown."""
-        return _bounds(self.observation)[0]
+        return fields.bounds(self.observation)[0]
 
     @property
     def observation_high(self) -> np.ndarray:
         """Largest value of each observation index, float32, ``inf`` where unknown."""
-        return _bounds(self.observation)[1]
+        return fields.bounds(self.observation)[1]
 
     @property
     def action_low(self) -> np.ndarray:
         """Smallest value of each action index, float32, ``-inf`` where unknown."""
-        return _bounds(self.action)[0]
+        return fields.bounds(self.action)[0]
 
     @property
     def action_high(self) -> np.ndarray:
         """Largest value of each action index, float32, ``inf`` where unknown."""
-        return _bounds(self.action)[1]
+        return fields.bounds(self.action)[1]
 
     def describe(self, part: Part) -> str:
         """The observation form or the action form as text for a prompt: one line per field."""
-        fields = self.observation if part == "observation" else self.action
-        head = f"{part}: array of shape (batch_size, {_size(fields)})"
-        return "\n".join([head, *(_describe(part, each) for each in sorted(fields, key=lambda f: f.index))])
+        return fields.describe(part, self.observation if part == "observation" else self.action)
+
+    @property
+    def descriptions(self) -> "tuple[Task, ...]":
+        """What is described: the one agent, which is the task itself."""
+        return (self,)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Team:
+    """Agents that see and act alike and share one return: how many, their goal, and what one of them sees and does.
+
+    An action is one of several: ``action`` has one field for each, which is 1 for the chosen one and else 0.
+    """
+
+    name: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
+    agents: Annotated[int, pydantic.Field(ge=1)]
+    goal: dict[Variant, Text]
+    observation: Annotated[tuple[Field, ...], pydantic.Field(min_length=1)]
+    action: Annotated[tuple[Field, ...], pydantic.Field(min_length=1)]
+    role: Text = field(default_factory=default_role)
+
+
+@dataclass(frozen=True, config=STRICT)
+class TeamTask:
+    """A compiled world with one or more teams of learning agents, each described on its own."""
+
+    name: Text
+    world: Text
+    max_steps: Annotated[int, pydantic.Field(ge=1)]
+    teams: Annotated[tuple[Team, ...], pydantic.Field(min_length=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _distinct(self) -> "TeamTask":
+        names = [team.name for team in self.teams]
+        if len(set(names)) < len(names):
+            raise ValueError("two teams have the same name")
+        return self
+
+    @property
+    def descriptions(self) -> tuple[Task, ...]:
+        """Each team as the task of one of its agents: what an encoder is designed for.
+
+        A team that is not the only one has its name behind a slash: ``name``, ``name/team``.
+        """
+        suffixes = [f"/{team.name}" if len(self.teams) > 1 else "" for team in self.teams]
+        return tuple(
+            Task(
+                name=self.name + suffix,
+                env_id=self.world + suffix,
+                max_steps=self.max_steps,
+                goal=team.goal,
+                observation=team.observation,
+                action=team.action,
+                role=team.role,
+            )
+            for team, suffix in zip(self.teams, suffixes, strict=True)
+        )
+
+
+AnyTask = Task | TeamTask
 
 
 class TaskError(LareError):
@@ -151,11 +178,11 @@ def task_path(name_or_path: str | Path) -> Path:
     )
 
 
-def load_task(name_or_path: str | Path) -> Task:
+def load_task(name_or_path: str | Path) -> AnyTask:
     """Load a built-in task by name, or a task file by its path.
 
-    >>> load_task("Reacher-v5").observation_size
-    10
+    >>> load_task("Reacher-v5").max_steps
+    50
     """
     path = task_path(name_or_path)
     task, problems = parse_task(read_document(path))
@@ -165,29 +192,62 @@ def load_task(name_or_path: str | Path) -> Task:
     raise LareError(f"{problems[0]}{rest}")
 
 
-def parse_task(document: Document) -> tuple[Task | None, list[Problem]]:
+def load_description(name_or_path: str | Path) -> Task:
+    """The task of one agent: a single-agent task, or a team of a world (``cp-6/prey`` if it has several).
+
+    >>> load_description("Reacher-v5").observation_size
+    10
+
+    Raises:
+        LareError: there is no such task or team, or the world has several teams and none was named.
+    """
+    text = str(name_or_path)
+    whole, _, team = text.rpartition("/")
+    if not whole or Path(text).exists():
+        whole, team = text, ""
+    descriptions = load_task(whole).descriptions
+    if len(descriptions) == 1 and not team:
+        return descriptions[0]
+    for each in descriptions:
+        if team and each.name.endswith(f"/{team}"):
+            return each
+    names = " or ".join(each.name for each in descriptions)
+    raise LareError(f"task: {text!r} names no team; write {names}")
+
+
+def parse_task(document: Document) -> tuple[AnyTask | None, list[Problem]]:
     """The task in a document, or the reasons why the document does not hold one."""
     problems = list(document.problems)
     if not problems:
+        of_teams = isinstance(document.data, dict) and not document.data.keys().isdisjoint(("teams", "world"))
         try:
             # JSON is the strict mode that still reads lists as tuples and mappings as dataclasses.
-            task = _SCHEMA.validate_json(json.dumps(document.data, default=str))
+            task = (_TEAM_SCHEMA if of_teams else _SCHEMA).validate_json(
+                json.dumps(document.data, default=str)
+            )
             problems = [
                 Problem(
                     document.file,
-                    document.line(("goal",)),
-                    f"goal.{variant}",
+                    document.line((*place, "goal")),
+                    field_name((*place, "goal", variant)),
                     f"the goal variant {variant!r} is missing",
                     f"add `{variant}:` with the goal in words",
                 )
+                for place, goal in _goals(task)
                 for variant in VARIANTS
-                if variant not in task.goal
+                if variant not in goal
             ]
             if not problems:
                 return task, []
         except pydantic.ValidationError as error:
-            problems = [_explain(document, detail) for detail in error.errors()]
+            problems = [_explain(document, detail, of_teams) for detail in error.errors()]
     return None, sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _goals(task: AnyTask) -> list[tuple[Location, dict[Variant, str]]]:
+    if isinstance(task, Task):
+        return [((), task.goal)]
+    return [(("teams", index), team.goal) for index, team in enumerate(task.teams)]
 
 
 def make_env(task: Task, *, render_mode: str | None = None) -> gymnasium.Env[np.ndarray, np.ndarray]:
@@ -257,39 +317,15 @@ def _quiet() -> Iterator[None]:
         mujoco.set_mju_user_warning(before)
 
 
-_SCHEMA = pydantic.TypeAdapter(Task)
+_SCHEMA, _TEAM_SCHEMA = pydantic.TypeAdapter(Task), pydantic.TypeAdapter(TeamTask)
 
 
-def _size(fields: tuple[Field, ...]) -> int:
-    return max((each.indices.stop for each in fields), default=0)
-
-
-def _bounds(fields: tuple[Field, ...]) -> tuple[np.ndarray, np.ndarray]:
-    low = np.full(_size(fields), -np.inf, np.float32)
-    high = np.full(_size(fields), np.inf, np.float32)
-    for each in fields:
-        block = slice(each.indices.start, each.indices.stop)
-        low[block] = -np.inf if each.low is None else each.low
-        high[block] = np.inf if each.high is None else each.high
-    return low, high
-
-
-def _describe(part: str, each: Field) -> str:
-    place = str(each.index) if each.count == 1 else f"{each.index}:{each.indices.stop}"
-    low, high = (
-        word if value is None else f"{value:g}" for word, value in (("-inf", each.low), ("inf", each.high))
-    )
-    bounds = "" if each.low is None and each.high is None else f", from {low} to {high}"
-    unit = "no unit" if each.unit == "-" else each.unit
-    return f"- {part}[:, {place}] {each.name} ({unit}{bounds}): {each.meaning}"
-
-
-def _explain(document: Document, detail: Any) -> Problem:
+def _explain(document: Document, detail: Any, of_teams: bool) -> Problem:
     """Turn one validation error into a problem with its line and a remedy."""
     location: Location = tuple(key for key in detail["loc"] if key != "[key]")
     kind, value = detail["type"], detail["input"]
     name = str(location[-1]) if location else ""
-    known = _keys(location[:-1])
+    known = _keys(location[:-1], of_teams)
     if kind in ("extra_forbidden", "unexpected_keyword_argument") or (kind, name) == ("literal_error", name):
         message = f"unknown key {name!r}{did_you_mean(name, known)}"
         remedy = f"remove it or use one of: {', '.join(known)}"
@@ -307,10 +343,13 @@ def _explain(document: Document, detail: Any) -> Problem:
     return Problem(document.file, document.line(location), field_name(location), message, remedy)
 
 
-def _keys(parent: Location) -> tuple[str, ...]:
+def _keys(parent: Location, of_teams: bool) -> tuple[str, ...]:
     """The keys that may stand inside the part at ``parent``."""
     if not parent:
-        return tuple("env" if name == "env_id" else name for name in Task.__dataclass_fields__)
-    if parent == ("goal",):
+        whole = TeamTask if of_teams else Task
+        return tuple("env" if name == "env_id" else name for name in whole.__dataclass_fields__)
+    if parent[-1] == "goal":
         return VARIANTS
+    if len(parent) == 2 and parent[0] == "teams":
+        return tuple(Team.__dataclass_fields__)
     return tuple(Field.__dataclass_fields__)

@@ -7,7 +7,10 @@ import gymnasium
 import numpy as np
 
 from latent_reward._yaml import Location, Problem, field_name, read_document
-from latent_reward.task import Field, Part, Task, TaskError, make_env, parse_task, task_path
+from latent_reward.envs import find_world
+from latent_reward.fields import Field, Part
+from latent_reward.task import AnyTask, Task, TaskError, TeamTask, make_env, parse_task, task_path
+from latent_reward.types import LareError
 
 __all__ = ["Problem", "check_task"]
 
@@ -15,13 +18,13 @@ Finding = tuple[Location, str, str]
 """Where in the task, what is wrong, how to mend it."""
 
 
-def check_task(task: Task | str | Path) -> list[Problem]:
-    """Every mistake in a task, found by reading its file and by creating its environment.
+def check_task(task: AnyTask | str | Path) -> list[Problem]:
+    """Every mistake in a task, found by reading its file and by creating its environment or finding its world.
 
     A task given by name or path is reported with line numbers. The list is empty for a task without mistakes.
     A file that does not hold a task is reported as such, and only then compared with the environment.
     """
-    if isinstance(task, Task):
+    if isinstance(task, Task | TeamTask):
         return _problems(task, task.name, lambda location: None)
     document = read_document(task_path(task))
     parsed, problems = parse_task(document)
@@ -30,12 +33,36 @@ def check_task(task: Task | str | Path) -> list[Problem]:
     return _problems(parsed, document.file, document.line)
 
 
-def _problems(task: Task, file: str, line: Callable[[Location], int | None]) -> list[Problem]:
+def _problems(task: AnyTask, file: str, line: Callable[[Location], int | None]) -> list[Problem]:
     problems = [
         Problem(file, line(location), field_name(location), message, remedy)
-        for location, message, remedy in _findings(task)
+        for location, message, remedy in (
+            _findings(task) if isinstance(task, Task) else _world_findings(task)
+        )
     ]
     return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _world_findings(task: TeamTask) -> Iterator[Finding]:
+    try:
+        world = find_world(task.world)
+    except LareError as error:
+        yield ("world",), str(error), "correct the name"
+        return
+    if task.max_steps != world.horizon:
+        message = f"{task.max_steps} steps, but an episode of {task.world} has {world.horizon}"
+        yield ("max_steps",), message, f"write {world.horizon}"
+    if [team.name for team in task.teams] != [team.name for team in world.teams]:
+        names = ", ".join(team.name for team in world.teams)
+        yield ("teams",), f"the teams of {task.world} are {names}", "describe these, in this order"
+        return
+    for index, (team, real) in enumerate(zip(task.teams, world.teams, strict=True)):
+        here: Location = ("teams", index)
+        if team.agents != real.agents:
+            message = f"{team.agents}, but {task.world} has {real.agents} {real.name}"
+            yield (*here, "agents"), message, f"write {real.agents}"
+        yield from _index_findings((*here, "observation"), team.observation, real.observation_size)
+        yield from _index_findings((*here, "action"), team.action, world.actions)
 
 
 def _findings(task: Task) -> Iterator[Finding]:
@@ -52,18 +79,18 @@ def _findings(task: Task) -> Iterator[Finding]:
         yield ("max_steps",), message, f"write {limit}"
     assert isinstance(observation, gymnasium.spaces.Box)
     assert isinstance(action, gymnasium.spaces.Box)
-    yield from _index_findings("observation", task.observation, observation.shape[0])
-    yield from _index_findings("action", task.action, action.shape[0])
+    yield from _index_findings(("observation",), task.observation, observation.shape[0])
+    yield from _index_findings(("action",), task.action, action.shape[0])
     yield from _range_findings("observation", task.observation, observation)
     yield from _range_findings("action", task.action, action)
 
 
-def _index_findings(part: Part, fields: tuple[Field, ...], size: int) -> Iterator[Finding]:
-    """Indices out of the space, described twice, or not at all."""
-    space = f"the {size}-dimensional {part}"
+def _index_findings(part: Location, fields: tuple[Field, ...], size: int) -> Iterator[Finding]:
+    """Indices out of the space, described twice, or not at all; ``part`` is where the fields stand."""
+    space = f"the {size}-dimensional {part[-1]}"
     owner: dict[int, str] = {}
     for position, each in enumerate(fields):
-        here: Location = (part, position)
+        here: Location = (*part, position)
         if each.index >= size:
             yield here, f"index {each.index} is outside {space}", "remove it or correct the index"
             continue
@@ -79,7 +106,7 @@ def _index_findings(part: Part, fields: tuple[Field, ...], size: int) -> Iterato
     for gap in _runs(gaps):
         message = f"nothing describes {_span(gap)} of {space}"
         yield (
-            (part,),
+            part,
             message,
             f"add `- {{index: {gap[0]}, name: …, meaning: …}}`"
             + (f" and so on, or one field with `count: {len(gap)}`" if len(gap) > 1 else ""),

@@ -19,7 +19,7 @@ from latent_reward.report.curves import draw_run
 from latent_reward.report.log import Log
 from latent_reward.report.progress import Progress
 from latent_reward.run import CHECKPOINT, CONFIG, Run, RunConfig, build_learner, load_run, spell_seeds
-from latent_reward.task import Task, load_task, make_env
+from latent_reward.task import AnyTask, Task, TeamTask, load_task, make_env
 from latent_reward.training import checkpoint
 from latent_reward.training.interrupt import Interrupt
 from latent_reward.training.off_policy import OffPolicy, Schedule
@@ -27,7 +27,7 @@ from latent_reward.types import LareError
 
 
 def train(
-    task: Task | str,
+    task: AnyTask | str,
     method: Method | str = "lare",
     *,
     encoder: Encoder | str | Path | None = None,
@@ -61,6 +61,8 @@ def train(
         LareError: something asked for does not exist or does not fit; nothing was trained then.
     """
     task = load_task(task) if isinstance(task, str) else task
+    if isinstance(task, TeamTask):
+        raise LareError(f"task: {task.name} is a world of teams, which cannot be trained on")
     method = find_method(method) if isinstance(method, str) else method
     chosen, origin = _choose_encoder(task, method, encoder, draw)
     config = RunConfig(

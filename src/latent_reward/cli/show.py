@@ -16,10 +16,9 @@ def tasks() -> None:
     from latent_reward.task import load_task, task_names
 
     table = Table("task", "observation", "action", "steps", "encoders", "goal", box=None)
-    for name in task_names():
-        task = load_task(name)
-        numbers = (task.observation_size, task.action_size, task.max_steps, len(bundled_draws(name)))
-        table.add_row(name, *map(str, numbers), " ".join(task.goal["plain"].split()))
+    for task in (each for name in task_names() for each in load_task(name).descriptions):
+        numbers = (task.observation_size, task.action_size, task.max_steps, len(bundled_draws(task.name)))
+        table.add_row(task.name, *map(str, numbers), " ".join(task.goal["plain"].split()))
     screen.print(table)
     screen.print(
         "\nA task file of your own works in the same place: `lare check MyTask.yaml` tells what is missing."
@@ -39,10 +38,11 @@ def methods() -> None:
 def list_encoders() -> None:
     """List the bundled encoders: their latents, for each task and draw."""
     from latent_reward.encoder import load
-    from latent_reward.encoders import bundled_draws, bundled_folder, bundled_tasks
+    from latent_reward.encoders import bundled_draws, bundled_folder
+    from latent_reward.task import load_task, task_names
 
     table = Table("task", "draw", "latents", box=None)
-    for name in bundled_tasks():
+    for name in (each.name for task in task_names() for each in load_task(task).descriptions):
         for draw in bundled_draws(name):
             latents = load(bundled_folder(name, draw)).latent_names
             table.add_row(name, str(draw), ", ".join(latents))
@@ -83,22 +83,22 @@ def _check_task(file: Path) -> None:
         screen.print(str(problem), markup=False)
     if problems:
         raise SystemExit(1)
-    task = load_task(file)
-    screen.print(
-        f"{file}: fits {task.env_id}: {task.observation_size} observations, {task.action_size} actions, "
-        f"{task.max_steps} steps",
-        markup=False,
-    )
+    for task in load_task(file).descriptions:
+        screen.print(
+            f"{file}: fits {task.env_id}: {task.observation_size} observations, {task.action_size} actions, "
+            f"{task.max_steps} steps",
+            markup=False,
+        )
 
 
 def _check_source(file: Path, name: str | None, out: Path | None) -> None:
     from latent_reward.design import verify
     from latent_reward.encoder import save
-    from latent_reward.task import load_task
+    from latent_reward.task import load_description
 
     if name is None:
         raise LareError("task: a source is checked for a task; add `--task TASK` (`lare tasks` lists them)")
-    task = load_task(name)
+    task = load_description(name)
     try:
         source = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,14 +1,15 @@
 """The encoders that come with the package, so that every built-in task trains without a language model.
 
 ``<task>/<draw>/`` is one sealed encoder: the reply it came from (``reply.json``), the source in it, the
-compiled program and the card. Draws are independent answers to the same prompt; comparing them shows how
-much a result depends on the encoder rather than on the seed.
+compiled program and the card; it is ``<task>/<draw>/<team>/`` where a world has several teams. Draws are
+independent answers to the same prompt; comparing them shows how much a result depends on the encoder rather
+than on the seed.
 """
 
 from pathlib import Path
 
 from latent_reward.encoder import Encoder, load
-from latent_reward.task import Task
+from latent_reward.task import AnyTask
 from latent_reward.types import LareError
 
 _FOLDER = Path(__file__).parent
@@ -16,22 +17,26 @@ _FOLDER = Path(__file__).parent
 
 def bundled_tasks() -> tuple[str, ...]:
     """Names of the tasks that have bundled encoders, sorted."""
-    return tuple(sorted({path.parent.parent.name for path in _FOLDER.glob("*/*/reply.json")}))
+    return tuple(sorted({path.relative_to(_FOLDER).parts[0] for path in _FOLDER.rglob("reply.json")}))
 
 
 def bundled_draws(task_name: str) -> tuple[int, ...]:
-    """The draws bundled for a task, in order; raises :class:`LareError` for a task that has none.
+    """The draws bundled for a task or a team (``cp-6/prey``), in order; :class:`LareError` if there is none.
 
     >>> bundled_draws("Reacher-v5")
     (0, 1, 2)
     """
-    if task_name not in bundled_tasks():
+    whole, _, team = task_name.partition("/")
+    draws = sorted(
+        int(folder.name) for folder in (_FOLDER / whole).glob("*") if (folder / team / "reply.json").exists()
+    )
+    if not draws:
         raise LareError(
             f"encoder: no encoder is bundled for the task {task_name!r}, only for "
             f"{', '.join(bundled_tasks())}; seal a source of your own (`lare check SOURCE.py --task TASK "
             "--out DIR`) and pass it with --encoder, or use --method rrd-unbiased"
         )
-    return tuple(sorted(int(path.parent.name) for path in (_FOLDER / task_name).glob("*/reply.json")))
+    return tuple(draws)
 
 
 def bundled_folder(task_name: str, draw: int) -> Path:
@@ -42,13 +47,22 @@ def bundled_folder(task_name: str, draw: int) -> Path:
             f"draw: {task_name} has no bundled draw {draw}, only {', '.join(map(str, draws))}; "
             "choose one of these"
         )
-    return _FOLDER / task_name / str(draw)
+    whole, _, team = task_name.partition("/")
+    return _FOLDER / whole / str(draw) / team
 
 
-def load_encoder(task: Task, draw: int = 0) -> Encoder:
+def load_encoder(task: AnyTask, draw: int = 0) -> Encoder:
     """The encoder bundled for a built-in task; ``draw`` picks one of several independent ones.
 
+    A world with several teams has one encoder for each: give one of its ``descriptions``.
+
     Raises:
-        LareError: nothing is bundled for the task, or it has no such draw.
+        LareError: nothing is bundled for the task, or it has no such draw, or it has several teams.
     """
-    return load(bundled_folder(task.name, draw))
+    first, *others = task.descriptions
+    if others:
+        raise LareError(
+            f"task: {task.name} has an encoder for each of its teams; give one of task.descriptions "
+            f"({', '.join(each.name for each in task.descriptions)})"
+        )
+    return load(bundled_folder(first.name, draw))

@@ -1,0 +1,72 @@
+"""Fields: what each index of an observation or action means, in words and numbers."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import pydantic
+from pydantic.dataclasses import dataclass
+
+Text = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
+Variant = Literal["plain", "paper"]
+Part = Literal["observation", "action"]
+VARIANTS: tuple[Variant, ...] = ("plain", "paper")
+STRICT = pydantic.ConfigDict(strict=True, extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Field:
+    """What one index of an observation or action holds, or a block of ``count`` indices from ``index`` on.
+
+    ``low`` and ``high`` bound the values and stay ``None`` where no bound is known.
+    """
+
+    index: Annotated[int, pydantic.Field(ge=0)]
+    name: Text
+    meaning: Text
+    unit: Text = "-"
+    low: pydantic.FiniteFloat | None = None
+    high: pydantic.FiniteFloat | None = None
+    count: Annotated[int, pydantic.Field(ge=1)] = 1
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "Field":
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        return self
+
+    @property
+    def indices(self) -> range:
+        """The indices this field describes."""
+        return range(self.index, self.index + self.count)
+
+
+def size(fields: tuple[Field, ...]) -> int:
+    """Number of indices the fields describe."""
+    return max((each.indices.stop for each in fields), default=0)
+
+
+def bounds(fields: tuple[Field, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value of each index, float32, infinite where unknown."""
+    low = np.full(size(fields), -np.inf, np.float32)
+    high = np.full(size(fields), np.inf, np.float32)
+    for each in fields:
+        block = slice(each.indices.start, each.indices.stop)
+        low[block] = -np.inf if each.low is None else each.low
+        high[block] = np.inf if each.high is None else each.high
+    return low, high
+
+
+def describe(part: Part, fields: tuple[Field, ...]) -> str:
+    """The observation form or the action form as text for a prompt: one line per field."""
+    head = f"{part}: array of shape (batch_size, {size(fields)})"
+    return "\n".join([head, *(_describe(part, each) for each in sorted(fields, key=lambda f: f.index))])
+
+
+def _describe(part: Part, each: Field) -> str:
+    place = str(each.index) if each.count == 1 else f"{each.index}:{each.indices.stop}"
+    low, high = (
+        word if value is None else f"{value:g}" for word, value in (("-inf", each.low), ("inf", each.high))
+    )
+    limits = "" if each.low is None and each.high is None else f", from {low} to {high}"
+    unit = "no unit" if each.unit == "-" else each.unit
+    return f"- {part}[:, {place}] {each.name} ({unit}{limits}): {each.meaning}"
