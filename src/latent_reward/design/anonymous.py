@@ -1,0 +1,102 @@
+"""A task without its names, to see how much a language model designs from memory of the benchmark.
+
+The fields of a well-known environment, in their usual order and under their usual names, may call up an
+encoder (or the reward itself) that the model has read before. Here the fields are shuffled, every name is
+neutral, and words of the environment's name are hidden in all texts. What the numbers mean stays: without it
+nobody could judge a step.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from latent_reward.card import Orders
+from latent_reward.task import Field, Part, Task
+from latent_reward.types import LareError
+
+HIDDEN = "[hidden]"
+_SHORTEST = 5  # letters of a word of the environment's name that gives it away: "Cheetah", not "Half"
+_LIKE_CODE = re.compile(r"[_0-9(]")  # "abdomen_z" is a name wherever it stands, "speed" is also a word
+
+
+def anonymous(task: Task, seed: int, *, units: bool = True) -> tuple[Task, Orders]:
+    """The same task with shuffled fields and neutral names, and where its columns come from.
+
+    Design an encoder on the anonymous task, then seal it for the true one: ``with_card(encoder_of(report,
+    source, task), orders=orders)``. It takes the true observation and action.
+
+    Args:
+        task: fields that describe every index once; a block of indices moves as a whole.
+        seed: of the shuffle.
+        units: whether fields keep their units.
+
+    Raises:
+        LareError: an index is described twice or not at all.
+    """
+    random = np.random.default_rng(seed)
+    observation, observed = _shuffle("observation", task.observation, random)
+    action, acted = _shuffle("action", task.action, random)
+    # A name in both parts is that of the observation wherever a text mentions it.
+    renamed = {each.name: _neutral("control", each) for each in action}
+    renamed |= {each.name: _neutral("value", each) for each in observation}
+    hide = _hider(renamed, task)
+
+    def strip(stem: str, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+        return tuple(
+            replace(
+                each,
+                name=_neutral(stem, each),
+                meaning=hide(each.meaning),
+                unit=each.unit if units else "-",
+            )
+            for each in fields
+        )
+
+    hidden = replace(
+        task,
+        name=f"anonymous-{seed}",
+        env_id="anonymous",
+        env_kwargs={},
+        goal={variant: hide(text) for variant, text in task.goal.items()},
+        observation=strip("value", observation),
+        action=strip("control", action),
+    )
+    return hidden, Orders(observed, acted)
+
+
+def _neutral(stem: str, each: Field) -> str:
+    return f"{stem} {each.index}"
+
+
+def _shuffle(
+    part: Part, fields: tuple[Field, ...], random: np.random.Generator
+) -> tuple[tuple[Field, ...], tuple[int, ...]]:
+    """The fields in another order, packed from index 0 on, and the index that each column came from."""
+    described = sorted(index for each in fields for index in each.indices)
+    if described != list(range(len(described))):
+        raise LareError(
+            f"{part}: the fields do not describe every index once; run `lare check` on the task file"
+        )
+    shuffled: list[Field] = []
+    order: list[int] = []
+    for position in random.permutation(len(fields)):
+        each = fields[position]
+        shuffled.append(replace(each, index=len(order)))
+        order.extend(each.indices)
+    return tuple(shuffled), tuple(order)
+
+
+def _hider(renamed: dict[str, str], task: Task) -> Callable[[str], str]:
+    """Puts neutral names for those of fields and ``[hidden]`` for words of the environment's name."""
+    known = sorted(filter(_LIKE_CODE.search, renamed), key=len, reverse=True)
+    spelled = task.name + " " + task.env_id.rpartition(":")[2]
+    words = {word for word in re.findall(r"[A-Z]?[a-z]+", spelled) if len(word) >= _SHORTEST}
+    fields = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in known) or r"(?!)")
+    places = re.compile("|".join(rf"\b{word}\w*" for word in sorted(words)) or r"(?!)", re.IGNORECASE)
+
+    def hide(text: str) -> str:
+        return places.sub(HIDDEN, fields.sub(lambda found: renamed[found[0]], text))
+
+    return hide
