@@ -58,7 +58,7 @@ class Method:
     credit: Credit
 
 
-_LARE = Learned("latent", "rrd-unbiased")
+_LARE = Learned("latent", "rrd-unbiased", hidden=(64, 64))  # half a dozen latents need no more, and it is quicker
 _RAW = Learned("raw", "rrd")
 
 METHODS = {
@@ -68,7 +68,7 @@ METHODS = {
         Method(
             "lare-paper",
             "latent rewards as released with the paper: φ(o, a), before the action shows",
-            replace(_LARE, view="current"),
+            replace(_LARE, view="current", hidden=(256, 256)),
         ),
         Method("lare-rd", "latent rewards, sum over whole episodes", replace(_LARE, loss="rd")),
         Method("lare-rrd", "latent rewards, biased random subsets", replace(_LARE, loss="rrd")),
