@@ -28,7 +28,7 @@ def test_a_world_keeps_its_shapes(name):
     assert outcome.reward.shape == (3, world.agents)
     assert outcome.terminated.shape == (3,)
     assert not outcome.terminated.any()
-    for team, observation in zip(world.teams, jax.vmap(world.observe)(outcome.state), strict=True):
+    for team, observation in zip(world.teams, jax.jit(jax.vmap(world.observe))(outcome.state), strict=True):
         assert observation.shape == (3, team.agents, team.observation_size)
     for leaf in jax.tree.leaves((state, outcome)):
         assert np.isfinite(leaf).all()
@@ -37,7 +37,7 @@ def test_a_world_keeps_its_shapes(name):
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_frame_shows_where_the_agents_are(name):
     world = find_world(name)
-    state = world.reset(KEY)
+    state = jax.jit(world.reset)(KEY)
     frame = world.render(state)
     assert frame.dtype == np.uint8
     assert frame.shape == (400, 400, 3)

@@ -26,18 +26,12 @@ def observe(state: Particles) -> Float[Array, "agent observation"]:
     """Own velocity and position; the nearest landmarks and the nearest others, as seen from here."""
     landmarks = particle.between(state.position, state.landmark)
     others = particle.between(state.position, state.position)
-    see = lambda offset, index: jnp.take_along_axis(offset, index[..., None], axis=1).reshape(  # noqa: E731
-        len(offset), -1
-    )
-    return jnp.concatenate(
-        [
-            state.velocity,
-            state.position,
-            see(landmarks, particle.nearest(landmarks, SEEN_LANDMARKS)),
-            see(others, particle.nearest(others, SEEN_AGENTS, skip_self=True)),
-        ],
-        axis=1,
-    )
+    rows = [
+        particle.pick(landmarks, particle.nearest(landmarks, SEEN_LANDMARKS)),
+        particle.pick(others, particle.nearest(others, SEEN_AGENTS, skip_self=True)),
+    ]
+    own = (state.velocity, state.position)
+    return jnp.concatenate([*own, *(row.reshape(len(state.position), -1) for row in rows)], axis=1)
 
 
 def reward(state: Particles) -> Float[Array, " agent"]:

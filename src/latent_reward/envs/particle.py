@@ -100,6 +100,13 @@ def nearest(
     return jax.lax.top_k(-distance, count)[1]
 
 
+def pick(
+    offset: Float[Array, "agent other 2"], index: Int[Array, "agent count"]
+) -> Float[Array, "agent count 2"]:
+    """Of each agent's row, the entries at its indices."""
+    return jnp.take_along_axis(offset, index[..., None], axis=1)
+
+
 def scatter(key: Key, count: int, half_width: float) -> Points:
     """Points drawn uniformly from the square [−half_width, half_width]²."""
     return jax.random.uniform(key, (count, 2), minval=-half_width, maxval=half_width)

@@ -1,0 +1,189 @@
+"""Predator–prey (PP): slow predators learn to catch fast prey among obstacles.
+
+In PP the prey follow a fixed policy and only predators learn; in competitive PP both teams learn.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from latent_reward.envs import particle
+from latent_reward.envs.particle import Bodies, Particles
+from latent_reward.envs.prey import load_prey
+from latent_reward.envs.render import draw
+from latent_reward.envs.world import Outcome, Team, World
+from latent_reward.types import Key
+
+CATCH = 10.0
+DISTANCE_WEIGHT = 0.1
+WALL = 0.9
+
+Prey = Callable[[Float[Array, "prey observation"]], Float[Array, "prey action"]]  # logits of each action
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How many of its nearest landmarks, predators and prey an agent sees."""
+
+    landmarks: int
+    predators: int
+    prey: int
+
+    @property
+    def size(self) -> int:
+        """Length of an observation: own velocity and position, offsets, velocities of the prey."""
+        return 4 + 2 * self.landmarks + 2 * self.predators + 4 * self.prey
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many there are of each kind, how large they are, and where they start."""
+
+    predators: int
+    prey: int
+    landmarks: int
+    half_width: float
+    predator_size: float
+    prey_size: float
+    landmark_size: float
+    sight: Sight
+
+    @property
+    def catch_distance(self) -> float:
+        """Prey nearer than this is caught."""
+        return self.predator_size + self.prey_size
+
+
+SCALES = {
+    6: Scale(6, 2, 3, 1.5, 0.075, 0.05, 0.2, Sight(3, 5, 2)),
+    15: Scale(15, 5, 5, 1.0, 0.02, 0.01, 0.1, Sight(3, 6, 3)),
+    30: Scale(30, 10, 10, 1.0, 0.01, 0.005, 0.05, Sight(5, 6, 5)),
+}
+COMPETITIVE_SIGHT = Sight(3, 5, 1)  # of predators and of prey; of prey in PP too
+
+
+def bodies(scale: Scale) -> Bodies:
+    """Predators first, then prey; whatever touches is kept two predators' radii apart, obstacles too."""
+    agents = scale.predators + scale.prey
+    per_agent = lambda predator, prey: np.repeat([predator, prey], [scale.predators, scale.prey])  # noqa: E731
+    distance = 2 * scale.predator_size
+    return Bodies(
+        per_agent(3.0, 4.0),
+        np.where(np.eye(agents, dtype=bool), -1.0, distance),
+        np.full((agents, scale.landmarks), distance),
+        per_agent(1.0, 1.3),
+    )
+
+
+def observe(scale: Scale, sight: Sight, state: Particles, *, prey: bool) -> Float[Array, "agent observation"]:
+    """What each predator, or each ``prey``, sees.
+
+    Own velocity and position; offsets of the nearest landmarks, predators and (other) prey, nearest first;
+    the velocities of those prey.
+    """
+    predators, preys = slice(None, scale.predators), slice(scale.predators, None)
+    own = preys if prey else predators
+    position, velocity = state.position[own], state.velocity[own]
+    landmarks = particle.between(position, state.landmark)
+    hunters = particle.between(position, state.position[predators])
+    hunted = particle.between(position, state.position[preys])
+    near_hunted = particle.nearest(hunted, sight.prey, skip_self=prey)
+    rows = [
+        particle.pick(landmarks, particle.nearest(landmarks, sight.landmarks)),
+        particle.pick(hunters, particle.nearest(hunters, sight.predators, skip_self=not prey)),
+        particle.pick(hunted, near_hunted),
+        state.velocity[preys][near_hunted],
+    ]
+    return jnp.concatenate([velocity, position, *(row.reshape(len(position), -1) for row in rows)], axis=1)
+
+
+def reward(scale: Scale, state: Particles) -> Float[Array, " agent"]:
+    """Of predators and prey, from the distances d between them.
+
+    Predators: −0.1 min_prey d + 10 #{prey: d < catch distance}. Prey: −10 #{predators: d < catch distance}.
+    """
+    distance = particle.length(
+        particle.between(state.position[: scale.predators], state.position[scale.predators :])
+    )
+    caught = distance < scale.catch_distance
+    predators = CATCH * caught.sum(axis=1) - DISTANCE_WEIGHT * distance.min(axis=1)
+    return jnp.concatenate([predators, -CATCH * caught.sum(axis=0)])
+
+
+def wall_penalty(position: Float[Array, "agent 2"]) -> Float[Array, " agent"]:
+    """Σ over both axes of 0 if |x| < 0.9, 10 (|x| − 0.9) if |x| < 1, else min(exp(2|x| − 2), 10)."""
+    x = jnp.abs(position)
+    beyond = jnp.exp(jnp.minimum(2 * x - 2, np.log(10.0)))
+    return jnp.where(x < WALL, 0.0, jnp.where(x < 1.0, 10 * (x - WALL), beyond)).sum(axis=1)
+
+
+def _reset(scale: Scale, key: Key) -> Particles:
+    k_agents, k_landmarks = jax.random.split(key)
+    position = particle.scatter(k_agents, scale.predators + scale.prey, scale.half_width)
+    landmark = particle.scatter(k_landmarks, scale.landmarks, scale.half_width - 0.1)
+    return Particles(position, jnp.zeros_like(position), landmark)
+
+
+def _render(scale: Scale, state: Particles) -> np.ndarray:
+    groups = {"predators": scale.predators, "prey": scale.prey}
+    sizes = np.repeat([scale.predator_size, scale.prey_size], [scale.predators, scale.prey])
+    return draw(state, groups, sizes, scale.landmark_size, scale.half_width)
+
+
+def pp(agents: int, prey: Prey | None = None) -> World:
+    """Six, 15 or 30 predators learn; prey draw their actions from a fixed policy.
+
+    Args:
+        agents: how many predators there are.
+        prey: what each prey sees, as in competitive PP, to the logits of its actions; None: the policy that
+            comes with the package.
+    """
+    scale = SCALES[agents]
+    body, policy = bodies(scale), prey or load_prey(f"pp-{agents}")
+
+    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+        logits = policy(observe(scale, COMPETITIVE_SIGHT, state, prey=True))
+        fled = jax.random.categorical(key, logits)
+        everyone = jnp.concatenate([action, fled.astype(action.dtype)])
+        state = particle.advance(body, state, particle.control(body, everyone))
+        return Outcome(state, reward(scale, state)[: scale.predators], jnp.zeros((), bool))
+
+    return World(
+        f"pp-{agents}",
+        (Team("predators", scale.predators, scale.sight.size),),
+        lambda key: _reset(scale, key),
+        lambda state: (observe(scale, scale.sight, state, prey=False),),
+        step,
+        lambda state: _render(scale, state),
+    )
+
+
+def competitive_pp(agents: int = 6, *, walled: bool = False) -> World:
+    """Both predators and prey learn; the two teams' returns are separate.
+
+    Args:
+        agents: how many predators there are; the published world has six.
+        walled: take ``wall_penalty`` from the reward of prey, which without it do best to run away for ever.
+    """
+    scale = SCALES[agents]
+    body, sight = bodies(scale), COMPETITIVE_SIGHT
+
+    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+        state = particle.advance(body, state, particle.control(body, action))
+        rewards = reward(scale, state)
+        if walled:
+            rewards = rewards.at[scale.predators :].add(-wall_penalty(state.position[scale.predators :]))
+        return Outcome(state, rewards, jnp.zeros((), bool))
+
+    return World(
+        "competitive-pp" + f"-{agents}" * (agents != 6) + "-walled" * walled,
+        (Team("predators", scale.predators, sight.size), Team("prey", scale.prey, sight.size)),
+        lambda key: _reset(scale, key),
+        lambda state: (observe(scale, sight, state, prey=False), observe(scale, sight, state, prey=True)),
+        step,
+        lambda state: _render(scale, state),
+    )

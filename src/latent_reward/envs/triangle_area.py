@@ -1,0 +1,72 @@
+"""Triangle area: three agents span the largest triangle they can while they keep off three obstacles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from latent_reward.envs import particle
+from latent_reward.envs.particle import Bodies, Particles
+from latent_reward.envs.render import draw
+from latent_reward.envs.world import Outcome, Team, World
+from latent_reward.types import Key
+
+AGENTS, LANDMARKS = 3, 3
+SIZE, LANDMARK_SIZE = 0.15, 0.4
+START, HALF_WIDTH = 0.2, 1.5
+AREA_WEIGHT = 0.1
+
+BODIES = Bodies(
+    np.full(AGENTS, 5.0),
+    np.where(np.eye(AGENTS, dtype=bool), -1.0, 2 * SIZE),
+    np.full((AGENTS, LANDMARKS), SIZE + LANDMARK_SIZE),
+)
+
+
+def observe(state: Particles) -> Float[Array, "agent 14"]:
+    """Own velocity and position; the landmarks in their order; the two others, the one further left first."""
+    landmarks = particle.between(state.position, state.landmark)
+    after = np.add.outer(np.arange(AGENTS), [1, 2]) % AGENTS
+    one, two = jnp.moveaxis(state.position[after] - state.position[:, None], 1, 0)
+    one_first = (one[:, 0] < two[:, 0]) | ((one[:, 0] == two[:, 0]) & (one[:, 1] <= two[:, 1]))
+    first = jnp.where(one_first[:, None], one, two)
+    second = jnp.where(one_first[:, None], two, one)
+    rows = (state.velocity, state.position, landmarks.reshape(AGENTS, -1), first, second)
+    return jnp.concatenate(rows, axis=1)
+
+
+def area(corners: Float[Array, "3 2"]) -> Float[Array, ""]:
+    """|(b − a) × (c − a)| / 2: zero, and never the root of a negative, where the corners are in line."""
+    (bx, by), (cx, cy) = corners[1:] - corners[0]
+    return jnp.abs(bx * cy - by * cx) / 2
+
+
+def reward(state: Particles) -> Float[Array, " agent"]:
+    """To each agent the same Σ_i [0.1 area − #{landmarks: |x_i − l| < size + landmark size}]."""
+    touching = (
+        particle.length(particle.between(state.position, state.landmark)) < SIZE + LANDMARK_SIZE
+    ).sum()
+    return jnp.full(AGENTS, AGENTS * AREA_WEIGHT * area(state.position) - touching)
+
+
+def triangle() -> World:
+    """The world of three agents."""
+
+    def reset(key: Key) -> Particles:
+        k_agents, k_landmarks = jax.random.split(key)
+        position = particle.scatter(k_agents, AGENTS, START)
+        landmark = particle.scatter(k_landmarks, LANDMARKS, HALF_WIDTH)
+        return Particles(position, jnp.zeros_like(position), landmark)
+
+    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+        state = particle.advance(BODIES, state, particle.control(BODIES, action))
+        return Outcome(state, reward(state), jnp.zeros((), bool))
+
+    return World(
+        "area",
+        (Team("agents", AGENTS, 14),),
+        reset,
+        lambda state: (observe(state),),
+        step,
+        lambda state: draw(state, {"agents": AGENTS}, np.full(AGENTS, SIZE), LANDMARK_SIZE, HALF_WIDTH),
+    )
