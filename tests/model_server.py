@@ -64,9 +64,9 @@ def encoder_reply(
     return reply(json.dumps(texts), **options)
 
 
-def status(code: int, message: str = "", headers: dict[str, str] | None = None, **error: Any) -> Answer:
+def status(number: int, message: str = "", headers: dict[str, str] | None = None, **error: Any) -> Answer:
     """An error in OpenAI's form."""
-    return Answer(code, {"error": {"message": message, **error}}, headers or {})
+    return Answer(number, {"error": {"message": message, **error}}, headers or {})
 
 
 class ModelServer:

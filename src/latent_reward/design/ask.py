@@ -42,7 +42,7 @@ class Request:
     """
 
     messages: tuple[Message, ...]
-    temperature: float = 1.0
+    temperature: float | int = 1.0
     draw: int = 0
     index: int = 0
     purpose: str = "candidate"

@@ -25,8 +25,8 @@ _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 class Price:
     """US dollars per million tokens."""
 
-    input: float
-    output: float
+    input: float | int
+    output: float | int
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The cost in US dollars of one call."""
@@ -62,7 +62,9 @@ class Budget:
     because other calls are under way, it waits for them.
     """
 
-    def __init__(self, tokens: int | None = None, dollars: float | None = None, price: Price | None = None):
+    def __init__(
+        self, tokens: int | None = None, dollars: float | int | None = None, price: Price | None = None
+    ):
         """No limit where None is given.
 
         Raises:

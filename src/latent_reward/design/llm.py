@@ -252,24 +252,24 @@ def _complaint(problem: Any) -> str:
 def _text(session: _Session, answer: Any) -> tuple[str, ModelError | None]:
     """The text of an answer, or why there is none."""
     name, place = session.server.model, session.place
-    if not hasattr(answer, "choices"):
+    choices = getattr(answer, "choices", "")
+    if not isinstance(choices, list | None):
         return "", _failure("malformed", f"{place} answered with no chat completion; {_URL_REMEDY}")
-    if not answer.choices:
+    if not choices:
         said = redact(f"{getattr(answer, 'error', None) or ''}", session.key)
         detail = f" ({said})" if said else ""
         return "", _failure("empty", f"{name} sent no choice{detail}; ask again or use another model")
-    choice = answer.choices[0]
-    message = getattr(choice, "message", None)
+    message, reason = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
     content, refusal = getattr(message, "content", None), getattr(message, "refusal", None)
     text = printable(content) if isinstance(content, str) else ""
     if session.key and len(session.key) >= _SHORTEST_SECRET:
         text = text.replace(session.key, "[key]")
-    if refusal or choice.finish_reason == "content_filter":
+    if refusal or reason == "content_filter":
         said = redact(f"{refusal}", session.key)[:200] if refusal else "stopped by a content filter"
         return text, _failure(
             "refused", f"{name} refused ({said}); say the task in other words or use another model"
         )
-    if choice.finish_reason == "length":
+    if reason == "length":
         limit = session.server.max_tokens
         return text, _failure(
             "truncated", f"the answer of {name} was cut off at {limit} tokens; allow more per answer"

@@ -6,7 +6,6 @@ answer. Where the model is served and with which key is not part of the question
 
 import hashlib
 import json
-import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -53,25 +52,15 @@ def recorded(
         raise LareError(f"record: cannot make {folder}: {error}; choose another folder") from error
 
     def answer(request: Request) -> Reply:
-        path = folder / f"{key_of(request, model)}.json"
-        try:
-            reply = _read(path, request, model)
-        except FileNotFoundError:
-            reply, damage = None, None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            reply, damage = None, f"record: {path} is damaged ({' '.join(str(error).split())[:100]})"
-        else:
-            damage = None
-        if reply is None and ask is None:
-            raise LareError(_missing(request, model, path, damage))
-        if reply is None and ask is not None:
+        reply, damage = _look_up(folder, request, model)
+        if reply is None:
+            if ask is None:
+                raise LareError(_missing(request, model, folder, damage))
             if damage:
                 warn(f"{damage}; the question is asked again and the file replaced")
             reply = ask(request)
-            _write(path, request, model, reply)
-            return reply
-        assert reply is not None
-        if ledger is not None:
+            write(folder, request, model, reply)
+        elif ledger is not None:
             ledger.write(
                 purpose=request.purpose, draw=request.draw, index=request.index, model=reply.model,
                 prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens,
@@ -82,12 +71,43 @@ def recorded(
     return answer
 
 
-def _missing(request: Request, model: str, path: Path, damage: str | None) -> str:
-    what = damage or f"replay: {path.parent} holds no reply to this question"
+def write(folder: Path, request: Request, model: str, reply: Reply) -> Path:
+    """Records a reply: the whole file or nothing, whoever else writes it at the same time.
+
+    Raises:
+        LareError: the file cannot be written.
+    """
+    stored = {name: getattr(reply, name) for name in _STORED}
+    content = {"question": _question(request, model), "reply": stored, "digest": _digest(stored)}
+    path, draft = _path(folder, request, model), None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=folder, prefix=".", suffix=".part", delete=False, encoding="utf-8"
+        ) as file:
+            draft = Path(file.name)
+            json.dump(content, file, ensure_ascii=False, indent=1)
+        draft.chmod(0o644)
+        draft.replace(path)
+    except OSError as error:
+        raise LareError(
+            f"record: cannot write {path}: {error}; make room or choose another folder"
+        ) from error
+    finally:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+    return path
+
+
+def _path(folder: Path, request: Request, model: str) -> Path:
+    return folder / f"{key_of(request, model)}.json"
+
+
+def _missing(request: Request, model: str, folder: Path, damage: str | None) -> str:
+    what = damage or f"replay: {folder} holds no reply to this question"
     return (
         f"{what}: purpose {request.purpose}, draw {request.draw}, candidate {request.index}, temperature "
-        f"{request.temperature:g}, model {model}, file {path.name[:12]}…; run once without replay, or use the task, "
-        "goal, model and settings of the record"
+        f"{request.temperature:g}, model {model}, key {key_of(request, model)[:12]}…; run once without replay, "
+        "or use the task, goal, model and settings of the record"
     )
 
 
@@ -107,28 +127,18 @@ def _digest(value: dict) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _read(path: Path, request: Request, model: str) -> Reply:
-    content = json.loads(path.read_text("utf-8"))
-    if content["question"] != _question(request, model):
-        raise ValueError("it holds another question")
-    stored = content["reply"]
-    if set(stored) != set(_STORED) or _digest(stored) != content["digest"]:
-        raise ValueError("its digest does not fit")
-    return Reply(**stored, cost=0.0, cached=True)
-
-
-def _write(path: Path, request: Request, model: str, reply: Reply) -> None:
-    """Writes the whole file or nothing, whoever else writes it at the same time."""
-    stored = {name: getattr(reply, name) for name in _STORED}
-    content = {"question": _question(request, model), "reply": stored, "digest": _digest(stored)}
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".", suffix=".part", delete=False, encoding="utf-8"
-    ) as draft:
-        try:
-            json.dump(content, draft, ensure_ascii=False, indent=1)
-            draft.close()
-            os.chmod(draft.name, 0o644)
-            os.replace(draft.name, path)
-        except BaseException:
-            Path(draft.name).unlink(missing_ok=True)
-            raise
+def _look_up(folder: Path, request: Request, model: str) -> tuple[Reply | None, str | None]:
+    """The recorded reply if there is one, and what is wrong with its file if something is."""
+    path = _path(folder, request, model)
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if content["question"] != _question(request, model):
+            raise ValueError("it holds another question")
+        stored = content["reply"]
+        if set(stored) != set(_STORED) or _digest(stored) != content["digest"]:
+            raise ValueError("its digest does not fit")
+        return Reply(**stored, cost=0.0, cached=True), None
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return None, f"record: {path} is damaged ({' '.join(str(error).split())[:100]})"
