@@ -15,7 +15,7 @@ ORDER = (
     ("networks", "_yaml"),
     ("envs",),
     ("fields",),
-    ("task", "task_check"),
+    ("task", "task_check", "hygiene"),
     ("card",),
     ("encoder",),
     ("design",),

@@ -57,7 +57,7 @@ def check(
 ) -> None:
     """Check a task file against its environment, or seal an encoder's source and print every check.
 
-    Exit status 1, with the reasons, if anything is wrong.
+    Exit status 1, with the reasons, if anything is wrong. A text that gives the reward away is a warning only.
 
     Args:
         file: a task file (.yaml), or the source of an encoder (.py).
@@ -75,6 +75,7 @@ def check(
 
 
 def _check_task(file: Path) -> None:
+    from latent_reward.hygiene import hints
     from latent_reward.task import load_task
     from latent_reward.task_check import check_task
 
@@ -89,6 +90,8 @@ def _check_task(file: Path) -> None:
             f"{task.max_steps} steps",
             markup=False,
         )
+    for hint in hints(file):
+        screen.print(f"warning: {hint}", markup=False)
 
 
 def _check_source(file: Path, name: str | None, out: Path | None) -> None:

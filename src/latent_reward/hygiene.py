@@ -1,0 +1,127 @@
+"""Does a text give the hidden reward away? A careful look at the goal and the meaning of every field.
+
+A language model that is told the terms of the reward, or their weights, writes them down, and then a good
+result says nothing about its understanding of the task. What is found here is a warning and no error: words
+have innocent uses, and whoever wants to tell may. The wording ``paper`` is as informative as the published
+task texts, so that it is expected to be caught now and then.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from latent_reward._yaml import Location, Problem, field_name, read_document
+from latent_reward.fields import Field
+from latent_reward.task import VARIANTS, AnyTask, Task, TeamTask, Variant, parse_task, task_path
+
+Clue = tuple[str, re.Pattern[str]]
+"""What a text does, and how that is recognised."""
+
+
+def _clue(what: str, *patterns: str) -> Clue:
+    return what, re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+
+
+_TERM = r"(?:cost|rewards?|bonus|penalty)"
+_EVERYWHERE = (
+    _clue("names a term of a reward", rf"\b\w+_{_TERM}(?:_\w+)?\b", r"\breward_\w+"),
+    _clue(
+        "speaks of a reward", r"\breward\w*", r"\bpenal(?:ty|ties|is|iz)\w*", r"\bbonus\w*", r"\bpunish\w*"
+    ),
+    _clue("speaks of a cost", r"\bcosts?\b"),
+    _clue(
+        "gives a weight",
+        r"\bweight(?:ed|ing|ings)\b",
+        r"\bweights?\s+(?:of\s+)?-?\d[\d.]*(?![\d.]*\s*(?:kg|g|N|lb)\b)",
+        r"(?<!friction )(?<!drag )(?<!damping )\bcoefficients?\b(?! of (?:friction|drag|restitution))",
+    ),
+)
+_IN_A_GOAL = (
+    _clue(
+        "writes a formula",
+        r"\bsquared\b|\bsquares?\s+of\b|\bsum\s+of\s+squares\b",
+        r"\bminus\b|\bsubtract\w*",
+        r"[\w)]\s*(?:\*\*|\^)\s*\d|[\w)]²",
+        r"\d\s*[*×·]\s*[a-z|(]|[a-z|)]\s*[*×·]\s*\d",
+        r"\b(?:exp|sqrt|log|norm|abs)\s*\(",
+        r"\br\s*=",
+    ),
+    _clue(
+        "counts points",
+        r"\bpoints?\s+(?:for|per|if|when)\b",
+        r"[+-]\s?\d+(?:\.\d+)?\s+(?:for|per|if|when|each)\b",
+    ),
+)
+_EXTREME = re.compile(
+    r"\b(?:maxim|minim)i[sz]\w*|\bas\s+\w+\s+as\s+possible\b|\blargest\s+possible\b", re.IGNORECASE
+)
+_EFFORT = re.compile(r"\b(?:torques?|forces?|controls?|actions?|energy|effort|actuation)\b", re.IGNORECASE)
+_SMALL = re.compile(
+    r"\b(?:small|smaller|low|little|less|excessive|minimal|sav\w+|safe\w*|spar\w+|econom\w+)\b",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"(?<=[.;!?])\s+")
+
+
+def hints(task: AnyTask | str | Path, variants: tuple[Variant, ...] = VARIANTS) -> list[Problem]:
+    """Where the texts of a task give its reward away, as far as the words tell: none for clean texts.
+
+    A task given by name or path is reported with line numbers; one that is no task has no hints.
+
+    Args:
+        task: a task, the name of a built-in one, or the path of a task file.
+        variants: the wordings of the goal to look at; meanings are always looked at.
+    """
+    if isinstance(task, Task | TeamTask):
+        return [
+            Problem(task.name, None, field_name(place), *finding)
+            for place, *finding in _hints(task, variants)
+        ]
+    document = read_document(task_path(task))
+    parsed, _ = parse_task(document)
+    return [
+        Problem(document.file, document.line(place), field_name(place), *finding)
+        for place, *finding in (_hints(parsed, variants) if parsed else ())
+    ]
+
+
+def _hints(task: AnyTask, variants: tuple[Variant, ...]) -> Iterator[tuple[Location, str, str]]:
+    for number, each in enumerate(task.descriptions):
+        here: Location = ("teams", number) if isinstance(task, TeamTask) else ()
+        for variant in variants:
+            remedy = "say what is wanted, not what is paid for it"
+            if variant == "paper":
+                remedy = "this wording may; design with the plain one to see what a model finds by itself"
+            for what in _in_goal(each.goal[variant], each.observation):
+                yield (*here, "goal", variant), what, remedy
+        for part in ("observation", "action"):
+            for position, field in enumerate(getattr(each, part)):
+                for what in _matches(f"{field.name}: {field.meaning}", _EVERYWHERE):
+                    place: Location = (*here, part, position, "meaning")
+                    yield place, what, "say what the number is, not what is paid for it"
+
+
+def _matches(text: str, clues: tuple[Clue, ...]) -> Iterator[str]:
+    """What the text does, with the words that do it; once for words that two clues recognise."""
+    seen: set[int] = set()
+    for what, pattern in clues:
+        for found in pattern.finditer(text):
+            if found.start() not in seen:
+                seen.update(range(found.start(), found.end()))
+                yield f"{what} ({' '.join(found[0].split())!r})"
+
+
+def _in_goal(text: str, observation: tuple[Field, ...]) -> Iterator[str]:
+    yield from _matches(text, (*_EVERYWHERE, *_IN_A_GOAL))
+    for sentence in _SENTENCE.split(" ".join(text.split())):
+        extreme = _EXTREME.search(sentence)
+        named = next((field.name for field in observation if _mentions(sentence, field.name)), None)
+        if extreme and named:
+            yield f"asks for an extreme of a field ({extreme[0]!r} with {named!r})"
+        effort, small = _EFFORT.search(sentence), _SMALL.search(sentence)
+        if effort and small:
+            yield f"asks to act little ({effort[0]!r} with {small[0]!r})"
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
