@@ -11,14 +11,17 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 from tyro.extras import SubcommandApp
 
-from latent_reward.cli import show, train
+from latent_reward.cli import card, show, train
 from latent_reward.types import LareError
 
 app = SubcommandApp()
 app.command(show.tasks)
 app.command(show.methods)
-encoders = app.command(SubcommandApp(), name="encoders", help="List the encoders that come with the package.")
+encoders = app.command(
+    SubcommandApp(), name="encoders", help="List the encoders that come with the package, or show one."
+)
 encoders.command(name="list", is_default=True)(show.list_encoders)
+encoders.command(card.show)
 app.command(show.check)
 app.command(train.train)
 app.command(train.evaluate)
