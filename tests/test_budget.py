@@ -137,4 +137,5 @@ def test_the_ledger_has_a_line_for_every_call(tmp_path):
     assert done == {
         "purpose": "summary", "draw": 2, "index": 3, "model": "m", "prompt_tokens": 30, "completion_tokens": 40,
         "estimated": False, "cost": pytest.approx(110e-6), "cached": False, "outcome": "ok",
+        "form": "json_schema", "temperature": 1.0,
     }  # fmt: skip

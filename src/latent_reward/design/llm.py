@@ -155,7 +155,8 @@ def _call(session: _Session, request: Request) -> _Outcome:
                 purpose=request.purpose, draw=request.draw, index=request.index, model=session.server.model,
                 prompt_tokens=outcome.used.prompt_tokens, completion_tokens=outcome.used.completion_tokens,
                 estimated=outcome.estimated, cost=session.budget.cost(outcome.used), cached=False,
-                outcome=outcome.name, seconds=round(time.monotonic() - started, 3),
+                outcome=outcome.name, seconds=round(time.monotonic() - started, 3), form=session.dialect.form,
+                temperature=request.temperature if session.dialect.temperature else None,
             )  # fmt: skip
     return outcome
 
