@@ -58,7 +58,9 @@ class Method:
     credit: Credit
 
 
-_LARE = Learned("latent", "rrd-unbiased", hidden=(64, 64))  # half a dozen latents need no more, and it is quicker
+_LARE = Learned(
+    "latent", "rrd-unbiased", hidden=(64, 64)
+)  # half a dozen latents need no more, and it is quicker
 _RAW = Learned("raw", "rrd")
 
 METHODS = {
