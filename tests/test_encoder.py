@@ -141,10 +141,20 @@ def test_a_source_of_the_observation_alone_takes_the_same_arguments():
     ("failing", "lines", "detail"),
     [
         ("runs", ["return [observation]"], "shape (batch, 4)"),
-        ("runs", ["return observation[:, :1]"], "list of arrays"),
+        ("runs", ["return observation[0]"], "list of arrays"),
+        ("runs", ["return 1.0"], "list of arrays"),
         ("runs", ["return [observation[:, 7:8] @ observation]"], "line 2"),
         ("runs", ["if observation[:, 0] > 0: return [observation[:, :1]]", "return [action]"], "np.where"),
-        ("traces", ["return [np.full((len(observation), 1), float(np.sum(observation[0])))]"], "arrays only"),
+        (
+            "traces",
+            ["return [observation[observation[:, 0] > 0, :1].sum() + observation[:, :1]]"],
+            "np.where",
+        ),
+        (
+            "rows independent",
+            ["return [np.full((len(observation), 1), float(np.sum(observation[0])))]"],
+            "axis=0",
+        ),
         ("finite", ["x = 1.0 / observation[:, :1]", "return [x]"], "x is inf"),
         ("finite", ["x = np.exp(observation[:, :1])", "return [x]"], "np.clip"),
         ("varies", ["x = observation[:, :1] * 0 + 2", "return [x, action[:, :1]]"], "x is always 2"),

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from latent_reward.design import vocabulary
+from latent_reward.design import toolbox, vocabulary
 from latent_reward.design.language import SourceError, parse
 
 HEAD = "import numpy as np\ndef evaluation_func(observation, action):\n"
@@ -101,14 +101,8 @@ def test_decorators_and_defaults_run_unguarded_and_are_refused(tmp_path):
         ("x = [i for i in range(10 ** 8)]", "array expressions"),
         ("x = 1 << 2000", "multiplication"),
         ("x = np.random.rand(3)", "random"),
-        ("x = np.empty(3)", "np.zeros"),
         ("x = np.load", "no files"),
         ("x = np", "np.function"),
-        ("observation[:, 0] = 1.0", "np.where"),
-        ("observation[:, 0] += 1.0", "np.where"),
-        ("x = observation[observation > 0]", "np.where"),
-        ("x = f'{observation}'", "numbers only"),
-        ("x = lambda y: y", "helper"),
         ("with observation: pass", "plain"),
         ("global x", "argument"),
         ("x = observation.dtype.type", ".shape"),
@@ -121,7 +115,6 @@ def test_decorators_and_defaults_run_unguarded_and_are_refused(tmp_path):
         ("evaluation_func(observation, action)", "assignment"),
         ("x = evaluation_func(observation, action)", "defined above"),
         ("x = (yield)", "array"),
-        ("x = (y := 1)", "assignment"),
         ("__x = 1", "double underscores"),
         ("x = 1j", "numbers only"),
         ("x = 1e400", "numbers up to"),
@@ -165,8 +158,8 @@ def test_shapeless_sources_are_refused_without_a_crash(source):
 
 def evaluate(source: str, *arrays: np.ndarray):
     program = parse(source)
-    scope = vocabulary.names(np)
-    exec(compile(program.tree, "<test>", "exec"), scope)
+    scope = toolbox.plain_names()
+    exec(compile(program.plain, "<test>", "exec"), scope)
     return scope["evaluation_func"](*arrays)
 
 
@@ -209,24 +202,18 @@ def test_names_come_from_variables():
     assert parse(REAL).arguments == ("observation", "action")
 
 
-def test_augmented_assignment_never_changes_the_argument():
-    source = "def evaluation_func(observation):\n    x = observation[:, :1]\n    x += 1.0\n    return [x]\n"
-    observation = np.zeros((2, 1))
-    np.testing.assert_array_equal(evaluate(source, observation)[0], 1.0)
-    np.testing.assert_array_equal(observation, 0.0)
-
-
 def test_loops_share_a_budget_that_only_running_can_tell():
     lines = ["n = 2", *(["n = n * n"] * 5), "for i in range(n): x = i"]
     with pytest.raises(ValueError, match="array expressions"):
         evaluate(body(*lines), np.ones((2, 3)), np.ones((2, 1)))
 
 
-def test_nothing_but_the_vocabulary_is_in_sight():
-    scope = vocabulary.names(np)
-    assert set(scope) == {"__builtins__", "np"}
-    assert set(scope["__builtins__"]) == vocabulary.BUILTINS
+@pytest.mark.parametrize("scope", [toolbox.plain_names(), toolbox.traced_names()], ids=["plain", "traced"])
+def test_nothing_but_the_vocabulary_is_in_sight(scope):
+    assert set(scope) == {"__builtins__", "np", "math"}
+    assert set(scope["__builtins__"]) == vocabulary.BUILTINS | vocabulary.ERRORS
     allowed = vocabulary.FUNCTIONS | vocabulary.CONSTANTS | vocabulary.DTYPES | {"linalg"}
     assert set(vars(scope["np"])) <= allowed
+    assert set(vars(scope["math"])) == vocabulary.MATH
     modules = [name for name, value in vars(scope["np"]).items() if type(value).__name__ == "module"]
     assert not modules

@@ -6,8 +6,6 @@ check.
 """
 
 import base64
-import re
-import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,29 +15,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from latent_reward.design import vocabulary
+from latent_reward.design.execute import CheckError, Rows, compile_rows, run_numpy, symbolic_shapes
 from latent_reward.design.language import SourceError, parse
 from latent_reward.design.program import Program
-from latent_reward.design.vocabulary import ARGUMENTS, ENTRY
+from latent_reward.design.vocabulary import ARGUMENTS
 
-PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 MAX_PROGRAM = 1 << 20
 TOLERANCE = 1e-4
 RANDOM_ROWS = 1024
-_PLACE = "<encoder>"
-
-Rows = tuple[np.ndarray, ...]  # observation, action, next observation
-
-
-class CheckError(Exception):
-    """A check that failed so that the later ones cannot be made."""
 
 
 def warm_up() -> None:
     """Starts JAX's threads and imports what tracing and export need, before the last lock closes."""
     # Programs carry no paths of the machine that sealed them; the same source gives the same bytes.
     jax.config.update("jax_traceback_in_locations_limit", 0)
-    shapes = _symbolic_shapes({"observation_size": 2, "action_size": 1})
+    shapes = symbolic_shapes({"observation_size": 2, "action_size": 1})
     program = export.export(jax.jit(lambda o, a, n: jnp.linalg.norm(o - n, axis=1, keepdims=True) + a))(
         *shapes
     )
@@ -77,9 +67,9 @@ def examine(payload: dict) -> dict:
 def _examine_program(program: Program, payload: dict, report: dict, note: Callable) -> None:
     random = _random_rows(payload)
     extreme = _extreme_rows(payload)
-    columns, latent_names, remark = _run_numpy(program, random)
+    columns, latent_names, remark = run_numpy(program, random)
     note("runs", None, remark or "returns one column per factor")
-    exported = _export(program, payload, latent_names)
+    exported = compile_rows(program, payload)
     serialised = bytes(exported.serialize())
     size = len(serialised)
     note(
@@ -103,7 +93,9 @@ def _examine_program(program: Program, payload: dict, report: dict, note: Callab
         f"{len(values)} rows, extreme ones among them",
     )
     note("deterministic", _different(values, evaluate(everything), latent_names, 0.0), "same rows, same bits")
-    mixed = _rows_mixed(evaluate, everything, values, latent_names)
+    mixed = _rows_mixed(evaluate, everything, values, latent_names) or _rows_mixed_by_numpy(
+        program, random, columns, latent_names
+    )
     note("rows independent", mixed, "no row depends on another")
     if mixed is None:  # else NumPy, which saw fewer rows, must differ
         note(
@@ -111,128 +103,6 @@ def _examine_program(program: Program, payload: dict, report: dict, note: Callab
         )
     note("varies", _constant(usual, latent_names), "no factor is constant")
     note("distinct", _duplicates(usual, latent_names), "no factor is a multiple of another")
-
-
-# --- the two executions ---
-
-
-def _function(program: Program, module: Any) -> Callable:
-    """The source's function over ``module``; it takes a dictionary of the three arrays."""
-    scope = vocabulary.names(module)
-    exec(compile(program.tree, _PLACE, "exec"), scope)  # the tree is checked and the process locked
-    entry = scope[ENTRY]
-    return lambda arrays: entry(*(arrays[name] for name in program.arguments))
-
-
-def _explained(error: BaseException) -> str:
-    """An exception in the source as one line: its place, its text and, where known, the remedy."""
-    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _PLACE]
-    text = str(error).strip().split("\n")[0][:300]
-    kind = type(error).__name__
-    remedy = ""
-    if isinstance(error, jax.errors.TracerBoolConversionError) or "truth value" in text:
-        text, remedy = (
-            "one truth value is needed but there is one per row",
-            "write np.where(condition, a, b), & and |",
-        )
-    elif isinstance(error, jax.errors.NonConcreteBooleanIndexError):
-        text, remedy = "rows are selected by a condition", "write np.where(condition, a, b)"
-    elif isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
-        text, remedy = "a value of the arrays is used as a constant", "compute with arrays only"
-    elif "symbolic" in text or ("dimension" in text.lower() and "Inconclusive" in kind):
-        remedy = "let any number of rows pass: take sizes from observation.shape[0]"
-    line = f"line {places[-1]}: " if places else ""
-    return f"{line}{kind}: {text}" + (f"; {remedy}" if remedy else "")
-
-
-def _call(program: Program, module: Any, arrays: dict, name: str) -> Any:
-    try:
-        return _function(program, module)(arrays)
-    except Exception as error:
-        raise CheckError(name, _explained(error)) from None
-
-
-def _run_numpy(program: Program, rows: Rows) -> tuple[np.ndarray, list[str], str]:
-    """The latents of ``rows`` by NumPy, their names, and a remark on what was converted."""
-    for part in rows:
-        part.flags.writeable = False
-    result = _call(program, np, dict(zip(ARGUMENTS, rows, strict=True)), "runs")
-    keys = [str(key) for key in result] if isinstance(result, dict) else None
-    factors = list(result.values()) if isinstance(result, dict) else result
-    if not isinstance(factors, list | tuple) or not factors:
-        raise CheckError(
-            "runs", f"returns {type(result).__name__}; return a list of arrays of shape (batch, 1)"
-        )
-    names = _latent_names(keys if keys is not None else program.latent_names, len(factors))
-    problems, remarks, columns = [], [], []
-    for name, factor in zip(names, factors, strict=True):
-        array = np.asarray(factor)
-        if array.dtype.kind not in "fiub":
-            problems.append(f"{name} has values of type {array.dtype}; return floats")
-        elif array.shape == (len(rows[0]),):
-            remarks.append(f"{name} had shape (batch,)")
-        elif array.shape != (len(rows[0]), 1):
-            shape = str(array.shape).replace(str(len(rows[0])), "batch")
-            problems.append(
-                f"{name} has shape {shape} instead of (batch, 1); use keepdims=True or x[:, i:i+1]"
-            )
-        if array.dtype.kind in "iub":
-            remarks.append(f"{name} was {array.dtype}, made float")
-        columns.append(array)
-    if problems:
-        raise CheckError("runs", "; ".join(problems))
-    return (
-        np.concatenate([c.reshape(-1, 1).astype(np.float32) for c in columns], axis=1),
-        names,
-        "; ".join(remarks),
-    )
-
-
-def _latent_names(known: Any, count: int) -> list[str]:
-    """One unique name per latent; ``latent_i`` where the source has none."""
-    if len(known) != count:
-        known = [None] * count
-    names: list[str] = []
-    for index, name in enumerate(known):
-        cleaned = re.sub(r"[^A-Za-z0-9_ ./%-]", "_", name or "").strip()[:60]
-        cleaned = cleaned if re.match(r"[A-Za-z]", cleaned) else f"latent_{index}"
-        copies = 2
-        unique = cleaned
-        while unique in names:
-            unique, copies = f"{cleaned}_{copies}", copies + 1
-        names.append(unique)
-    return names
-
-
-def _symbolic_shapes(sizes: dict) -> list[jax.ShapeDtypeStruct]:
-    scope = export.SymbolicScope()
-    widths = (sizes["observation_size"], sizes["action_size"], sizes["observation_size"])
-    return [
-        jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {width}", scope=scope), jnp.float32)
-        for width in widths
-    ]
-
-
-def _export(program: Program, payload: dict, names: list[str]) -> export.Exported:
-    """Traces the source for any number of rows: three float32 arrays in, one column per latent out."""
-
-    def encode(observation, action, next_observation):
-        arrays = dict(zip(ARGUMENTS, (observation, action, next_observation), strict=True))
-        result = _call(program, jnp, arrays, "traces")
-        factors = result.values() if isinstance(result, dict) else result
-        columns = [jnp.asarray(factor, jnp.float32).reshape(-1, 1) for factor in factors]
-        # A factor that ignores its arguments has fewer rows; the check of constants will name it.
-        columns = [jnp.broadcast_to(column, (observation.shape[0], 1)) for column in columns]
-        return jnp.concatenate(columns, axis=1)
-
-    try:
-        return export.export(jax.jit(encode), platforms=PLATFORMS)(*_symbolic_shapes(payload))
-    except CheckError:
-        raise
-    except Exception as error:
-        raise CheckError(
-            "traces", f"cannot be compiled for any number of rows: {_explained(error)}"
-        ) from None
 
 
 # --- the inputs ---
@@ -338,11 +208,19 @@ def _rows_mixed(evaluate: Callable, rows: Rows, values: np.ndarray, names: list[
     others = _different(evaluate(replaced)[~odd], values[~odd], names, 1e-5)
     alone = _different(evaluate(tuple(part[3:4] for part in rows)), values[3:4], names, 1e-5)
     problem = shuffled or others or alone
-    return (
-        f"rows influence one another: {problem}; reduce over axis=1, never over the batch (axis=0)"
-        if problem
-        else None
+    return f"rows influence one another: {problem}; {_APART}" if problem else None
+
+
+_APART = "reduce over axis=1, never over the batch (axis=0)"
+
+
+def _rows_mixed_by_numpy(program: Program, rows: Rows, values: np.ndarray, names: list[str]) -> str | None:
+    """The same of the source as NumPy runs it; a compiled program may know one row alone."""
+    count = min(len(values), 64)
+    problem = _different(
+        run_numpy(program, tuple(part[:count] for part in rows))[0], values[:count], names, TOLERANCE
     )
+    return f"rows influence one another: {problem}; {_APART}" if problem else None
 
 
 def _constant(values: np.ndarray, names: list[str]) -> str | None:

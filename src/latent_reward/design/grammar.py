@@ -2,57 +2,26 @@
 
 import ast
 import re
-from dataclasses import dataclass
 
 from latent_reward.design import vocabulary as words
 from latent_reward.design.program import number, trip_count
+from latent_reward.design.rewrite import ROOMS, is_column_stack, modules
+from latent_reward.design.syntax import (
+    ALLOWED,
+    INSTEAD,
+    LITERALS,
+    Problem,
+    is_constant,
+    is_text,
+    plain_format,
+    text,
+)
 
 MAX_NUMBER = 1e9
 MAX_LENGTH = 10_000
 MAX_NAME = 60
-
-_LITERALS = (ast.Constant, ast.List, ast.Tuple, ast.Dict)
-_ALLOWED = (
-    ast.Module, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Pass,
-    ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.If, ast.Expr, ast.ListComp, ast.GeneratorExp,
-    ast.comprehension, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Compare, ast.Call, ast.keyword,
-    ast.Attribute, ast.Subscript, ast.Slice, ast.Name, *_LITERALS, ast.expr_context, ast.boolop, ast.unaryop,
-    ast.cmpop, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult, ast.BitAnd,
-    ast.BitOr, ast.BitXor,
-)  # fmt: skip
-_INSTEAD = {
-    ast.While: "a `for` over range(constant), or array expressions",
-    ast.Lambda: "a named helper function",
-    ast.JoinedStr: "no text: return numbers only",
-    ast.ClassDef: "plain functions",
-    ast.Try: "np.where to avoid invalid values, instead of catching errors",
-    ast.With: "plain assignments",
-    ast.Raise: "nothing: drop the line",
-    ast.Assert: "nothing: drop the line",
-    ast.Delete: "nothing: drop the line",
-    ast.Global: "an argument of the function",
-    ast.Nonlocal: "an argument of the function",
-    ast.Starred: "each item by name",
-    ast.DictComp: "a dict literal with the name of each factor",
-    ast.LShift: "a multiplication",
-    ast.RShift: "a division",
-    ast.NamedExpr: "an assignment on its own line",
-    ast.Break: "np.where",
-    ast.Continue: "np.where",
-}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that the language does not have: its line, what it is, and what to write instead."""
-
-    line: int
-    found: str
-    instead: str
-
-    def __str__(self) -> str:
-        """The problem as a sentence."""
-        return f"line {self.line}: {self.found}; write {self.instead}"
+# What a latent may be called; nothing that formats.
+_NAME = re.compile(r"[\w .,:/()\[\]^*+<>=|'-]{0,60}")
 
 
 class Checker(ast.NodeVisitor):
@@ -64,15 +33,13 @@ class Checker(ast.NodeVisitor):
         """Starts with nothing found and no helper known."""
         self.found: list[Problem] = []
         self.helpers: set[str] = set()
-        self.modules = {"np"}
+        self.modules = {"np": "np"}
         self.loop_steps = 1
         self.line = 1
 
     def problems(self, tree: ast.Module) -> list[Problem]:
         """Every problem in the tree."""
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                self.modules |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        self.modules = modules(tree)
         self.visit(tree)
         return self.found
 
@@ -83,12 +50,12 @@ class Checker(ast.NodeVisitor):
     def visit(self, node: ast.AST) -> None:
         """Refuses whatever is not on the list; looks closer at what is."""
         self.line = getattr(node, "lineno", self.line)  # operators have no line of their own
-        if not isinstance(node, _ALLOWED):
+        if not isinstance(node, ALLOWED):
             kind = type(node)
             self.refuse(
                 node,
                 f"`{kind.__name__}` is not in the language",
-                _INSTEAD.get(kind, "plain array expressions"),
+                INSTEAD.get(kind, "plain array expressions"),
             )
             return
         super().visit(node)
@@ -103,36 +70,40 @@ class Checker(ast.NodeVisitor):
     def visit_Import(self, node: ast.Import) -> None:
         """NumPy, under any name."""
         for alias in node.names:
-            if alias.name not in ("numpy", "jax.numpy") or (alias.name == "jax.numpy" and not alias.asname):
+            if alias.name not in ROOMS or (alias.name == "jax.numpy" and not alias.asname):
                 self.refuse(
                     node, f"`import {alias.name}`", "`import numpy as np`; nothing else can be imported"
                 )
+            elif alias.asname in ("np", "math") and alias.asname != ROOMS[alias.name]:
+                self.refuse(node, f"`{alias.name}` under the name `{alias.asname}`", "`import numpy as np`")
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         """Only what annotations need; it is dropped."""
-        if node.module not in ("typing", "__future__") or node.level:
+        if node.module not in ("typing", "__future__", "collections.abc", "numpy.typing") or node.level:
             self.refuse(
                 node, f"`from {node.module} import ...`", "`import numpy as np`; nothing else can be imported"
             )
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         """Plain arguments, constant defaults, no recursion."""
-        arguments = node.args
         if node.decorator_list or getattr(node, "type_params", None):
             self.refuse(node, "a decorator or a type parameter", "the plain function")
-        if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
-            self.refuse(node, "star or keyword-only arguments", "plain arguments")
-        for default in arguments.defaults:
-            if not _is_constant(default):
-                self.refuse(node, "a computed default argument", "a number")
-        for name in [node.name, *(argument.arg for argument in arguments.args)]:
+        self.check_arguments(node, node.args)
+        for name in [node.name, *(argument.arg for argument in node.args.args)]:
             self.check_name(node, name)
-        for default in arguments.defaults:
-            self.visit(default)
         for statement in node.body:
             self.visit(statement)
         # Known only from here on: a function can call those above it, so none can call itself.
         self.helpers.add(node.name)
+
+    def check_arguments(self, node: ast.AST, arguments: ast.arguments) -> None:
+        """Plain ones, whose defaults are constants."""
+        if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
+            self.refuse(node, "star or keyword-only arguments", "plain arguments")
+        for default in arguments.defaults:
+            if not is_constant(default) and not isinstance(default, ast.List | ast.Tuple | ast.Name):
+                self.refuse(node, "a computed default argument", "a number")
+            self.visit(default)
 
     def check_name(self, node: ast.AST, name: str) -> None:
         """A name that is bound: short, not double-underscored, not one the language needs."""
@@ -151,55 +122,96 @@ class Checker(ast.NodeVisitor):
             self.check_name(node, node.id)
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        """See ``check_target``."""
+        """See ``check_target``. A lambda with a name is a helper."""
+        if isinstance(node.value, ast.Lambda) and all(isinstance(name, ast.Name) for name in node.targets):
+            self.check_lambda(node.value)
+            for target in node.targets:
+                self.check_name(target, target.id)  # pyright: ignore[reportAttributeAccessIssue]
+                self.helpers.add(target.id)  # pyright: ignore[reportAttributeAccessIssue]
+            return
         for target in node.targets:
             self.check_target(target)
         self.visit(node.value)
 
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        """Anywhere else than as the value of a name."""
+        self.refuse(node, "a lambda without a name", "a named helper function")
+
+    def check_lambda(self, node: ast.Lambda) -> None:
+        """As a function."""
+        self.check_arguments(node, node.args)
+        for argument in node.args.args:
+            self.check_name(node, argument.arg)
+        self.visit(node.body)
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         """The annotation is dropped unread."""
         self.check_target(node.target)
-        if node.value is None:
-            self.refuse(node, "a variable without a value", "an assignment")
-        else:
+        if node.value is not None:
             self.visit(node.value)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        """``x += y`` for a name."""
-        if not isinstance(node.target, ast.Name):
-            self.refuse_in_place(node.target)
+        """``x += y``."""
+        if not isinstance(node.target, ast.Name | ast.Subscript):
+            self.refuse_target(node.target)
         self.generic_visit(node)
 
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        """``(x := y)``."""
+        self.check_target(node.target)
+        self.visit(node.value)
+
     def check_target(self, target: ast.expr) -> None:
-        """Names, tuples of names and a dictionary's key can be assigned to; arrays are values."""
+        """Names, tuples of names and places in arrays, lists and dictionaries can be assigned to."""
         if isinstance(target, ast.Tuple | ast.List):
             for item in target.elts:
-                self.check_target(item)
-        elif isinstance(target, ast.Name):
+                self.check_target(item.value if isinstance(item, ast.Starred) else item)
+        elif isinstance(target, ast.Name | ast.Subscript):
             self.visit(target)
-        elif isinstance(target, ast.Subscript) and _is_key(target):
-            self.visit(target.value)
         else:
-            self.refuse_in_place(target)
+            self.refuse_target(target)
 
-    def refuse_in_place(self, node: ast.AST) -> None:
-        """Arrays are values."""
-        self.refuse(node, f"assignment into `{_text(node)}`",
-                    "a new array: np.where(condition, a, b) or np.concatenate([...], axis=1)")  # fmt: skip
+    def refuse_target(self, node: ast.AST) -> None:
+        """Attributes are not assigned to."""
+        self.refuse(node, f"assignment to `{text(node)}`", "a variable, or x[...] of an array")
+
+    def visit_Assert(self, node: ast.Assert) -> None:
+        """The message is dropped unread."""
+        self.visit(node.test)
+
+    def visit_Raise(self, node: ast.Raise) -> None:
+        """An error by its name; the message is dropped unread."""
+        error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        if not isinstance(error, ast.Name) or error.id not in words.ERRORS or node.cause:
+            self.refuse(node, "a `raise`", "`raise ValueError`, or drop the line")
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        """Text with plain values in it."""
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                plain = part.format_spec is None or plain_format(part.format_spec)
+                if not plain:
+                    self.refuse(node, "a computed format", "the value alone")
+                self.visit(part.value)
+
+    def visit_Starred(self, node: ast.Starred) -> None:
+        """Inside of lists and tuples; ``visit_Call`` looks at the others."""
+        self.visit(node.value)
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        """Docstrings and ``list.append`` alone stand as statements."""
+        """Docstrings, ``list.append`` and its like, and ``print``, which is dropped."""
         if isinstance(node.value, ast.Constant):
             return  # a docstring
         call = node.value
-        if (
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Attribute)
-            and call.func.attr in ("append", "extend")
-        ):
+        function = call.func if isinstance(call, ast.Call) else None
+        if isinstance(call, ast.Call) and isinstance(function, ast.Name) and function.id == "print":
+            for argument in call.args:
+                if not isinstance(argument, ast.Constant):
+                    self.visit(argument)
+        elif isinstance(function, ast.Attribute) and function.attr in words.CHANGING_METHODS:
             self.visit(call)
         else:
-            self.refuse(node, f"`{_text(node)}` has no effect", "an assignment")
+            self.refuse(node, f"`{text(node)}` has no effect", "an assignment")
 
     def visit_For(self, node: ast.For) -> None:
         """Nested loops of constant length have a bounded product."""
@@ -231,7 +243,8 @@ class Checker(ast.NodeVisitor):
         """Reached for attributes that are not called (see ``visit_Call``)."""
         owner, name = node.value, node.attr
         if self.is_module(owner):
-            if name not in words.CONSTANTS | words.DTYPES:
+            known = words.MATH if self.is_math(owner) else words.CONSTANTS | words.DTYPES
+            if name not in known:
                 self.refuse_function(node, name, called=False)
         elif name not in words.ATTRIBUTES or not isinstance(node.ctx, ast.Load):
             self.refuse(
@@ -244,21 +257,32 @@ class Checker(ast.NodeVisitor):
         """Whether the node is ``np`` or ``jnp`` itself."""
         return isinstance(node, ast.Name) and node.id in self.modules
 
+    def is_math(self, node: ast.expr) -> bool:
+        """Whether the node is the module ``math``."""
+        return isinstance(node, ast.Name) and self.modules.get(node.id) == "math"
+
     def refuse_function(self, node: ast.AST, name: str, *, called: bool) -> None:
         """A NumPy function that the language does not have, or one used as a value."""
-        if name in words.FUNCTIONS and not called:
+        if isinstance(node, ast.Attribute) and self.is_math(node.value):
+            self.refuse(node, f"`math.{name[:MAX_NAME]}`", "an np function")
+        elif name in words.FUNCTIONS and not called:
             self.refuse(node, f"`np.{name}` as a value", f"a call `np.{name}(...)`")
         else:
             known = "an arithmetic or reduction function such as np.sum, np.where, np.clip, np.linalg.norm"
             self.refuse(
-                node, f"`np.{name[:MAX_NAME]}` is not in the language", words.INSTEAD.get(name, known)
+                node,
+                f"`np.{name[:MAX_NAME]}` is not in the language",
+                words.INSTEAD.get(name, words.INSTEAD.get(name.split(".")[0], known)),
             )
 
     def visit_Call(self, node: ast.Call) -> None:
         """The callee, the keywords, text among the arguments, constant sizes."""
         self.check_callee(node.func)
+        free = self.is_helper(node.func) or (isinstance(node.func, ast.Name) and node.func.id == "dict")
         for keyword in node.keywords:
-            if keyword.arg is None or (keyword.arg not in words.KEYWORDS and not self.is_helper(node.func)):
+            if free and keyword.arg:
+                self.check_name(node, keyword.arg)
+            elif keyword.arg not in words.KEYWORDS:
                 self.refuse(
                     node,
                     f"the keyword `{keyword.arg}`",
@@ -268,11 +292,18 @@ class Checker(ast.NodeVisitor):
         for position, argument in enumerate([*node.args, *(keyword.value for keyword in node.keywords)]):
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 letters = einsum and position == 0 and re.fullmatch(r"[A-Za-z,.\-> ]{1,60}", argument.value)
-                if not letters and argument.value not in words.STRINGS:
+                key = isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop", "append")
+                if not letters and argument.value not in words.STRINGS and not (key and position == 0):
                     self.refuse(node, f"the text {argument.value[:MAX_NAME]!r}", "numbers only")
+            elif isinstance(argument, ast.Starred) and not (free or self.is_builtin(node.func)):
+                self.refuse(node, "a starred argument", "each item by name")
             else:
                 self.visit(argument)
         self.check_size(node)
+
+    def is_builtin(self, function: ast.expr) -> bool:
+        """Whether the node names one of Python's own functions."""
+        return isinstance(function, ast.Name) and function.id in words.BUILTINS
 
     def is_helper(self, function: ast.expr) -> bool:
         """Whether the node names a function defined above."""
@@ -289,13 +320,17 @@ class Checker(ast.NodeVisitor):
                 )
         elif not isinstance(function, ast.Attribute):
             self.refuse(
-                function, f"a call of `{_text(function)}`", "np functions or a helper defined above it"
+                function, f"a call of `{text(function)}`", "np functions or a helper defined above it"
             )
+        elif self.is_math(function.value):
+            if function.attr not in words.MATH:
+                self.refuse_function(function, function.attr, called=True)
         elif self.is_module(function.value):
             if function.attr not in words.FUNCTIONS and function.attr not in words.DTYPES - {"ndarray"}:
                 self.refuse_function(function, function.attr, called=True)
         elif isinstance(function.value, ast.Attribute) and self.is_module(function.value.value):
-            if function.value.attr != "linalg" or function.attr not in words.LINALG:
+            reduced = function.value.attr in words.REDUCING and function.attr == "reduce"
+            if not reduced and (function.value.attr != "linalg" or function.attr not in words.LINALG):
                 self.refuse_function(function, f"{function.value.attr}.{function.attr}", called=True)
         elif function.attr not in words.METHODS:
             self.refuse(
@@ -318,76 +353,47 @@ class Checker(ast.NodeVisitor):
         if size > MAX_LENGTH * 100:
             self.refuse(node, f"an array of up to {size:.0f} numbers", "sizes taken from the arguments")
 
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """``np.c_[a, b]`` is the one thing in brackets that is no array."""
+        if is_column_stack(node) and self.modules.get(node.value.value.id) == "np":  # pyright: ignore
+            self.visit(node.slice)
+        else:
+            self.generic_visit(node)
+
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        """Repeated lists and powers of constants are bounded."""
+        """Repeated lists and powers of constants are bounded; text is not computed with."""
+        if any(is_text(side) for side in (node.left, node.right)):
+            self.refuse(node, f"computing with text, `{text(node)}`", "numbers only")
         if isinstance(node.op, ast.Mult) and any(
-            isinstance(side, _LITERALS[1:]) for side in (node.left, node.right)
+            isinstance(side, LITERALS[1:]) for side in (node.left, node.right)
         ):
             times = max(number(side) or 0 for side in (node.left, node.right))
             if not 0 < times <= MAX_LENGTH:
-                self.refuse(node, f"a list repeated {_text(node)}", "np.zeros or np.full")
+                self.refuse(node, f"a list repeated {text(node)}", "np.zeros or np.full")
         value = number(node)
         if value is not None and abs(value) > MAX_NUMBER**2:
-            self.refuse(node, f"the number `{_text(node)}`", f"numbers up to {MAX_NUMBER:.0e}")
+            self.refuse(node, f"the number `{text(node)}`", f"numbers up to {MAX_NUMBER:.0e}")
         self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        """Numbers of ordinary size, None and booleans."""
+        """Numbers of ordinary size, None, booleans and short texts, which are names of latents."""
         value = node.value
         if value is None or isinstance(value, bool) or value is Ellipsis:
             return
         if isinstance(value, int | float):
             if abs(value) > MAX_NUMBER and not (isinstance(value, float) and abs(value) < 1e30):
                 self.refuse(node, "a huge number", f"numbers up to {MAX_NUMBER:.0e}")
-        else:
+        elif not isinstance(value, str) or not _NAME.fullmatch(value):
             self.refuse(node, f"the text or bytes {str(value)[:MAX_NAME]!r}", "numbers only")
 
     def visit_Dict(self, node: ast.Dict) -> None:
         """Keys are names."""
         for key in node.keys:
-            if not (
-                isinstance(key, ast.Constant) and isinstance(key.value, str) and len(key.value) <= MAX_NAME
-            ):
+            if key is None or (isinstance(key, ast.Constant) and not isinstance(key.value, str | int)):
                 self.refuse(
                     node, "a dictionary key that is no short name", "the name of each factor in quotes"
                 )
+            else:
+                self.visit(key)
         for value in node.values:
             self.visit(value)
-
-    def visit_Subscript(self, node: ast.Subscript) -> None:
-        """Slices and indices, not conditions."""
-        self.visit(node.value)
-        if isinstance(node.slice, ast.Compare | ast.BoolOp):
-            self.refuse(node, f"selecting rows by a condition, `{_text(node)}`", "np.where(condition, a, b)")
-        elif not _is_key(node):
-            self.visit(node.slice)
-
-    def visit_Compare(self, node: ast.Compare) -> None:
-        """Arithmetic comparisons."""
-        for operator in node.ops:
-            if isinstance(operator, ast.In | ast.NotIn):
-                self.refuse(node, "`in`", "a comparison with ==")
-        self.generic_visit(node)
-
-
-def _text(node: ast.AST) -> str:
-    try:
-        text = ast.unparse(node)
-    except (RecursionError, ValueError):
-        return type(node).__name__
-    return text if len(text) <= MAX_NAME else text[:MAX_NAME] + "…"
-
-
-def _is_constant(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) or number(node) is not None
-
-
-def _is_key(node: ast.expr) -> bool:
-    """Whether the node is ``name["key"]``."""
-    return (
-        isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and isinstance(node.slice, ast.Constant)
-        and isinstance(node.slice.value, str)
-        and len(node.slice.value) <= MAX_NAME
-    )

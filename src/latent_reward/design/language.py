@@ -11,8 +11,10 @@ import ast
 import hashlib
 import warnings
 
-from latent_reward.design.grammar import Checker, Problem
-from latent_reward.design.program import Program, normal_form, returned_names
+from latent_reward.design.grammar import Checker
+from latent_reward.design.program import Program, returned_names
+from latent_reward.design.rewrite import plain_form, traced_form
+from latent_reward.design.syntax import Problem
 from latent_reward.design.vocabulary import ARGUMENTS, ENTRY
 from latent_reward.types import LareError
 
@@ -36,7 +38,7 @@ def digest(source: str) -> str:
 
 
 def parse(source: str) -> Program:
-    """Checks ``source`` and returns its normal form.
+    """Checks ``source`` and returns what it means.
 
     Raises:
         SourceError: with every problem found.
@@ -49,7 +51,8 @@ def parse(source: str) -> Program:
     entry = _functions(tree)[ENTRY]
     arguments = tuple(argument.arg for argument in entry.args.args)
     latent_names = returned_names(entry, arguments)
-    return Program(source, normal_form(tree), arguments, latent_names)
+    plain = plain_form(tree)
+    return Program(source, plain, traced_form(plain), arguments, latent_names)
 
 
 def _tree(source: str) -> ast.Module:

@@ -1,4 +1,4 @@
-"""What a checked source means: its normal form, the names of its latents, and the values of its constants."""
+"""What a checked source means: its two readings, the names of its latents, the values of its constants."""
 
 import ast
 from collections.abc import Iterator
@@ -7,64 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Program:
-    """A checked source: its normal form (imports and annotations dropped), arguments and the names of its
-    latents.
+    """A checked source, its arguments and the names of its latents.
 
+    ``plain`` is what NumPy runs, ``tree`` what is traced: see :mod:`latent_reward.design.rewrite`.
     ``latent_names`` has None where the source does not name a latent, and is empty where only running it
     can tell (a dictionary).
     """
 
     source: str
+    plain: ast.Module
     tree: ast.Module
     arguments: tuple[str, ...]
     latent_names: tuple[str | None, ...]
-
-
-def normal_form(tree: ast.Module) -> ast.Module:
-    """Changes a checked tree in place: see :class:`Program`."""
-    return ast.fix_missing_locations(_Normaliser().visit(tree))
-
-
-class _Normaliser(ast.NodeTransformer):
-    """Drops imports, annotations and docstrings, names every module ``np``, and makes ``x += y`` mean ``x
-    = x + y``.
-
-    The last is what keeps an array that another name still holds from changing, as it never does in JAX.
-    """
-
-    def visit_Module(self, node: ast.Module) -> ast.Module:
-        self.modules = {"np"}
-        for child in ast.walk(node):
-            if isinstance(child, ast.Import):
-                self.modules |= {alias.asname or alias.name for alias in child.names}
-        self.generic_visit(node)
-        return node
-
-    def visit_Import(self, node: ast.Import) -> ast.Pass:
-        return ast.copy_location(ast.Pass(), node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:
-        return ast.copy_location(ast.Pass(), node)
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        return ast.copy_location(ast.Name("np", node.ctx), node) if node.id in self.modules else node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        node.returns = None
-        for argument in node.args.args:
-            argument.annotation = None
-        self.generic_visit(node)
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign:
-        value = self.visit(node.value) if node.value else ast.Constant(None)
-        return ast.copy_location(ast.Assign([self.visit(node.target)], value), node)
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.Assign:
-        assert isinstance(node.target, ast.Name)  # the checker let nothing else pass
-        current = ast.copy_location(ast.Name(node.target.id, ast.Load()), node)
-        total = ast.copy_location(ast.BinOp(current, node.op, self.visit(node.value)), node)
-        return ast.copy_location(ast.Assign([node.target], total), node)
 
 
 def number(node: ast.expr) -> float | None:

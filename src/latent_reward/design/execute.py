@@ -1,0 +1,193 @@
+"""Run a checked source: by NumPy, and by JAX to compile it.
+
+NumPy runs the source as it stands, with assignments in place and all, and its numbers are what the compiled
+program must reproduce. JAX traces it for any number of rows at once; where a program cannot be traced so (it
+loops over rows, or asks about values), it is traced for one row, along every path, and mapped over the rows.
+"""
+
+import re
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from latent_reward.design import choices, toolbox
+from latent_reward.design.arrays import ROW_BY_ROW, SELECTED, Array, wrap
+from latent_reward.design.paths import every_path
+from latent_reward.design.program import Program
+from latent_reward.design.vocabulary import ARGUMENTS, ENTRY, LOOP_BUDGET
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+_PLACE = "<encoder>"
+
+Rows = tuple[np.ndarray, ...]  # observation, action, next observation
+
+
+class CheckError(Exception):
+    """A check that failed so that the later ones cannot be made."""
+
+
+def run_numpy(program: Program, rows: Rows) -> tuple[np.ndarray, list[str], str]:
+    """The latents of ``rows`` by NumPy, their names, and a remark on what was converted.
+
+    Raises:
+        CheckError: the source fails, or returns something else than one column per factor.
+    """
+    scope = toolbox.plain_names(LOOP_BUDGET * max(1, len(rows[0])))
+    copies = {name: part.copy() for name, part in zip(ARGUMENTS, rows, strict=True)}  # it may assign to them
+    result = _call(program, program.plain, scope, copies, "runs")
+    count = len(rows[0])
+    known = [str(key) for key in result] if isinstance(result, dict) else program.latent_names
+    if isinstance(result, np.ndarray) and (result.ndim != 2 or result.shape[0] != count or not result.size):
+        raise CheckError("runs", f"returns an array of shape {_shape(result, count)}; "
+                                 "return a list of arrays of shape (batch, 1)")  # fmt: skip
+    factors = _factors(result)
+    if not factors:
+        raise CheckError(
+            "runs", f"returns {type(result).__name__}; return a list of arrays of shape (batch, 1)"
+        )
+    names = _latent_names(known, len(factors))
+    problems, remarks, columns = [], [], []
+    for name, factor in zip(names, factors, strict=True):
+        array = np.asarray(factor)
+        if array.dtype.kind not in "fiub":
+            problems.append(f"{name} has values of type {array.dtype}; return floats")
+        elif array.shape == (count,):
+            remarks.append(f"{name} had shape (batch,)")
+        elif array.shape != (count, 1):
+            problems.append(f"{name} has shape {_shape(array, count)} instead of (batch, 1); "
+                            "use keepdims=True or x[:, i:i+1]")  # fmt: skip
+        if array.dtype.kind in "iub":
+            remarks.append(f"{name} was {array.dtype}, made float")
+        columns.append(array)
+    if problems:
+        raise CheckError("runs", "; ".join(problems))
+    table = np.concatenate([c.reshape(-1, 1).astype(np.float32) for c in columns], axis=1)
+    return table, names, "; ".join(remarks)
+
+
+def compile_rows(program: Program, sizes: dict) -> export.Exported:
+    """The program for any number of rows: three float32 arrays in, one column per latent out.
+
+    Raises:
+        CheckError: it cannot be traced, with the place and the remedy.
+    """
+    try:
+        return _export(lambda *rows: _table(program, rows), sizes)
+    except Exception as first:
+        reason = first  # the second attempt says better what is wrong, unless rows are its very reason
+    try:
+        return _export(_row_by_row(program), sizes)
+    except CheckError as error:
+        raise error from reason
+    except Exception as error:
+        raise CheckError(
+            "traces", f"cannot be compiled for any number of rows: {_explained(error)}"
+        ) from reason
+
+
+def _export(function: Callable, sizes: dict) -> export.Exported:
+    return export.export(jax.jit(function), platforms=PLATFORMS)(*symbolic_shapes(sizes))
+
+
+def symbolic_shapes(sizes: dict) -> list[jax.ShapeDtypeStruct]:
+    """The three arguments, for any number of rows."""
+    scope = export.SymbolicScope()
+    widths = (sizes["observation_size"], sizes["action_size"], sizes["observation_size"])
+    return [
+        jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {width}", scope=scope), jnp.float32)
+        for width in widths
+    ]
+
+
+def _table(program: Program, rows: tuple) -> jax.Array:
+    """One column per latent, for all rows at once."""
+    arrays = dict(zip(ARGUMENTS, map(wrap, rows), strict=True))
+    result = _call(program, program.tree, {**toolbox.traced_names(), **choices.names()}, arrays, "traces")
+    columns = [toolbox.as_value(factor).reshape(-1, 1) for factor in _factors(result)]
+    # A factor that ignores its arguments has fewer rows; the check of constants will name it.
+    columns = [jnp.broadcast_to(column, (rows[0].shape[0], 1)) for column in columns]
+    return jnp.concatenate(columns, axis=1)
+
+
+def _all_rows(program: Program) -> Callable:
+    """Traces all rows at once."""
+
+    def encode(observation: jax.Array, action: jax.Array, next_observation: jax.Array) -> jax.Array:
+        return _table(program, (observation, action, next_observation))
+
+    return encode
+
+
+def _row_by_row(program: Program) -> Callable:
+    """Traces one row along every path, and maps that over the rows."""
+
+    def encode(*row: jax.Array) -> jax.Array:
+        return every_path(lambda: _table(program, tuple(part[None] for part in row))[0])
+
+    return jax.vmap(encode)
+
+
+def _factors(result: Any) -> list:
+    """The latents in what a source returned; a table has one in each column."""
+    if isinstance(result, dict):
+        return list(result.values())
+    if isinstance(result, Array | np.ndarray):
+        return [result[:, index] for index in range(result.shape[1])]
+    return list(result) if isinstance(result, list | tuple) else []
+
+
+def _shape(array: np.ndarray, rows: int) -> str:
+    return str(array.shape).replace(str(rows), "batch")
+
+
+def _call(program: Program, tree: Any, scope: dict, arrays: dict, check: str) -> Any:
+    try:
+        exec(compile(tree, _PLACE, "exec"), scope)  # the tree is checked and the process locked
+        return scope[ENTRY](*(arrays[name] for name in program.arguments))
+    except Exception as error:
+        raise CheckError(check, _explained(error)) from None
+
+
+_REMEDIES = {
+    ROW_BY_ROW: "write np.where(condition, a, b), & and |",
+    SELECTED: "write np.where(condition, a, b) with arrays of all rows",
+}
+
+
+def _explained(error: BaseException) -> str:
+    """An exception in the source as one line: its place, its text and, where known, the remedy."""
+    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _PLACE]
+    text = str(error).strip().split("\n")[0][:300]
+    kind = type(error).__name__
+    remedy = _REMEDIES.get(text, "")
+    if isinstance(error, jax.errors.TracerBoolConversionError) or "truth value" in text:
+        text, remedy = ROW_BY_ROW, _REMEDIES[ROW_BY_ROW]
+    elif isinstance(error, jax.errors.NonConcreteBooleanIndexError):
+        text, remedy = "rows are selected by a condition", "write np.where(condition, a, b)"
+    elif isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
+        text, remedy = "a value of the arrays is used as a constant", "compute with arrays only"
+    elif "symbolic" in text or ("dimension" in text.lower() and "Inconclusive" in kind):
+        remedy = "let any number of rows pass: take sizes from observation.shape[0]"
+    line = f"line {places[-1]}: " if places else ""
+    return f"{line}{kind}: {text}" + (f"; {remedy}" if remedy else "")
+
+
+def _latent_names(known: Any, count: int) -> list[str]:
+    """One unique name per latent; ``latent_i`` where the source has none."""
+    if len(known) != count:
+        known = [None] * count
+    names: list[str] = []
+    for index, name in enumerate(known):
+        cleaned = re.sub(r"[^A-Za-z0-9_ ./%-]", "_", name or "").strip()[:60]
+        cleaned = cleaned if re.match(r"[A-Za-z]", cleaned) else f"latent_{index}"
+        copies = 2
+        unique = cleaned
+        while unique in names:
+            unique, copies = f"{cleaned}_{copies}", copies + 1
+        names.append(unique)
+    return names
