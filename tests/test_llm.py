@@ -96,6 +96,18 @@ def test_missing_usage_is_estimated_and_says_so(client, usage):
     assert 100 / 3 <= answer.completion_tokens <= 100
 
 
+def test_the_text_parts_of_a_list_are_the_text(client):
+    answer = reply("")
+    parts = [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "text", "text": "hel"},
+        {"type": "text", "text": "lo"},
+    ]
+    answer.body["choices"][0]["message"]["content"] = parts
+    with serve(answer) as server:
+        assert client(server)(QUESTION).text == "hello"
+
+
 # Forms of answer
 
 
@@ -210,6 +222,10 @@ def test_gives_up_after_so_many_tries(client, slept):
         (Answer(body={"choices": [], "model": "m"}), "empty", 3),
         (Answer(body={"choices": [{"index": 0, "finish_reason": "stop"}]}), "empty", 3),
         (Answer(body={"choices": "none"}), "malformed", 3),
+        (Answer(body=[1, 2]), "malformed", 3),
+        (Answer(body=None), "malformed", 3),
+        (Answer(body={"choices": [None]}), "empty", 3),
+        (Answer(body={"choices": [{"message": "text"}]}), "empty", 3),
         (reply(None), "empty", 3),
         (reply("  \n"), "empty", 3),
         (reply(None, refusal="I cannot help."), "refused", 2),

@@ -26,11 +26,14 @@ DRAFT = json.dumps({**OBJECT, "Functions": "def draft(): pass"})
         json.dumps({**OBJECT, "Functions": f"```python\n{SOURCE}```"}),
         json.dumps({"Understand": "u", "Analyze": "a {curly} brace"})[:-1] + f', "Functions": """{SOURCE}"""}}',
         f"\ufeff{PLAIN}",
+        json.dumps({"reply": OBJECT}),
+        json.dumps([OBJECT]),
+        json.dumps({**OBJECT, "Functions": {"evaluation_func": SOURCE}}),
         f"Dictionaries look like {{'a': 1}}, sets like {{1}}.\n{PLAIN}",
     ],
     ids=[
         "plain", "prose", "fence", "draft", "newlines", "think", "cases and lines", "fence inside", "triple quotes",
-        "byte order mark", "braces in prose",
+        "byte order mark", "wrapped", "listed", "named source", "braces in prose",
     ],
 )  # fmt: skip
 def test_reads_a_reply_in_every_dress(text):
@@ -53,8 +56,11 @@ def test_reads_a_source_without_an_object(fence):
         "", "no code here", '{"Understand": "u"}', '{"Functions": ""}', '{"Functions": null}', '{"Functions": []}',
         PLAIN[:-20], "[1, 2]", "```python\nprint(1)\n```", "{" * 50_000, '{"a":' * 50_000, "[" * 50_000 + "{",
         "x" * 500_000,
+        '{"a":' * 900 + "[" + "1," * 190_000,
+        "```\n" + "\n" * 390_000,
+        '"""' * 130_000 + '{"' * 3,
     ],
-    ids=range(13),
+    ids=range(16),
 )  # fmt: skip
 def test_a_reply_without_a_source_is_an_error_in_one_line(text):
     with pytest.raises(LareError, match=r"^reply: ") as caught:

@@ -200,8 +200,15 @@ class Ledger:
             raise LareError(f"ledger: cannot write {path}: {error}; choose another folder") from error
 
     def write(self, **entry: Any) -> None:
-        """Adds one line with the time and the entry."""
+        """Adds one line with the time and the entry.
+
+        Raises:
+            LareError: the file cannot be written.
+        """
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": time, **entry}, ensure_ascii=False)
-        with self._lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self._lock, self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise LareError(f"ledger: cannot write {self.path}: {error}; make room") from error

@@ -33,6 +33,7 @@ _RETRIES: dict[Kind, int] = {
 }  # fmt: skip
 _AT_ONCE: tuple[Kind, ...] = ("empty", "refused", "truncated")  # the server is well: no need to wait
 _LONGEST_BACK_OFF = 30.0
+_LONGEST_CONNECT = 15.0
 _SHORTEST_SECRET = 8  # a shorter key is a placeholder such as EMPTY, a word that an answer may well contain
 
 
@@ -201,6 +202,8 @@ def _send(session: _Session, request: Request) -> Any:
             if error.status_code in (400, 422, 500, 501):
                 param = getattr(error, "param", None)
                 other = dialect.without(f"{error.body}", param if isinstance(param, str) else None)
+                if error.status_code >= 500 and other and other.form == dialect.form:
+                    other = None  # some servers break on a form they do not know, none on a number
             if other is None or other in refused:
                 raise
             dialect = session.replace(dialect, other)
@@ -261,8 +264,7 @@ def _text(session: _Session, answer: Any) -> tuple[str, ModelError | None]:
         detail = f" ({said})" if said else ""
         return "", _failure("empty", f"{name} sent no choice{detail}; ask again or use another model")
     message, reason = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
-    content, refusal = getattr(message, "content", None), getattr(message, "refusal", None)
-    text = printable(content) if isinstance(content, str) else ""
+    text, refusal = _content(getattr(message, "content", None)), getattr(message, "refusal", None)
     if session.key and len(session.key) >= _SHORTEST_SECRET:
         text = text.replace(session.key, "[key]")
     if refusal or reason == "content_filter":
@@ -278,6 +280,14 @@ def _text(session: _Session, answer: Any) -> tuple[str, ModelError | None]:
     if not text.strip():
         return "", _failure("empty", f"{name} sent an empty answer; ask again or use another model")
     return text, None
+
+
+def _content(content: Any) -> str:
+    """The text of a message: itself, or the text parts of a list (the others are thoughts and pictures)."""
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+    return printable(content) if isinstance(content, str) else ""
 
 
 def _usage(answer: Any, most: Usage, text: str) -> tuple[Usage, bool]:

@@ -12,7 +12,7 @@ from latent_reward.design.ask import KEYS
 from latent_reward.types import LareError
 
 _LONGEST = 400_000  # characters; an encoder takes about 3,000
-_MOST_BRACES = 2_000
+_MOST_EFFORT = 4_000_000  # characters read in vain while looking for an object
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
 _TRIPLE = re.compile(r'"""(.*?)"""', re.DOTALL)
 
@@ -37,7 +37,9 @@ def read_reply(text: str, keys: Sequence[str] = KEYS) -> dict[str, str]:
     if found is None:
         found = next((_texts(item, keys) for item in _objects(_TRIPLE.sub(_as_json, final))), None)
     if found is None:
-        sources = [body for _, body in _FENCE.findall(final) if re.search(r"^\s*def \w+", body, re.MULTILINE)]
+        sources = [
+            body for _, body in _FENCE.findall(final) if re.search(r"^[ \t]*def \w+", body, re.MULTILINE)
+        ]
         found = {**dict.fromkeys(keys, ""), keys[-1]: sources[-1]} if sources else None
     if found is None:
         raise LareError(
@@ -63,15 +65,22 @@ def printable(text: str) -> str:
 
 
 def _objects(text: str) -> Iterator[object]:
-    """Every outermost JSON object in a text, in order. Control characters inside strings are let through."""
+    """Every JSON object in a text, in order, each followed by those directly inside it.
+
+    Control characters inside strings are let through. A text of braces only is given up after a while.
+    """
     decoder = json.JSONDecoder(strict=False)
-    start, tried = text.find("{"), 0
-    while start >= 0 and tried < _MOST_BRACES:
-        tried += 1
+    start, effort = text.find("{"), 0
+    while start >= 0 and effort < _MOST_EFFORT:
         try:
             item, start = decoder.raw_decode(text, start)
             yield item
-        except (ValueError, RecursionError):
+            yield from item.values()
+        except json.JSONDecodeError as error:
+            effort += 1_000 + error.pos - start
+            start += 1
+        except RecursionError:
+            effort += 100_000
             start += 1
         start = text.find("{", start)
 
@@ -89,10 +98,11 @@ def _texts(item: object, keys: Sequence[str]) -> dict[str, str] | None:
 
 
 def _text(value: object) -> str:
+    """A text, or the texts in a list or an object, one below the other."""
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list):
         value = "\n".join(each for each in value if isinstance(each, str))
-    if isinstance(value, dict | float | int):
-        value = json.dumps(value)
     return printable(value) if isinstance(value, str) else ""
 
 
