@@ -15,7 +15,7 @@ ORDER = (
     ("networks", "_yaml"),
     ("envs",),
     ("fields",),
-    ("task", "task_check", "hygiene"),
+    ("task", "task_check", "task_draft", "hygiene"),
     ("card",),
     ("encoder",),
     ("design",),

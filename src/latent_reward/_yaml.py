@@ -1,6 +1,6 @@
 """YAML that remembers its line numbers, so a mistake can be shown where it was written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,9 @@ from typing import Any
 import yaml
 
 Location = tuple[int | str, ...]
+
+FILL_IN = "FILL IN"
+"""How a text begins that a draft leaves to the user."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,30 @@ def read_document(path: Path) -> Document:
             "correct the syntax (check indentation, colons and quotes around this line)",
         )
         return Document(path.name, None, None, (problem,))
+
+
+def unfilled(document: Document) -> list[Problem]:
+    """The texts that a draft left to be filled in: one problem for all those of one mapping."""
+    return list(_unfilled(document, document.data, ()))
+
+
+def _unfilled(document: Document, data: Any, location: Location) -> Iterator[Problem]:
+    items = enumerate(data) if isinstance(data, list) else data.items() if isinstance(data, dict) else ()
+    left: dict[str, str] = {}
+    for key, value in items:
+        if isinstance(value, str) and value.startswith(FILL_IN):
+            left[str(key)] = value.removeprefix(FILL_IN).strip(" :")
+        else:
+            yield from _unfilled(document, value, (*location, key))
+    if left:
+        verb = "is" if len(left) == 1 else "are"
+        yield Problem(
+            document.file,
+            document.line((*location, next(iter(left)))),
+            field_name(location),
+            f"{' and '.join(left)} {verb} still to be filled in",
+            "write " + (", ".join(dict.fromkeys(filter(None, left.values()))) or "a text"),
+        )
 
 
 def field_name(location: Location) -> str:

@@ -11,7 +11,7 @@ import difflib
 import importlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
@@ -23,7 +23,7 @@ import pydantic
 from pydantic.dataclasses import dataclass
 
 from latent_reward import fields
-from latent_reward._yaml import Document, Location, Problem, field_name, read_document
+from latent_reward._yaml import Document, Location, Problem, field_name, read_document, unfilled
 from latent_reward.fields import STRICT, VARIANTS, Field, Part, Text, Variant
 from latent_reward.types import LareError
 
@@ -217,7 +217,7 @@ def load_description(name_or_path: str | Path) -> Task:
 
 def parse_task(document: Document) -> tuple[AnyTask | None, list[Problem]]:
     """The task in a document, or the reasons why the document does not hold one."""
-    problems = list(document.problems)
+    problems = [*document.problems, *unfilled(document)]
     if not problems:
         of_teams = isinstance(document.data, dict) and not document.data.keys().isdisjoint(("teams", "world"))
         try:
@@ -251,40 +251,64 @@ def _goals(task: AnyTask) -> list[tuple[Location, dict[Variant, str]]]:
 
 
 def make_env(task: Task, *, render_mode: str | None = None) -> gymnasium.Env[np.ndarray, np.ndarray]:
-    """Create the environment of ``task`` with the task's time limit.
+    """Create the environment of ``task`` with the task's time limit; raises as :func:`open_env` does."""
+    return open_env(
+        task.env_id, max_episode_steps=task.max_steps, render_mode=render_mode, env_kwargs=task.env_kwargs
+    )
 
-    Refuses environments whose observation or action is not a flat vector of real numbers. Older revisions
-    (the v4 tasks) are wanted here on purpose, so the notice that a newer one exists is not shown.
+
+def open_env(
+    env_id: str,
+    *,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> gymnasium.Env[np.ndarray, np.ndarray]:
+    """Create an environment, with the time limit that it is registered with by default.
+
+    Older revisions (the v4 tasks) are wanted here on purpose, so the notice that a newer one exists is not
+    shown.
+
+    Raises:
+        TaskError: there is none, or its observation or action is not a flat vector of real numbers.
     """
+    kwargs = dict(env_kwargs or {})
+    if render_mode is not None:  # an environment without pictures need not know the word
+        kwargs["render_mode"] = render_mode
     with _quiet():
         try:
-            env = gymnasium.make(
-                task.env_id, max_episode_steps=task.max_steps, render_mode=render_mode, **task.env_kwargs
-            )
-        except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
-            close = did_you_mean(task.env_id, gymnasium.registry)
+            env = gymnasium.make(env_id, max_episode_steps=max_episode_steps, **kwargs)
+        except ModuleNotFoundError as error:
             raise TaskError(
                 "env",
-                f"no environment is registered as {task.env_id!r}{close}",
+                f"{env_id} needs the module {error.name or env_id.rpartition(':')[0]!r}, which cannot be imported",
+                "install it, or run the command in the folder that holds it",
+            ) from error
+        except gymnasium.error.UnregisteredEnv as error:
+            close = did_you_mean(env_id, gymnasium.registry)
+            raise TaskError(
+                "env",
+                f"no environment is registered as {env_id!r}{close}",
                 "correct the id, install the package that provides it, or write `package:Id-v0` to import "
                 "that package first",
             ) from error
         except (gymnasium.error.Error, ImportError) as error:
-            message = f"{task.env_id} cannot be created: {str(error).rstrip('.')}"
+            message = f"{env_id} cannot be created: {str(error).rstrip('.')}"
             raise TaskError("env", message, "choose another environment or install what it needs") from error
         except TypeError as error:
             raise TaskError(
-                "env_kwargs", f"{task.env_id} refuses {task.env_kwargs} ({error})", "correct the arguments"
+                "env_kwargs", f"{env_id} refuses {kwargs} ({error})", "correct the arguments"
             ) from error
+    remedies = {
+        "observation": "wrap it with gymnasium's FlattenObservation and register the result",
+        "action": "choose an environment whose actions are continuous vectors, or wrap this one and register it",
+    }
     for part, space in (("observation", env.observation_space), ("action", env.action_space)):
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
             env.close()
             kind = type(space).__name__ + (f" of shape {space.shape}" if space.shape else "")
-            raise TaskError(
-                "env",
-                f"the {part} space of {task.env_id} is a {kind}; only a Box with one axis can be used",
-                "choose an environment with continuous vectors, or wrap this one and register the result",
-            )
+            message = f"the {part} space of {env_id} is a {kind}; only a Box with one axis can be used"
+            raise TaskError("env", message, remedies[part])
     return env
 
 

@@ -6,12 +6,13 @@ command. Whatever takes time to import is imported inside them, so that ``lare -
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 from tyro.extras import SubcommandApp
 
-from latent_reward.cli import card, show, train
+from latent_reward.cli import card, show, task, train
 from latent_reward.types import LareError
 
 app = SubcommandApp()
@@ -22,6 +23,8 @@ encoders = app.command(
 )
 encoders.command(name="list", is_default=True)(show.list_encoders)
 encoders.command(card.show)
+tasks = app.command(SubcommandApp(), name="task", help="Describe an environment of your own.")
+tasks.command(task.init)
 app.command(show.check)
 app.command(train.train)
 app.command(train.evaluate)
@@ -41,6 +44,8 @@ def _refuse_settings_on_resume(argv: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``lare``."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # `env: module:Id-v0` finds a module of this folder
     try:
         _refuse_settings_on_resume(words)
         app.cli(
