@@ -1,7 +1,7 @@
 """Check the way from a question to a recorded reply against a model server that is running, or start one.
 
     python scripts/local_model.py --model NAME --base-url http://localhost:8080/v1
-    python scripts/local_model.py --gguf FILE.gguf [--python INTERPRETER_WITH_LLAMA_CPP]
+    python scripts/local_model.py --gguf FILE.gguf [--python INTERPRETER_WITH_XLLAMACPP]
 
 It asks for two small objects side by side, then shows which form of answer the server takes, the tokens it
 reports, what could be read, that a replay gives the same texts, and that a limit stops the next call. A tiny
@@ -33,28 +33,25 @@ QUESTION = (
     "function `evaluation_func(observation, action)` that returns [observation[:, 0:1]]."
 )
 
+SERVER = """
+import signal, sys, xllamacpp
+settings = xllamacpp.CommonParams()
+settings.model.path, settings.hostnames, settings.port = sys.argv[1], ["127.0.0.1"], int(sys.argv[2])
+settings.n_ctx, settings.n_parallel, settings.cpuparams.n_threads = 4096, 2, 1
+server = xllamacpp.Server(settings)
+signal.pause()
+"""
+
 
 @contextlib.contextmanager
 def llama_server(python: str, gguf: Path, patience_s: float = 120) -> Iterator[str]:
-    """llama.cpp's Python server on loopback; yields its base URL once it answers."""
+    """llama.cpp's server on loopback, from the package xllamacpp; yields its base URL once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/v1"
-    words = [
-        "--model",
-        str(gguf),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--n_ctx",
-        "4096",
-        "--n_threads",
-        "1",
-    ]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen([python, "-m", "llama_cpp.server", *words], stdout=log, stderr=log)
+        process = subprocess.Popen([python, "-c", SERVER, str(gguf), str(port)], stdout=log, stderr=log)
         try:
             end = time.monotonic() + patience_s
             while not answers(url):
