@@ -168,6 +168,19 @@ def test_gives_up_parameters_a_model_does_not_know(client, word, complaint):
         assert server.requests[-1]["max_completion_tokens"] == 4096
 
 
+def test_a_server_that_breaks_may_have_broken_on_the_form_but_on_no_number(client, slept):
+    script = [
+        status(500, "KeyError: response_format"),
+        status(500, "temperature of the machine"),
+        reply("hello"),
+    ]
+    with serve(*script) as server:
+        assert client(server)(QUESTION).text == "hello"
+    assert [form_of(body) for body in server.requests] == ["json_schema", *["json_object with schema"] * 2]
+    assert "temperature" in server.requests[-1]
+    assert len(slept) == 1
+
+
 def test_a_server_that_takes_neither_limit_ends_in_an_error(client):
     with serve(lambda body: status(400, "unknown: max_tokens, max_completion_tokens")) as server:
         with pytest.raises(ModelError, match="400: unknown"):

@@ -71,9 +71,8 @@ def connect(
     place, key, variable = _checked(server)
     import openai  # takes a second, and nothing but this needs it
 
-    client = openai.OpenAI(
-        api_key=key or "none", base_url=place, max_retries=0, timeout=float(server.timeout_s)
-    )
+    patience = openai.Timeout(server.timeout_s, connect=min(server.timeout_s, _LONGEST_CONNECT))
+    client = openai.OpenAI(api_key=key or "none", base_url=place, max_retries=0, timeout=patience)
     # OpenAI's newer models know only the newer word; of the others, many ignore it and would write without end.
     limit = "max_completion_tokens" if place == OPENAI else "max_tokens"
     session = _Session(client, server, place, key, variable, budget or Budget(), ledger, Dialect(limit=limit))
@@ -87,7 +86,7 @@ class _Session:
     client: Any
     server: Server
     place: str
-    key: str | None
+    key: str | None = field(repr=False)
     variable: str | None
     budget: Budget
     ledger: Ledger | None
