@@ -135,18 +135,31 @@ def test_falls_back_to_what_the_server_takes_and_remembers_it(client, slept, tak
         assert "```json" in server.requests[-1]["messages"][-1]["content"]
 
 
-def test_threads_that_learn_the_same_thing_do_not_give_up_twice(client):
-    together = threading.Barrier(4)
+def test_a_thread_learns_from_the_others_and_takes_nothing_back(client):
+    learned = threading.Event()
 
     def behaviour(body):
-        if form_of(body) == "json_schema":
-            together.wait(10)
-            return status(422, "", detail="body.response_format: unexpected value")
-        return reply("hello") if form_of(body) == "json_object with schema" else status(400, "too far down")
+        if form_of(body) == "json_schema" and body["messages"][0]["content"] == "slow":
+            learned.wait(10)
+        return (
+            reply("hello") if form_of(body) == "json_object" else status(422, "response_format: unexpected")
+        )
+
+    def forms(text):
+        return [form_of(body) for body in server.requests if body["messages"][0]["content"] == text]
 
     with serve(behaviour) as server:
-        answers = ask_all(client(server), [QUESTION] * 4)
-    assert [answer.text for answer in answers] == ["hello"] * 4
+        ask = client(server)
+        slow = threading.Thread(target=ask, args=(Request((Message("user", "slow"),)),))
+        slow.start()
+        while not forms("slow"):
+            time.sleep(0.005)
+        ask(QUESTION)
+        learned.set()
+        slow.join()
+        ask(Request((Message("user", "last"),)))
+    assert forms("slow") == ["json_schema", "json_object"]
+    assert forms("last") == ["json_object"]
 
 
 @pytest.mark.parametrize(
