@@ -22,22 +22,23 @@ def bodies(agents: int) -> Bodies:
     return Bodies(np.full(agents, 5.0), np.where(np.eye(agents, dtype=bool), -1.0, 2 * SIZE))
 
 
-def observe(state: Particles) -> Float[Array, "agent observation"]:
+def observe(state: Particles) -> Float[Array, "agent observation *world"]:
     """Own velocity and position; the nearest landmarks and the nearest others, as seen from here."""
     landmarks = particle.between(state.position, state.landmark)
     others = particle.between(state.position, state.position)
-    rows = [
+    return particle.rows(
+        state.velocity,
+        state.position,
         particle.pick(landmarks, particle.nearest(landmarks, SEEN_LANDMARKS)),
         particle.pick(others, particle.nearest(others, SEEN_AGENTS, skip_self=True)),
-    ]
-    own = (state.velocity, state.position)
-    return jnp.concatenate([*own, *(row.reshape(len(state.position), -1) for row in rows)], axis=1)
+        like=state.position,
+    )
 
 
-def reward(state: Particles) -> Float[Array, " agent"]:
+def reward(state: Particles) -> Float[Array, "agent *world"]:
     """r_i = −min_l |x_i − l| − #{j ≠ i: |x_i − x_j| < 2 · size}."""
-    to_landmark = particle.length(particle.between(state.position, state.landmark)).min(axis=1)
-    apart = particle.length(particle.between(state.position, state.position))
+    to_landmark = particle.distances(particle.between(state.position, state.landmark)).min(axis=1)
+    apart = particle.distances(particle.between(state.position, state.position))
     return -to_landmark - ((apart < 2 * SIZE).sum(axis=1) - 1)
 
 
@@ -51,9 +52,15 @@ def cn(agents: int) -> World:
         landmark = particle.scatter_apart(k_landmarks, agents, half_width, LANDMARK_DISTANCE)
         return Particles(position, jnp.zeros_like(position), landmark)
 
-    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+    @particle.worlds_last
+    def move(state: Particles, action: Int[Array, "agent *world"]):
         state = particle.advance(body, state, particle.control(body, action))
-        return Outcome(state, reward(state), jnp.zeros((), bool))
+        return state, reward(state)
+
+    see = particle.worlds_last(observe)
+
+    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+        return Outcome(*move(state, action), jnp.zeros((), bool))
 
     def render(state: Particles) -> np.ndarray:
         return draw(state, {"agents": agents}, np.full(agents, SIZE), 0.05, half_width)
@@ -63,7 +70,7 @@ def cn(agents: int) -> World:
         f"cn-{agents}",
         (Team("agents", agents, size),),
         reset,
-        lambda state: (observe(state),),
+        lambda state: (see(state),),
         step,
         render,
     )

@@ -79,7 +79,9 @@ def bodies(scale: Scale) -> Bodies:
     )
 
 
-def observe(scale: Scale, sight: Sight, state: Particles, *, prey: bool) -> Float[Array, "agent observation"]:
+def observe(
+    scale: Scale, sight: Sight, state: Particles, *, prey: bool
+) -> Float[Array, "agent observation *world"]:
     """What each predator, or each ``prey``, sees.
 
     Own velocity and position; offsets of the nearest landmarks, predators and (other) prey, nearest first;
@@ -92,21 +94,24 @@ def observe(scale: Scale, sight: Sight, state: Particles, *, prey: bool) -> Floa
     hunters = particle.between(position, state.position[predators])
     hunted = particle.between(position, state.position[preys])
     near_hunted = particle.nearest(hunted, sight.prey, skip_self=prey)
-    rows = [
+    hunted_velocity = state.velocity[None, preys]
+    return particle.rows(
+        velocity,
+        position,
         particle.pick(landmarks, particle.nearest(landmarks, sight.landmarks)),
         particle.pick(hunters, particle.nearest(hunters, sight.predators, skip_self=not prey)),
         particle.pick(hunted, near_hunted),
-        state.velocity[preys][near_hunted],
-    ]
-    return jnp.concatenate([velocity, position, *(row.reshape(len(position), -1) for row in rows)], axis=1)
+        particle.pick(particle.Offset(hunted_velocity[:, :, 0], hunted_velocity[:, :, 1]), near_hunted),
+        like=position,
+    )
 
 
-def reward(scale: Scale, state: Particles) -> Float[Array, " agent"]:
+def reward(scale: Scale, state: Particles) -> Float[Array, "agent *world"]:
     """Of predators and prey, from the distances d between them.
 
     Predators: −0.1 min_prey d + 10 #{prey: d < catch distance}. Prey: −10 #{predators: d < catch distance}.
     """
-    distance = particle.length(
+    distance = particle.distances(
         particle.between(state.position[: scale.predators], state.position[scale.predators :])
     )
     caught = distance < scale.catch_distance
@@ -114,7 +119,7 @@ def reward(scale: Scale, state: Particles) -> Float[Array, " agent"]:
     return jnp.concatenate([predators, -CATCH * caught.sum(axis=0)])
 
 
-def wall_penalty(position: Float[Array, "agent 2"]) -> Float[Array, " agent"]:
+def wall_penalty(position: Float[Array, "agent 2 *world"]) -> Float[Array, "agent *world"]:
     """Σ over both axes of 0 if |x| < 0.9, 10 (|x| − 0.9) if |x| < 1, else min(exp(2|x| − 2), 10)."""
     x = jnp.abs(position)
     beyond = jnp.exp(jnp.minimum(2 * x - 2, np.log(10.0)))
@@ -145,18 +150,29 @@ def pp(agents: int, prey: Prey | None = None) -> World:
     scale = SCALES[agents]
     body, policy = bodies(scale), prey or load_prey(f"pp-{agents}")
 
+    @particle.worlds_last
+    def prey_sees(state: Particles):
+        return observe(scale, COMPETITIVE_SIGHT, state, prey=True)
+
+    @particle.worlds_last
+    def see(state: Particles):
+        return observe(scale, scale.sight, state, prey=False)
+
+    @particle.worlds_last
+    def move(state: Particles, action: Int[Array, "agent *world"]):
+        state = particle.advance(body, state, particle.control(body, action))
+        return state, reward(scale, state)[: scale.predators]
+
     def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
-        logits = policy(observe(scale, COMPETITIVE_SIGHT, state, prey=True))
-        fled = jax.random.categorical(key, logits)
+        fled = jax.random.categorical(key, policy(prey_sees(state)))
         everyone = jnp.concatenate([action, fled.astype(action.dtype)])
-        state = particle.advance(body, state, particle.control(body, everyone))
-        return Outcome(state, reward(scale, state)[: scale.predators], jnp.zeros((), bool))
+        return Outcome(*move(state, everyone), jnp.zeros((), bool))
 
     return World(
         f"pp-{agents}",
         (Team("predators", scale.predators, scale.sight.size),),
         lambda key: _reset(scale, key),
-        lambda state: (observe(scale, scale.sight, state, prey=False),),
+        lambda state: (see(state),),
         step,
         lambda state: _render(scale, state),
     )
@@ -172,18 +188,26 @@ def competitive_pp(agents: int = 6, *, walled: bool = False) -> World:
     scale = SCALES[agents]
     body, sight = bodies(scale), COMPETITIVE_SIGHT
 
-    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+    @particle.worlds_last
+    def see(state: Particles):
+        return observe(scale, sight, state, prey=False), observe(scale, sight, state, prey=True)
+
+    @particle.worlds_last
+    def move(state: Particles, action: Int[Array, "agent *world"]):
         state = particle.advance(body, state, particle.control(body, action))
         rewards = reward(scale, state)
         if walled:
             rewards = rewards.at[scale.predators :].add(-wall_penalty(state.position[scale.predators :]))
-        return Outcome(state, rewards, jnp.zeros((), bool))
+        return state, rewards
+
+    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+        return Outcome(*move(state, action), jnp.zeros((), bool))
 
     return World(
         "competitive-pp" + f"-{agents}" * (agents != 6) + "-walled" * walled,
         (Team("predators", scale.predators, sight.size), Team("prey", scale.prey, sight.size)),
         lambda key: _reset(scale, key),
-        lambda state: (observe(scale, sight, state, prey=False), observe(scale, sight, state, prey=True)),
+        see,
         step,
         lambda state: _render(scale, state),
     )

@@ -23,30 +23,28 @@ BODIES = Bodies(
 )
 
 
-def observe(state: Particles) -> Float[Array, "agent 14"]:
+def observe(state: Particles) -> Float[Array, "agent 14 *world"]:
     """Own velocity and position; the landmarks in their order; the two others, the one further left first."""
-    landmarks = particle.between(state.position, state.landmark)
+    position, velocity, landmark = state
     after = np.add.outer(np.arange(AGENTS), [1, 2]) % AGENTS
-    one, two = jnp.moveaxis(state.position[after] - state.position[:, None], 1, 0)
-    one_first = (one[:, 0] < two[:, 0]) | ((one[:, 0] == two[:, 0]) & (one[:, 1] <= two[:, 1]))
-    first = jnp.where(one_first[:, None], one, two)
-    second = jnp.where(one_first[:, None], two, one)
-    rows = (state.velocity, state.position, landmarks.reshape(AGENTS, -1), first, second)
-    return jnp.concatenate(rows, axis=1)
+    one, two = (position[after[:, which]] - position for which in (0, 1))
+    left = (one[:, 0] < two[:, 0]) | ((one[:, 0] == two[:, 0]) & (one[:, 1] <= two[:, 1]))
+    others = jnp.where(left[:, None], one, two), jnp.where(left[:, None], two, one)
+    return particle.rows(velocity, position, landmark[None] - position[:, None], *others, like=position)
 
 
-def area(corners: Float[Array, "3 2"]) -> Float[Array, ""]:
+def area(corners: Float[Array, "3 2 *world"]) -> Float[Array, "*world"]:
     """|(b − a) × (c − a)| / 2: zero, and never the root of a negative, where the corners are in line."""
-    (bx, by), (cx, cy) = corners[1:] - corners[0]
-    return jnp.abs(bx * cy - by * cx) / 2
+    b, c = corners[1] - corners[0], corners[2] - corners[0]
+    return jnp.abs(b[0] * c[1] - b[1] * c[0]) / 2
 
 
-def reward(state: Particles) -> Float[Array, " agent"]:
+def reward(state: Particles) -> Float[Array, "3 *world"]:
     """To each agent the same Σ_i [0.1 area − #{landmarks: |x_i − l| < size + landmark size}]."""
-    touching = (
-        particle.length(particle.between(state.position, state.landmark)) < SIZE + LANDMARK_SIZE
-    ).sum()
-    return jnp.full(AGENTS, AGENTS * AREA_WEIGHT * area(state.position) - touching)
+    distance = particle.distances(particle.between(state.position, state.landmark))
+    touching = (distance < SIZE + LANDMARK_SIZE).sum(axis=(0, 1))
+    shared = AGENTS * AREA_WEIGHT * area(state.position) - touching
+    return jnp.broadcast_to(shared, (AGENTS, *shared.shape))
 
 
 def triangle() -> World:
@@ -58,15 +56,21 @@ def triangle() -> World:
         landmark = particle.scatter(k_landmarks, LANDMARKS, HALF_WIDTH)
         return Particles(position, jnp.zeros_like(position), landmark)
 
-    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+    @particle.worlds_last
+    def move(state: Particles, action: Int[Array, "agent *world"]):
         state = particle.advance(BODIES, state, particle.control(BODIES, action))
-        return Outcome(state, reward(state), jnp.zeros((), bool))
+        return state, reward(state)
+
+    see = particle.worlds_last(observe)
+
+    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+        return Outcome(*move(state, action), jnp.zeros((), bool))
 
     return World(
         "area",
         (Team("agents", AGENTS, 14),),
         reset,
-        lambda state: (observe(state),),
+        lambda state: (see(state),),
         step,
         lambda state: draw(state, {"agents": AGENTS}, np.full(AGENTS, SIZE), LANDMARK_SIZE, HALF_WIDTH),
     )
