@@ -17,13 +17,9 @@ def test_a_world_keeps_its_shapes(name):
     assert find_world(name) is world
     assert world.name == name
 
-    def play(key):
-        k_reset, k_step, k_action = jax.random.split(key, 3)
-        state = world.reset(k_reset)
-        action = jax.random.randint(k_action, (world.agents,), 0, world.actions)
-        return state, world.step(state, action, k_step)
-
-    state, outcome = jax.jit(jax.vmap(play))(jax.random.split(KEY, 3))
+    state = jax.jit(jax.vmap(world.reset))(jax.random.split(KEY, 3))
+    actions = jnp.asarray(np.random.default_rng(0).integers(0, world.actions, (3, world.agents)))
+    outcome = jax.jit(jax.vmap(world.step, in_axes=(0, 0, None)))(state, actions, KEY)
     assert jax.tree.map(jnp.shape, outcome.state) == jax.tree.map(jnp.shape, state)
     assert outcome.reward.shape == (3, world.agents)
     assert outcome.terminated.shape == (3,)
