@@ -37,8 +37,9 @@ RANK = {room: rank for rank, line in enumerate(ORDER) for room in line}
 # version of JAX cannot read is sealed again, and only then does it need the designer.
 DEFERRED = {("encoder", "design")}
 
-# Training needs no designer: of all that comes after it, only the command line may call it.
-MAY_DESIGN = {"design", "cli", "__main__"}
+# Training needs no designer: of all that comes after it, only the command line may call it, and the names of
+# the package, which are imported when first used.
+MAY_DESIGN = {"design", "cli", "__main__", "__init__"}
 DESIGN_NEVER_NEEDS = {"credit", "envs", "agents", "training", "run"}
 
 MODULES = {

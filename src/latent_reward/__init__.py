@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from latent_reward.design.make import design_encoder
     from latent_reward.encoder import Encoder
     from latent_reward.encoders import load_encoder
     from latent_reward.run import Run, load_run
@@ -24,6 +25,7 @@ __all__ = [
     "LareError",
     "Run",
     "Task",
+    "design_encoder",
     "load_encoder",
     "load_run",
     "load_task",
@@ -37,6 +39,7 @@ _HOME = {
     **dict.fromkeys(("resume", "train"), "trainer"),
     **dict.fromkeys(("Task", "load_task", "make_env"), "task"),
     "Encoder": "encoder",
+    "design_encoder": "design.make",
     "load_encoder": "encoders",
     "LareError": "types",
 }

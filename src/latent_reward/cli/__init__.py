@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 from tyro.extras import SubcommandApp
 
-from latent_reward.cli import card, show, task, train
+from latent_reward.cli import card, design, show, task, train
 from latent_reward.types import LareError
 
 app = SubcommandApp()
@@ -26,6 +26,7 @@ encoders.command(card.show)
 tasks = app.command(SubcommandApp(), name="task", help="Describe an environment of your own.")
 tasks.command(task.init)
 app.command(show.check)
+app.command(design.design)
 app.command(train.train)
 app.command(train.evaluate)
 

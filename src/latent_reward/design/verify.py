@@ -9,7 +9,8 @@ import datetime
 import hashlib
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,6 +19,7 @@ import jax
 
 from latent_reward.design import sandbox
 from latent_reward.design.language import SourceError, digest, parse
+from latent_reward.design.program import Program
 from latent_reward.encoder import Card, Encoder, Space, read_program, screen
 from latent_reward.types import LareError
 
@@ -78,15 +80,43 @@ def check(source: str, task: Any, *, limits: sandbox.Limits | None = None) -> Re
         and ``action_size``, and perhaps ``observation_low`` and so on limits: time and memory of the
         locked child
     """
+    return check_all([source], task, limits=limits)[0]
+
+
+def check_all(
+    sources: Sequence[str], task: Any, *, limits: sandbox.Limits | None = None, workers: int = 2
+) -> list[Report]:
+    """Checks several sources, as :func:`check` does one, ``workers`` at a time."""
     space = Space.of(task)
+    programs = [_parsed(source) for source in sources]
+
+    def run(position: int) -> sandbox.Outcome | Check:
+        try:
+            return sandbox.run(_WORKER, {"source": sources[position], **_finite(asdict(space))}, limits)
+        except LareError as error:
+            return Check("sandbox", False, str(error))
+
+    positions = [place for place, program in enumerate(programs) if isinstance(program, Program)]
+    # Only the wait for the child is done in threads: the rest changes Python's filter of warnings.
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        found = pool.map(run, positions) if len(positions) > 1 else map(run, positions)
+        outcomes = dict(zip(positions, found, strict=True))
+    return [_report(program, outcomes.get(place), space) for place, program in enumerate(programs)]
+
+
+def _parsed(source: str) -> Program | Report:
     try:
-        program = parse(source)
+        return parse(source)
     except SourceError as error:
         return Report(tuple(Check("language", False, str(problem)) for problem in error.problems))
-    try:
-        outcome = sandbox.run(_WORKER, {"source": source, **_finite(asdict(space))}, limits)
-    except LareError as error:
-        return Report((Check("sandbox", False, str(error)),), arguments=program.arguments)
+
+
+def _report(program: Program | Report, outcome: sandbox.Outcome | Check | None, space: Space) -> Report:
+    if isinstance(program, Report):
+        return program
+    if isinstance(outcome, Check):
+        return Report((outcome,), arguments=program.arguments)
+    assert outcome is not None
     return _trusted(outcome, program.arguments, space)
 
 

@@ -1,0 +1,139 @@
+"""The command ``design``: ask a language model for an encoder, and show what it wrote."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from latent_reward.cli.common import TaskName, screen
+
+
+def design(
+    task: Positional[TaskName],
+    *,
+    model: Annotated[str, arg(metavar="NAME")],
+    out: Annotated[Path, arg(metavar="DIR")],
+    n: int = 5,
+    draw: int = 0,
+    select: Literal["merge", "best", "union"] = "merge",
+    protocol: Literal["improved", "paper"] = "improved",
+    goal: Literal["plain", "paper"] = "plain",
+    reward: bool = False,
+    anonymous: bool = False,
+    base_url: Annotated[str | None, arg(metavar="URL")] = None,
+    key_variable: Annotated[str | None, arg(metavar="NAME")] = None,
+    max_tokens: int = 4096,
+    budget_tokens: Annotated[int | None, arg(metavar="N")] = None,
+    budget_dollars: Annotated[float | None, arg(metavar="X")] = None,
+    record: Annotated[Path | None, arg(metavar="DIR")] = None,
+    replay: bool = False,
+    episodes: int = 200,
+    overwrite: bool = False,
+) -> None:
+    """Let a language model write an encoder for TASK, verify and seal it.
+
+    Candidates are asked for side by side, checked in a locked process, scored on recorded episodes and made into
+    one. Stopped at any moment, the same command goes on without asking (or paying) again.
+
+    Args:
+        task: a built-in task (`lare tasks`), one of its teams, or the path of a task file.
+        model: the name the server knows the model by.
+        out: the folder of the encoder, for `lare train --encoder`.
+        n: candidates; 1 asks once and merges nothing.
+        draw: an independent encoder for each number (an axis of its own: not the seed).
+        select: let the model merge the candidates, take the best-scored, or the union of their latents.
+        protocol: ours, or that of the paper.
+        goal: which wording of the goal the model reads.
+        reward: ask for a single reward instead of latents.
+        anonymous: show the model shuffled fields under neutral names.
+        base_url: any server with OpenAI's chat protocol; OPENAI_BASE_URL or OpenAI by default.
+        key_variable: the environment variable with the key of that server; OPENAI_API_KEY for OpenAI.
+        max_tokens: the longest answer.
+        budget_tokens: tokens that are never exceeded.
+        budget_dollars: money that is never exceeded.
+        record: folder of the recorded replies; OUT/record by default.
+        replay: ask nobody; every reply comes from the record.
+        episodes: the most episodes of random behaviour to score candidates on.
+        overwrite: replace an encoder that is already in OUT.
+    """
+    from latent_reward.design.dialogue import Candidate
+    from latent_reward.design.episodes import Plan
+    from latent_reward.design.llm import Server
+    from latent_reward.design.make import Spending, design_encoder
+    from latent_reward.design.prompt import find_protocol
+
+    judged: list[Candidate] = []
+
+    def note(candidate: Candidate) -> None:
+        judged.append(candidate)
+        verdict = "passed" if candidate.passed else f"FAILED  {candidate.problems[0][:160]}"
+        screen.print(f"{candidate.name}: {verdict}", markup=False)
+
+    try:
+        encoder = design_encoder(
+            task,
+            model=Server(model, base_url, key_variable, max_tokens),
+            out=out,
+            draw=draw,
+            protocol=dataclasses.replace(find_protocol(protocol), candidates=n),
+            select=select,
+            goal=goal,
+            reward=reward,
+            anonymous=anonymous,
+            spending=Spending(budget_tokens, budget_dollars),
+            record=record,
+            replay=replay,
+            overwrite=overwrite,
+            plan=Plan(episodes=episodes),
+            say=lambda text: screen.print(text, markup=False),
+            judged=note,
+        )
+    finally:
+        if judged:
+            screen.print(_candidates(judged))
+    chosen = str(encoder.card.protocol["chosen"])
+    screen.print(_latents(next(each for each in reversed(judged) if each.name == chosen)))
+    usage = encoder.card.usage
+    money = "" if usage["dollars"] is None else f", {usage['dollars']:.4f} $"
+    screen.print(
+        f"sealed {chosen}: {out} ({usage['calls']} answers, {usage['prompt_tokens']:,} + "
+        f"{usage['completion_tokens']:,} tokens{money}); train with `lare train {task} --encoder {out}`",
+        markup=False,
+    )
+
+
+def _candidates(candidates) -> Table:
+    """One row for each answer: verdict and score."""
+    table = Table(
+        "answer", "verdict", "R²", "R² of length", "rank", "latents", "condition", "repeated", "unused fields",
+        box=None,
+    )  # fmt: skip
+    for each in candidates:
+        score = each.score
+        if score is None:
+            table.add_row(each.name, f"{len(each.problems)} failed")
+            continue
+        figures = (score.r2, score.r2_length, score.rank)
+        repeated = len(score.duplicates) + len(score.constant)
+        table.add_row(
+            each.name, "passed", *map(_number, figures), str(len(score.latents)), f"{score.condition:.1f}",
+            str(repeated), str(len(score.unused)),
+        )  # fmt: skip
+    return table
+
+
+def _latents(candidate) -> Table:
+    """One row for each latent of the encoder, for a person to judge."""
+    table = Table("latent", "rank with return", "reads", "what the model says", box=None)
+    for each in candidate.score.latents:
+        reads = [field.partition(": ")[2] for field in each.reads]
+        shown = ", ".join(reads[:4]) + (f" and {len(reads) - 4} more" if len(reads) > 4 else "")
+        table.add_row(each.name, _number(each.rank), shown, candidate.explanations.get(each.name, ""))
+    return table
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"

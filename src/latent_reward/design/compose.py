@@ -1,0 +1,148 @@
+"""Several sources as one: each keeps its own helpers, and one outer function returns the chosen latents.
+
+What comes out is a source like any other: it is checked and sealed from the beginning.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latent_reward.design.grammar import MAX_NAME
+from latent_reward.design.language import parse
+from latent_reward.design.vocabulary import ARGUMENTS, ENTRY
+
+
+@dataclass(frozen=True)
+class Part:
+    """A source that passed its checks, which of its latents are wanted, and what they mean.
+
+    ``names`` are all its latents in the order in which it returns them.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    wanted: tuple[str, ...]
+    explanations: dict[str, str]
+
+
+def compose(parts: Sequence[Part]) -> str:
+    """One source that returns the wanted latents of all parts, under their names (numbered where they clash).
+
+    Raises:
+        SourceError: a part is not in the language.
+    """
+    programs = [parse(part.source) for part in parts]
+    arguments = [name for name in ARGUMENTS if any(name in program.arguments for program in programs)]
+    both = "next_observation" in arguments
+    calls, entries, bodies = [], [], []
+    taken: set[str] = set()
+    for number, (part, program) in enumerate(zip(parts, programs, strict=True), start=1):
+        entry, body = _renamed(part.source, f"c{number}_")
+        # Where one part compares both observations, the others are shown the later one, as they are alone.
+        later = both and "next_observation" not in program.arguments
+        passed = [
+            "next_observation" if later and name == "observation" else name for name in program.arguments
+        ]
+        call = f"{entry}({', '.join(passed)})"
+        calls.append(
+            f"    part_{number} = " + (f"list({call}.values())" if _is_dictionary(part.source) else call)
+        )
+        bodies.append(body)
+        for index, name in enumerate(part.names):
+            if name in part.wanted:
+                text = " ".join(part.explanations.get(name, "").split())
+                entries += [f"        # {text}"] if text else []
+                entries.append(f"        {json.dumps(_unique(name, taken))}: part_{number}[{index}],")
+    outer = [f"def {ENTRY}({', '.join(arguments)}):", *calls, "    return {", *entries, "    }"]
+    return "\n\n\n".join(["import numpy as np", *bodies, "\n".join(outer)]) + "\n"
+
+
+def explanations(source: str, names: Sequence[str]) -> dict[str, str]:
+    """What a source says about its latents: the comment lines right above the line that makes each.
+
+    The last such place counts; a latent without a comment is left out.
+    """
+    found: dict[str, str] = {}
+    comment: list[str] = []
+    for line in source.splitlines():
+        text = line.strip()
+        if text.startswith("#"):
+            comment.append(text.lstrip("# ").strip())
+            continue
+        made = re.match(r"""["']?([A-Za-z][\w ./%-]*?)["']?\s*(?:=(?!=)|:\s)""", text)
+        trailing = re.search(r"\s#\s*([^\"'#]+)$", line)
+        said = " ".join(comment) or (trailing[1].strip() if trailing else "")
+        if made and made[1] in names and said:
+            found[made[1]] = said[:300]
+        comment = []
+    return found
+
+
+def _renamed(source: str, prefix: str) -> tuple[str, str]:
+    """The name of the entry and the text of a source whose own global names carry a prefix.
+
+    The source is in the language, so that a name is a variable, an argument or a function and nothing else.
+    """
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = _modules(source)
+    bound = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for statement in tree.body:
+        if not isinstance(statement, ast.FunctionDef):
+            bound |= {node.id for node in ast.walk(statement)
+                      if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
+    names = {name: _short(prefix, name, place) for place, name in enumerate(sorted(bound))}
+    names |= dict.fromkeys(modules, "np")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in bound:
+            for keyword in node.keywords:
+                keyword.arg = names.get(keyword.arg or "", keyword.arg)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = names.get(node.id, node.id)
+        elif isinstance(node, ast.FunctionDef):
+            node.name = names.get(node.name, node.name)
+        elif isinstance(node, ast.arg):
+            node.arg, node.annotation = names.get(node.arg, node.arg), None
+    return names[ENTRY], ast.unparse(tree)
+
+
+def _modules(source: str) -> set[str]:
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import)]
+    return {alias.asname or alias.name for node in imports for alias in node.names}
+
+
+def _short(prefix: str, name: str, place: int) -> str:
+    whole = prefix + name
+    return whole if len(whole) <= MAX_NAME else f"{prefix}{name[: MAX_NAME - 12]}_{place}"
+
+
+def _is_dictionary(source: str) -> bool:
+    """Whether the entry returns a dictionary, as far as its text tells."""
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    nodes = [node for each in functions if each.name == ENTRY for node in ast.walk(each)]
+    dictionaries = {
+        target.id
+        for node in nodes
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return any(
+        isinstance(node.value, ast.Dict)
+        or (isinstance(node.value, ast.Name) and node.value.id in dictionaries)
+        for node in nodes
+        if isinstance(node, ast.Return)
+    )
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    unique, copies = name, 2
+    while unique in taken:
+        unique, copies = f"{name}_{copies}", copies + 1
+    taken.add(unique)
+    return unique

@@ -1,0 +1,193 @@
+"""Episodes of random and mixed behaviour: what encoders are scored on before any agent is trained.
+
+``collect`` is the only function of the designer that touches an environment. It uses of the rewards only
+their sum over each episode.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import gymnasium
+import numpy as np
+
+from latent_reward.task import Task, make_env
+from latent_reward.types import LareError
+
+Policy = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many episodes are collected: ``episodes``, but no more than ``steps`` in all and ``seconds`` of
+    wall clock, whichever ends first. An episode that was begun is finished.
+    """
+
+    episodes: int = 200
+    steps: int = 50_000
+    seconds: float | int = 60
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Steps as rows, and the return of the episode that each belongs to.
+
+    ``observation``, ``action`` and ``next_observation`` are [step, feature] in float32; ``episode`` [step]
+    numbers the episode; ``returns`` and ``lengths`` are [episode].
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    next_observation: np.ndarray
+    episode: np.ndarray
+    returns: np.ndarray
+    lengths: np.ndarray
+    behaviours: tuple[str, ...] = ()
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Adds [step, latent] over each episode: [episode, latent] in float64."""
+        total = np.zeros((len(self.returns), values.shape[1]))
+        np.add.at(total, self.episode, values.astype(np.float64))
+        return total
+
+    def sample(self, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``rows`` steps drawn without replacement (or all there are): observation, action, next one."""
+        generator = np.random.default_rng(seed)
+        chosen = np.sort(generator.permutation(len(self.episode))[:rows])
+        return self.observation[chosen], self.action[chosen], self.next_observation[chosen]
+
+
+def prepare(task: Task, plan: Plan | None = None) -> Callable[[threading.Event], Episodes]:
+    """Creates the environment of a task now, and returns what collects its episodes until an event is set.
+
+    The second half may run in another thread; creating an environment may not.
+
+    Raises:
+        LareError: the environment cannot be created or does not fit the task. The function it returns
+            raises it if an observation or a reward is not finite.
+    """
+    env = make_env(task)
+    for part, space, size in (
+        ("observation", env.observation_space, task.observation_size),
+        ("action", env.action_space, task.action_size),
+    ):
+        if space.shape != (size,):
+            env.close()
+            raise LareError(
+                f"{part}: {task.env_id} has {space.shape}, the fields of {task.name} describe {size}; "
+                "run `lare check` on the task file"
+            )
+    return lambda stop: _collect(env, task, plan or Plan(), stop)
+
+
+def collect(task: Task, plan: Plan | None = None) -> Episodes:
+    """Plays episodes of the task's environment, each with one of six behaviours in turn.
+
+    The same plan gives the same episodes, unless its seconds end it.
+
+    Raises:
+        LareError: as :func:`prepare`.
+    """
+    return prepare(task, plan)(threading.Event())
+
+
+def _collect(
+    env: gymnasium.Env[np.ndarray, np.ndarray], task: Task, plan: Plan, stop: threading.Event
+) -> Episodes:
+    observations, actions, following, owner, returns, lengths, names = [], [], [], [], [], [], []
+    end = time.monotonic() + plan.seconds
+    try:
+        for number in range(plan.episodes):
+            if number and (len(owner) >= plan.steps or time.monotonic() > end or stop.is_set()):
+                break
+            generator = np.random.default_rng([plan.seed, number])
+            name, policy = behaviour(number, env.action_space, task.observation_size, generator)
+            total = steps = 0
+            for before, action, reward, after in _play(env, policy, int(generator.integers(2**31))):
+                observations.append(before)
+                actions.append(action)
+                following.append(after)
+                total, steps = total + reward, steps + 1
+            if not np.isfinite(total):
+                raise LareError(
+                    f"env: an episode of {task.env_id} has the return {total}; correct the environment"
+                )
+            owner += [number] * steps
+            returns.append(total)
+            lengths.append(steps)
+            names.append(name)
+    finally:
+        env.close()
+    recorded = Episodes(
+        np.asarray(observations, np.float32),
+        np.asarray(actions, np.float32),
+        np.asarray(following, np.float32),
+        np.asarray(owner),
+        np.asarray(returns, float),
+        np.asarray(lengths),
+        tuple(names),
+    )
+    if not all(np.isfinite(part).all() for part in (recorded.observation, recorded.next_observation)):
+        raise LareError(f"env: {task.env_id} gave an observation that is not finite; correct the environment")
+    return recorded
+
+
+def _play(env: gymnasium.Env, policy: Policy, seed: int) -> Iterator[tuple]:
+    """One episode, step by step: observation, action, reward, next observation."""
+    observation, _ = env.reset(seed=seed)
+    while True:
+        action = policy(observation)
+        following, reward, terminated, truncated, _ = env.step(action)
+        yield observation, action, float(reward), following
+        if terminated or truncated:
+            return
+        observation = following
+
+
+BEHAVIOURS = ("uniform", "held", "smooth", "biased", "gentle", "linear")
+
+
+def behaviour(
+    number: int, space: gymnasium.Space, observation_size: int, generator: np.random.Generator
+) -> tuple[str, Policy]:
+    """The behaviour of one episode: its name, and the function from observation to action.
+
+    In turn: uniform actions; one uniform action held for some steps; smooth noise; noise around a constant;
+    uniform actions scaled down; a random linear function of the observation. Together they visit more, and
+    earn more different returns, than uniform actions alone.
+    """
+    assert isinstance(space, gymnasium.spaces.Box)
+    low = np.where(np.isfinite(space.low), space.low, -1.0)
+    high = np.where(np.isfinite(space.high), space.high, 1.0)
+    size = len(low)
+    kind = BEHAVIOURS[number % len(BEHAVIOURS)]
+    hold = int(generator.integers(2, 20))
+    keep = generator.uniform(0.7, 0.98)
+    bias = generator.uniform(-1, 1, size)
+    scale = generator.uniform(0, 0.5)
+    weights = generator.normal(size=(size, observation_size)) / np.sqrt(observation_size)
+    state = {"step": 0, "action": generator.uniform(-1, 1, size)}
+
+    def unit(observation: np.ndarray) -> np.ndarray:
+        fresh = generator.uniform(-1, 1, size)
+        if kind == "held":
+            state["action"] = fresh if state["step"] % hold == 0 else state["action"]
+        elif kind == "smooth":
+            state["action"] = keep * state["action"] + np.sqrt(1 - keep**2) * fresh
+        elif kind == "biased":
+            state["action"] = bias + 0.3 * fresh
+        elif kind == "gentle":
+            state["action"] = scale * fresh
+        elif kind == "linear":
+            state["action"] = np.tanh(weights @ np.clip(observation, -5, 5)) + 0.1 * fresh
+        else:
+            state["action"] = fresh
+        state["step"] += 1
+        return np.clip(state["action"], -1, 1)
+
+    def policy(observation: np.ndarray) -> np.ndarray:
+        return (low + (unit(observation) + 1) / 2 * (high - low)).astype(space.dtype)
+
+    return kind, policy

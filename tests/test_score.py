@@ -1,0 +1,204 @@
+"""Scores against closed forms on latents that were made up, and against the live environment."""
+
+import math
+
+import gymnasium
+import numpy as np
+import pytest
+
+from latent_reward.design import episodes as recorded
+from latent_reward.design.episodes import BEHAVIOURS, Episodes, Plan, collect
+from latent_reward.design.score import (
+    explained,
+    out_of_fold,
+    redundancy,
+    score,
+    score_latents,
+    spearman,
+)
+from latent_reward.encoders import load_encoder
+from latent_reward.task import load_description
+from latent_reward.types import LareError
+
+REACHER = load_description("Reacher-v5")
+
+
+def made_up(count=150, steps=12, latents=4, seed=0, lengths=None):
+    """Random latents, and episodes whose returns are still to be set."""
+    generator = np.random.default_rng(seed)
+    lengths = np.full(count, steps) if lengths is None else lengths
+    owner = np.repeat(np.arange(count), lengths)
+    values = generator.normal(size=(len(owner), latents)).astype(np.float32)
+    empty = np.zeros((len(owner), 1), np.float32)
+    episodes = Episodes(empty, empty, empty, owner, np.zeros(count), lengths)
+    return generator, values, episodes
+
+
+def with_returns(episodes, returns):
+    return Episodes(*(getattr(episodes, name) for name in ("observation", "action", "next_observation")),
+                    episodes.episode, returns, episodes.lengths)  # fmt: skip
+
+
+def names(values):
+    return tuple(f"z{place}" for place in range(values.shape[1]))
+
+
+def test_a_linear_return_is_explained_completely():
+    _, values, episodes = made_up()
+    returns = episodes.sums(values) @ [1.0, -2.0, 0.5, 3.0] + 7
+    found = score_latents(values, names(values), with_returns(episodes, returns))
+    assert found.r2 > 1 - 1e-6
+    assert found.rank == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 2.0])
+def test_r2_is_that_of_the_theory(noise):
+    """R = w·S + ε has R² = Var(w·S) / (Var(w·S) + Var ε), less a little for what cannot be learned."""
+    generator, values, episodes = made_up(count=3000, steps=3, latents=3)
+    signal = episodes.sums(values) @ [1.0, 1.0, 1.0]  # variance 9
+    returns = signal + noise * 3 * generator.normal(size=len(signal))
+    found = score_latents(values, names(values), with_returns(episodes, returns))
+    assert found.r2 == pytest.approx(1 / (1 + noise**2), abs=0.03)
+
+
+def test_predictions_are_out_of_fold():
+    """With little penalty they are the textbook regression on the other folds."""
+    generator, values, episodes = made_up(count=60)
+    sums = episodes.sums(values)
+    returns = sums @ [1.0, -2.0, 0.5, 3.0] + 1e-6 * generator.normal(size=60)
+    order = np.random.default_rng(0).permutation(60)
+    expected = np.empty(60)
+    for held_out in np.array_split(order, 5):
+        rest = np.setdiff1d(np.arange(60), held_out)
+        table = np.column_stack([sums, np.ones(60)])
+        weights = np.linalg.lstsq(table[rest], returns[rest], rcond=None)[0]
+        expected[held_out] = table[held_out] @ weights
+    np.testing.assert_allclose(out_of_fold(sums, returns), expected, atol=1e-4)
+
+
+def test_noise_explains_nothing_and_many_useless_latents_do_not_overfit():
+    generator, values, episodes = made_up(latents=40)
+    found = score_latents(values, names(values), with_returns(episodes, generator.normal(size=150)))
+    assert -0.35 < found.r2 < 0.15
+
+
+def test_the_length_gets_its_own_credit():
+    """Where the return is the length, latents of noise add nothing to what the length explains."""
+    lengths = np.random.default_rng(3).integers(5, 60, 150)
+    _, values, episodes = made_up(lengths=lengths)
+    found = score_latents(values, names(values), with_returns(episodes, 2.0 * lengths))
+    assert found.r2_length == pytest.approx(1, abs=1e-6)
+    assert found.r2 > 0.99
+    _, values, episodes = made_up()
+    same = score_latents(values, names(values), with_returns(episodes, episodes.sums(values)[:, 0]))
+    assert same.r2_length < 0.01
+
+
+def test_returns_that_never_differ_and_too_few_episodes_have_no_score():
+    _, values, episodes = made_up()
+    assert math.isnan(score_latents(values, names(values), with_returns(episodes, np.full(150, 3.0))).r2)
+    _, values, episodes = made_up(count=5)
+    found = score_latents(values, names(values), with_returns(episodes, np.arange(5.0)))
+    assert math.isnan(found.r2)
+    assert math.isnan(found.rank)
+
+
+def test_explained_is_one_minus_the_residual_share():
+    assert explained(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])) == 1
+    assert explained(np.array([2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0])) == 0
+    assert explained(np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 3.0])) == -3
+
+
+def test_spearman_is_the_correlation_of_ranks():
+    first, second = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([1.0, 8.0, 27.0, 125.0, 64.0])
+    assert spearman(first, second) == pytest.approx(1 - 6 * 2 / (5 * 24))  # the formula without ties
+    assert spearman(first, -(first**3)) == pytest.approx(-1)
+    tied = np.array([1.0, 1.0, 2.0, 3.0])
+    expected = np.corrcoef([1.5, 1.5, 3, 4], [1, 2, 3, 4])[0, 1]
+    assert spearman(tied, np.arange(4.0)) == pytest.approx(expected)
+    assert math.isnan(spearman(np.ones(4), np.arange(4.0)))
+
+
+def test_the_condition_number_and_the_pairs_that_repeat():
+    generator = np.random.default_rng(0)
+    one, two = generator.normal(size=(2, 20_000))
+    mixed = 0.6 * one + 0.8 * two  # correlation 0.6: eigenvalues 1.6 and 0.4
+    table = np.column_stack([one, mixed])
+    condition, pairs = redundancy(table, ("a", "b"), np.zeros(2, bool))
+    assert condition == pytest.approx(math.sqrt(1.6 / 0.4), rel=0.02)
+    assert pairs == ()
+    table = np.column_stack([one, two, -3 * one + 0.01 * two + 5, np.full(20_000, 2.0)])
+    condition, pairs = redundancy(table, ("a", "b", "c", "d"), np.array([False, False, False, True]))
+    assert condition > 100
+    assert pairs == (("a", "c"),)
+
+
+def test_constant_latents_are_named():
+    _, values, episodes = made_up()
+    values[:, 2] = 4.0
+    found = score_latents(values, names(values), with_returns(episodes, episodes.sums(values)[:, 0]))
+    assert found.constant == ("z2",)
+
+
+@pytest.fixture(scope="module")
+def reacher():
+    return collect(REACHER, Plan(episodes=24))
+
+
+def test_what_the_source_reads_is_found_and_what_it_does_not(reacher):
+    """Draw 2 for Reacher reads everything but the target's coordinates, as its source says."""
+    encoder = load_encoder(REACHER, 2)
+    found = score(encoder, reacher, REACHER)
+    reads = {latent.name: latent.reads for latent in found.latents}
+    assert set(reads["gentleness"]) == {"action: joint0", "action: joint1"}
+    assert set(found.unused) == {"observation: target_x", "observation: target_y"}
+    assert "observation[:, 4" not in encoder.source
+    assert found.r2 > 0.9
+    assert found.episodes == 24
+    assert all(0 < latent.noise < 0.2 for latent in found.latents)
+
+
+def test_episodes_are_those_of_the_environment(reacher):
+    """Playing the recorded actions again, with plain Gymnasium, gives the same rows and returns."""
+    env = gymnasium.make("Reacher-v5")
+    for number in (0, 1, 5):
+        rows = np.flatnonzero(reacher.episode == number)
+        generator = np.random.default_rng([0, number])
+        _, policy = recorded.behaviour(number, env.action_space, 10, generator)
+        observation, _ = env.reset(seed=int(generator.integers(2**31)))
+        total = 0.0
+        for row in rows:
+            np.testing.assert_array_equal(reacher.observation[row], observation.astype(np.float32))
+            action = policy(observation)
+            np.testing.assert_array_equal(reacher.action[row], action)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            np.testing.assert_array_equal(reacher.next_observation[row], observation.astype(np.float32))
+            total += float(reward)
+        assert terminated or truncated
+        assert total == pytest.approx(reacher.returns[number])
+        assert len(rows) == reacher.lengths[number]
+    env.close()
+
+
+def test_behaviours_take_turns_repeat_themselves_and_stay_in_bounds(reacher):
+    assert reacher.behaviours == BEHAVIOURS * 4
+    again = collect(REACHER, Plan(episodes=3))
+    np.testing.assert_array_equal(again.action, reacher.action[reacher.episode < 3])
+    assert np.abs(reacher.action).max() <= 1
+    other = collect(REACHER, Plan(episodes=3, seed=1))
+    assert not np.array_equal(other.action, again.action)
+    spread = {kind: reacher.returns[np.array(reacher.behaviours) == kind].mean() for kind in BEHAVIOURS}
+    assert spread["gentle"] > spread["biased"] + 2  # they earn different returns
+
+
+def test_steps_bound_what_is_collected_and_the_last_episode_is_finished():
+    assert collect(REACHER, Plan(steps=120)).lengths.tolist() == [50, 50, 50]
+    assert collect(REACHER, Plan(seconds=0)).lengths.tolist() == [50]
+
+
+def test_a_task_that_does_not_fit_its_environment_is_refused():
+    import dataclasses
+
+    wrong = dataclasses.replace(REACHER, observation=REACHER.observation[:-1])
+    with pytest.raises(LareError, match="lare check"):
+        collect(wrong)
