@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from latent_reward.agents.td3 import ActionRange, TD3Config
-from latent_reward.credit.methods import METHODS, Learned
+from latent_reward.credit.methods import METHODS, Direct, Learned
 from latent_reward.design.verify import seal
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner
@@ -86,7 +86,7 @@ def encoder():
 
 
 def make_learner(credit, encoder=None, policy_delay=2):
-    latent = isinstance(credit, Learned) and credit.features == "latent"
+    latent = isinstance(credit, Direct) or (isinstance(credit, Learned) and credit.features == "latent")
     if isinstance(credit, Learned):
         credit = replace(credit, hidden=(8,), batch_steps=32, subset=4)
     return Learner(
@@ -191,6 +191,19 @@ def test_a_learned_method_sees_the_return_and_never_when_it_was_paid(lare):
 def test_a_reference_method_sees_when_it_was_paid():
     learner = make_learner(METHODS["dense"].credit)
     assert not same(trained(learner), trained(learner, late=True))
+
+
+def test_a_direct_reward_is_the_encoders_whatever_is_paid(encoder):
+    learner = make_learner(METHODS["llm-reward"].credit, encoder)
+    training = trained(learner, steps=20)
+    assert same(training, trained(learner, steps=20, late=True))
+    replay = training.state.replay
+    start = int(replay.start[0, 0])
+    after = np.asarray(replay.observation)[0, start + 1 : start + 1 + HORIZON, 0]
+    stored = np.asarray(replay.reward)[0, start : start + HORIZON, 0]
+    np.testing.assert_allclose(
+        stored, np.abs(after - 1.0), rtol=1e-6
+    )  # the first latent, of the next observation
 
 
 def test_termination_reaches_the_replay_and_a_time_limit_does_not(lare):

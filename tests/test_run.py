@@ -12,12 +12,14 @@ import time
 
 import gymnasium
 import numpy as np
+import pydantic
 import pytest
 from safetensors.numpy import load_file
 
 import latent_reward as lr
 from latent_reward import trainer
-from latent_reward.credit.methods import find_method
+from latent_reward.credit.methods import METHODS, find_method
+from latent_reward.design.verify import seal
 from latent_reward.encoders import bundled_folder
 from latent_reward.run import RunConfig, spell_seeds
 from latent_reward.training import checkpoint
@@ -255,6 +257,39 @@ def test_reference_methods_learn_no_reward(tmp_path):
         run.act(np.zeros(10), seed=1)
     with pytest.raises(lr.LareError, match="learns no proxy reward"):
         run.proxy_reward(np.zeros((1, 10)), np.zeros((1, 2)), np.zeros((1, 10)))
+
+
+def test_a_direct_reward_is_the_one_latent_and_needs_just_one(tmp_path, transitions):
+    task = lr.load_task("Reacher-v5")
+    with pytest.raises(
+        lr.LareError, match=r"none is bundled; design one with `lare design Reacher-v5 --reward"
+    ):
+        lr.train(task, "llm-reward", out=tmp_path / "run")
+    with pytest.raises(lr.LareError, match=r"with one latent, this has 5; design one with .*--reward"):
+        lr.train(task, "llm-reward", encoder=lr.load_encoder(task), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    source = "def evaluation_func(observation, action):\n    reward = -np.abs(observation[:, 8:9])\n    return [reward]"
+    run = lr.train(
+        task,
+        "llm-reward",
+        encoder=seal(source, task),
+        out=tmp_path / "run",
+        steps=70,
+        schedule=SCHEDULE,
+        quiet=True,
+    )
+    again = lr.load_run(run.folder)
+    assert again.config.method == find_method("llm-reward")
+    np.testing.assert_allclose(again.proxy_reward(*transitions), -np.abs(transitions[2][:, 8]), rtol=1e-6)
+    assert again.metrics[-1]["decoder_loss"] is None
+    assert np.isfinite(again.metrics[-1]["critic_loss"])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_survives_the_configuration_file(name):
+    config = RunConfig("Reacher-v5", find_method(name))
+    stored = json.loads(config.to_json())
+    assert pydantic.TypeAdapter(RunConfig).validate_python(stored) == config
 
 
 def test_seeds_are_spelled_briefly():

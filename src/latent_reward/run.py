@@ -23,7 +23,7 @@ from jaxtyping import Float
 from latent_reward import encoder as encoders
 from latent_reward.agents import td3
 from latent_reward.credit import decompose
-from latent_reward.credit.methods import Learned, Method
+from latent_reward.credit.methods import Direct, Fixed, Method
 from latent_reward.encoder import Encoder
 from latent_reward.report.log import read_metrics
 from latent_reward.task import Task, load_description, make_env
@@ -119,7 +119,7 @@ class Run:
         *,
         seed: int | None = None,
     ) -> Float[np.ndarray, " batch"]:
-        """The learned reward r̂ of each step, NumPy in and NumPy out, for any other trainer.
+        """The reward r̂ of each step as the method gives it, NumPy in and NumPy out, for any other trainer.
 
         ``seed`` picks one of several seeds; the first by default.
 
@@ -127,14 +127,16 @@ class Run:
             LareError: the method learns no reward, or the run has no such seed.
         """
         credit = self.config.method.credit
-        if not isinstance(credit, Learned):
+        if isinstance(credit, Fixed):
             raise LareError(
                 f"method: {self.config.method.name} learns no proxy reward; use a run of a learned method"
             )
         index = self._index(seed)
-        state = jax.tree.map(lambda leaf: leaf[index], self._state[1])
         rows = (np.asarray(each, np.float32) for each in (observation, action, next_observation))
         features = core.step_features(self._learner, *map(jnp.asarray, rows))
+        if isinstance(credit, Direct):
+            return np.asarray(features[:, 0])
+        state = jax.tree.map(lambda leaf: leaf[index], self._state[1])
         return np.asarray(decompose.proxy(state, credit, features))
 
     def act(

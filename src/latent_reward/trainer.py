@@ -12,7 +12,7 @@ import yaml
 
 from latent_reward import encoder as encoders
 from latent_reward.agents import td3
-from latent_reward.credit.methods import Fixed, Method, find_method
+from latent_reward.credit.methods import Direct, Fixed, Learned, Method, find_method
 from latent_reward.encoder import Encoder
 from latent_reward.encoders import bundled_folder
 from latent_reward.report.curves import draw_run
@@ -106,10 +106,16 @@ def _choose_encoder(
     task: Task, method: Method, encoder: Encoder | str | Path | None, draw: int
 ) -> tuple[Encoder | None, str | None]:
     """The encoder a method needs, checked against the task, and where it came from."""
-    if isinstance(method.credit, Fixed) or method.credit.features == "raw":
+    credit = method.credit
+    if isinstance(credit, Fixed) or (isinstance(credit, Learned) and credit.features == "raw"):
         if encoder is not None:
             raise LareError(f"encoder: the method {method.name} reads no latents; leave --encoder out")
         return None, None
+    one_latent = f"design one with `lare design {task.name} --reward` and pass its folder with --encoder"
+    if encoder is None and isinstance(credit, Direct):
+        raise LareError(
+            f"encoder: {method.name} needs an encoder with one latent, and none is bundled; {one_latent}"
+        )
     if encoder is None:
         chosen, origin = encoders.load(bundled_folder(task.name, draw)), f"bundled draw {draw}"
     elif isinstance(encoder, Encoder):
@@ -117,6 +123,11 @@ def _choose_encoder(
     else:
         chosen, origin = encoders.load(Path(encoder)), str(encoder)
     encoders.check_fits(chosen, task)
+    if isinstance(credit, Direct) and len(chosen.latent_names) != 1:
+        raise LareError(
+            f"encoder: {method.name} needs an encoder with one latent, this has {len(chosen.latent_names)}; "
+            + one_latent
+        )
     return chosen, origin
 
 

@@ -1,7 +1,8 @@
 """Methods: named ways to assign credit, each one expression.
 
-A learned method is *features* × *decoder* × *loss*; a reference method redistributes what the environment
-pays by a fixed rule. Adding a variant is adding a line to ``METHODS``.
+A learned method is *features* × *decoder* × *loss*; a direct one takes the encoder's word for the reward; a
+reference method redistributes what the environment pays by a fixed rule. Adding a variant is adding a line
+to ``METHODS``.
 """
 
 from dataclasses import dataclass, replace
@@ -46,7 +47,17 @@ class Fixed:
     rule: Literal["dense", "episodic", "uniform"]
 
 
-Credit = Learned | Fixed
+@dataclass(frozen=True)
+class Direct:
+    """The only latent of an encoder is the reward, as the model wrote it: nothing to learn, no return needed.
+
+    ``view`` says which observation the encoder looks at, as in :class:`Learned`.
+    """
+
+    view: Literal["current", "next"]
+
+
+Credit = Learned | Fixed | Direct
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,11 @@ METHODS = {
             "rrd-unbiased",
             "the same, corrected for the subset's variance",
             replace(_RAW, loss="rrd-unbiased"),
+        ),
+        Method(
+            "llm-reward",
+            "the one latent of an encoder as the reward itself, without a decoder or returns",
+            Direct("next"),
         ),
         Method("dense", "reference: the true reward of every step", Fixed("dense")),
         Method("episodic", "reference: the return at the last step, nothing before", Fixed("episodic")),

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from latent_reward.agents import td3
 from latent_reward.credit import decompose
-from latent_reward.credit.methods import Credit, Fixed, Learned
+from latent_reward.credit.methods import Credit, Direct, Fixed, Learned
 from latent_reward.encoder import Encoder
 from latent_reward.networks import MLP
 from latent_reward.training import replay as ring
@@ -73,7 +73,7 @@ def looks_twice(credit: Learned, encoder: Encoder) -> bool:
 
 
 def encode(
-    credit: Learned,
+    credit: Learned | Direct,
     encoder: Encoder,
     observation: Float[Array, "batch observation"],
     action: Float[Array, "batch action"],
@@ -94,11 +94,12 @@ def step_features(
     action: Float[Array, "batch action"],
     next_observation: Float[Array, "batch observation"],
 ) -> Float[Array, "batch feature"]:
-    """What the decoder reads for each step: latents, or raw (o, a, o − o′)."""
-    assert isinstance(learner.credit, Learned)
-    if learner.credit.features == "raw" or learner.encoder is None:
+    """What the decoder reads for each step, or the one latent that is the reward: latents, or raw (o, a, o − o′)."""
+    credit = learner.credit
+    assert not isinstance(credit, Fixed)
+    if learner.encoder is None or (isinstance(credit, Learned) and credit.features == "raw"):
         return ring.raw_features(observation, action, next_observation)
-    return encode(learner.credit, learner.encoder, observation, action, next_observation)
+    return encode(credit, learner.encoder, observation, action, next_observation)
 
 
 def init(learner: Learner, keys: Keys) -> State:
@@ -115,14 +116,14 @@ def _init(learner: Learner, keys: Keys) -> State:
         if isinstance(learner.credit, Learned):
             size = learner.latent_size or 2 * learner.observation_size + learner.action_size
             decomposer = decompose.init(k_credit, learner.credit, size)
-        fixed = isinstance(learner.credit, Fixed)
+        stores_rewards = not isinstance(learner.credit, Learned)
         replay = ring.init(
             learner.capacity,
             learner.horizon,
             learner.observation_size,
             learner.action_size,
             learner.latent_size,
-            fixed,
+            stores_rewards,
         )
         return State(agent, decomposer, replay)
 
@@ -136,21 +137,24 @@ def absorb(
     """Store one finished episode per seed (length 0: none) and give its per-step credit.
 
     For a learned method the credit is the proxy reward *before* anything was fitted to this episode; for a
-    reference method it is the rule's reward.
+    direct one the encoder's latent, for a reference method the rule's reward: both never change, so that they
+    are stored.
     """
 
     def one(decomposer, replay, episode):
-        mask = episode.mask
+        mask, nothing = episode.mask, jnp.zeros((learner.horizon, 0))
         if isinstance(learner.credit, Fixed):
             credit = decompose.fixed_credit(learner.credit.rule, episode.reward, mask)
-            features = jnp.zeros((learner.horizon, 0))
-            return decomposer, ring.insert(replay, episode, features, credit[:, None]), credit
+            return decomposer, ring.insert(replay, episode, nothing, credit[:, None]), credit
         observation = episode.observation
         features = step_features(learner, observation[:-1], episode.action, observation[1:])
+        if isinstance(learner.credit, Direct):
+            credit = jnp.where(mask, features[:, 0], 0.0)
+            return decomposer, ring.insert(replay, episode, nothing, credit[:, None]), credit
         credit = jnp.where(mask, decompose.proxy(decomposer, learner.credit, features), 0.0)
         decomposer = decompose.observe(decomposer, features, mask, episode.total)
-        stored = features if learner.latent_size else jnp.zeros((learner.horizon, 0))
-        return decomposer, ring.insert(replay, episode, stored, jnp.zeros((learner.horizon, 0))), credit
+        stored = features if learner.latent_size else nothing
+        return decomposer, ring.insert(replay, episode, stored, nothing), credit
 
     return jax.vmap(one)(decomposer, replay, episode)
 

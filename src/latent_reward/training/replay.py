@@ -76,7 +76,7 @@ def init(capacity: int, horizon: int, observation: int, action: int, features: i
         observation: numbers per observation.
         action: numbers per action.
         features: numbers per stored latent row; 0 stores none.
-        fixed: whether a reward per step is stored (reference methods only).
+        fixed: whether a reward per step is stored (by a reference or a direct method).
     """
     rows = (-(-capacity // horizon) + 1) * (horizon + 1)
     episodes = max(16, min(rows // 2, 8 * (rows // (horizon + 1))))
