@@ -6,6 +6,7 @@ from functools import cache, partial
 
 from latent_reward.envs.cooperative_navigation import cn
 from latent_reward.envs.predator_prey import competitive_pp
+from latent_reward.envs.smax import MAPS, smax
 from latent_reward.envs.triangle_area import triangle
 from latent_reward.envs.world import World
 from latent_reward.types import LareError
@@ -14,6 +15,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     **{f"cn-{agents}": partial(cn, agents) for agents in (6, 15, 30)},
     "competitive-pp": competitive_pp,
     "area": triangle,
+    **{f"smax-{name}": partial(smax, name) for name in MAPS},
 }
 
 

@@ -53,6 +53,7 @@ class World:
         horizon: steps of an episode, if none terminates before.
         available: state to the actions that each agent may choose from (None: always all).
         alive: state to the agents that still act (None: always all).
+        won: state at the end of an episode to whether the team has won (None: nothing is won here).
     """
 
     name: str
@@ -65,6 +66,7 @@ class World:
     horizon: int = 25
     available: Callable[[State], Bool[Array, "agent action"]] | None = None
     alive: Callable[[State], Bool[Array, " agent"]] | None = None
+    won: Callable[[State], Bool[Array, ""]] | None = None
 
     @property
     def agents(self) -> int:

@@ -1,0 +1,114 @@
+"""SMAX: battles of small armies (Rutherford et al. 2023, arXiv 2311.10090), as the package ``jaxmarl`` has them.
+
+A team of allies fights units that follow a fixed heuristic. Both act every half second; whoever loses its
+last unit has lost, and so has an ally army that is not done at the time limit. The team is paid the share of
+the enemy's health that it takes, and 1 for a victory: a return of 2 is the most. That pay is divided among the
+allies that acted in a step, so the sum over agents is the return whoever dies on the way.
+"""
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from latent_reward.envs.particle import Particles
+from latent_reward.envs.render import draw
+from latent_reward.envs.world import Outcome, Team, World
+from latent_reward.types import Key, LareError
+
+HORIZON = 100
+MAPS = ("3m", "2s3z", "5m_vs_6m")
+_OUT_OF_SIGHT = 1e3  # where the dead are drawn: nowhere near the arena
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the notices of an import to itself, and the streams of the caller as they were.
+
+    On import, ``jaxmarl`` prints what it did not find, after it has put the process's own streams in place of
+    those that are there.
+    """
+    silence, own = io.StringIO(), sys.__stdout__
+    sys.__stdout__ = silence  # pyright: ignore[reportConstantRedefinition]
+    try:
+        with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(sys.stderr):
+            yield
+    finally:
+        sys.__stdout__ = own  # pyright: ignore[reportConstantRedefinition]
+
+
+def battle(map_name: str) -> Any:
+    """The environment of a map, from ``jaxmarl``.
+
+    Raises:
+        LareError: that package is not installed, or does not work with the version of JAX that is.
+    """
+    try:
+        with _quiet():
+            from jaxmarl.environments.smax import (  # pyright: ignore[reportMissingImports]
+                HeuristicEnemySMAX,
+                map_name_to_scenario,
+            )
+    except ImportError as error:
+        raise LareError(
+            f"world: smax-{map_name} needs the package jaxmarl ({error}); "
+            'install it with `pip install "latent-reward[smax]"`'
+        ) from error
+    return HeuristicEnemySMAX(scenario=map_name_to_scenario(map_name), max_steps=HORIZON)
+
+
+def smax(map_name: str) -> World:
+    """The world of a map: ``3m``, ``2s3z`` or ``5m_vs_6m``."""
+    env = battle(map_name)
+    names, enemies = env.agents, env.num_enemies
+    allies = len(names)
+
+    def living(state) -> Bool[Array, " agent"]:
+        return state.state.unit_alive[:allies]
+
+    def won(state) -> Bool[Array, ""]:
+        return living(state).any() & ~state.state.unit_alive[allies:].any()
+
+    def observe(state) -> tuple[Float[Array, "agent observation"]]:
+        seen = env.get_obs(state)
+        return (jnp.stack([seen[name] for name in names]),)
+
+    def available(state) -> Bool[Array, "agent action"]:
+        masks = env.get_avail_actions(state)
+        return jnp.stack([masks[name] for name in names]).astype(bool)
+
+    def step(state, action: Int[Array, " agent"], key: Key) -> Outcome:
+        acting = living(state)
+        chosen = {name: action[index] for index, name in enumerate(names)}
+        _, after, paid, _, _ = env.step_env(key, state, chosen)
+        share = jnp.where(acting, paid[names[0]] / jnp.maximum(acting.sum(), 1), 0.0)
+        over = ~living(after).any() | ~after.state.unit_alive[allies:].any()
+        return Outcome(after, share, over)
+
+    def render(state) -> np.ndarray:
+        units = state.state
+        centre = np.array([env.map_width, env.map_height]) / 2
+        place = np.asarray(units.unit_positions) - centre
+        place = np.where(np.asarray(units.unit_alive)[:, None], place, _OUT_OF_SIGHT)
+        radius = np.asarray(env.unit_type_radiuses)[np.asarray(units.unit_types)]
+        shown: Any = Particles(place, np.zeros_like(place), np.zeros((0, 2)))  # pyright: ignore
+        return draw(shown, {"allies": allies, "enemies": enemies}, radius, 0.0, env.map_width / 3)
+
+    return World(
+        f"smax-{map_name}",
+        (Team("allies", allies, env.obs_size),),
+        lambda key: env.reset(key)[1],
+        observe,
+        step,
+        render,
+        actions=env.num_ally_actions,
+        horizon=HORIZON,
+        available=available,
+        alive=living,
+        won=won,
+    )
