@@ -40,7 +40,7 @@ DEFERRED = {("encoder", "design")}
 # Training needs no designer: of all that comes after it, only the command line may call it, and the names of
 # the package, which are imported when first used.
 MAY_DESIGN = {"design", "cli", "__main__", "__init__"}
-DESIGN_NEVER_NEEDS = {"credit", "envs", "agents", "training", "run"}
+DESIGN_NEVER_NEEDS = {"credit", "agents", "training", "run"}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

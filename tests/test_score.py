@@ -3,6 +3,7 @@
 import math
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
 
@@ -16,7 +17,9 @@ from latent_reward.design.score import (
     score_latents,
     spearman,
 )
+from latent_reward.design.world_episodes import actions_of
 from latent_reward.encoders import load_encoder
+from latent_reward.envs import find_world
 from latent_reward.task import load_description
 from latent_reward.types import LareError
 
@@ -194,6 +197,31 @@ def test_behaviours_take_turns_repeat_themselves_and_stay_in_bounds(reacher):
 def test_steps_bound_what_is_collected_and_the_last_episode_is_finished():
     assert collect(REACHER, Plan(steps=120)).lengths.tolist() == [50, 50, 50]
     assert collect(REACHER, Plan(seconds=0)).lengths.tolist() == [50]
+
+
+def test_episodes_of_a_team_are_those_of_its_world():
+    """One episode played step by step, without mapping, gives the recorded rows and return."""
+    task, world = load_description("cn-6"), find_world("cn-6")
+    episodes = collect(task, Plan(episodes=12))
+    chosen = actions_of(world, 12, 0)
+    for number in (0, 3):
+        key = jax.random.split(jax.random.key(0), 12)[number]
+        state, total = world.reset(key), 0.0
+        rows = np.flatnonzero(episodes.episode == number)
+        assert len(rows) == 25 * 6
+        for time in range(25):
+            here = rows[6 * time : 6 * (time + 1)]
+            np.testing.assert_allclose(episodes.observation[here], world.observe(state)[0], atol=1e-4)
+            np.testing.assert_array_equal(episodes.action[here].argmax(axis=1), chosen[time, number])
+            assert (episodes.action[here].sum(axis=1) == 1).all()
+            state, reward, _ = world.step(
+                state, jax.numpy.asarray(chosen[time, number]), jax.random.fold_in(key, time + 1)
+            )
+            np.testing.assert_allclose(episodes.next_observation[here], world.observe(state)[0], atol=1e-4)
+            total += float(np.sum(reward))
+        assert episodes.returns[number] == pytest.approx(total, rel=1e-4)
+    assert score(load_encoder(task), episodes, task).r2 > 0.5
+    assert collect(task, Plan(steps=300)).returns.shape == (2,)
 
 
 def test_a_task_that_does_not_fit_its_environment_is_refused():

@@ -1,7 +1,7 @@
 """Episodes of random and mixed behaviour: what encoders are scored on before any agent is trained.
 
-``collect`` is the only function of the designer that touches an environment. It uses of the rewards only
-their sum over each episode.
+Only this module, and :mod:`latent_reward.design.world_episodes` for teams, touch an environment. They use of the
+rewards only their sum over each episode.
 """
 
 import threading
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import gymnasium
 import numpy as np
 
+from latent_reward.envs import WORLDS
 from latent_reward.task import Task, make_env
 from latent_reward.types import LareError
 
@@ -68,6 +69,10 @@ def prepare(task: Task, plan: Plan | None = None) -> Callable[[threading.Event],
         LareError: the environment cannot be created or does not fit the task. The function it returns
             raises it if an observation or a reward is not finite.
     """
+    if task.env_id.partition("/")[0] in WORLDS:
+        from latent_reward.design.world_episodes import prepare_team
+
+        return prepare_team(task, plan or Plan())
     env = make_env(task)
     for part, space, size in (
         ("observation", env.observation_space, task.observation_size),
@@ -83,7 +88,7 @@ def prepare(task: Task, plan: Plan | None = None) -> Callable[[threading.Event],
 
 
 def collect(task: Task, plan: Plan | None = None) -> Episodes:
-    """Plays episodes of the task's environment, each with one of six behaviours in turn.
+    """Plays episodes of the task's environment, each with one of several behaviours in turn.
 
     The same plan gives the same episodes, unless its seconds end it.
 

@@ -21,6 +21,7 @@ from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.record import recorded
 from latent_reward.encoder import CARD, Encoder, save, with_card
 from latent_reward.fields import VARIANTS
+from latent_reward.hygiene import hints
 from latent_reward.task import Task, load_description
 from latent_reward.types import LareError
 
@@ -125,6 +126,7 @@ def design_encoder(
         protocol=finite(asdict(protocol) | {"select": select, "reward": reward, "chosen": chosen.name}),
         usage=_usage(notes.entries, server.model),
         score=finite(_figures(chosen)),
+        hygiene=tuple(f"{hint.field}: {hint.message}" for hint in hints(task, (wording,))),
     )
     write(out / "reply.json", as_json(chosen.text))
     save(encoder, out)
