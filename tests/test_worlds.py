@@ -1,5 +1,8 @@
 """What every world keeps: shapes, determinism, a horizon without end before it, a picture."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,3 +50,19 @@ def test_a_frame_shows_where_the_agents_are(name):
 def test_an_unknown_world_has_near_misses():
     with pytest.raises(LareError, match=r"cn-16.*cn-1"):
         find_world("cn-16")
+
+
+def test_the_examples_of_the_documents_run():
+    page = (Path(__file__).parents[1] / "docs/worlds.md").read_text("utf-8")
+    scope: dict = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(block, scope)
+    assert scope["outcome"].reward.shape == (64, 6)
+    world = scope["meeting"](4)
+    state = jax.vmap(world.reset)(jax.random.split(KEY, 3))
+    (seen,) = jax.vmap(world.observe)(state)
+    assert seen.shape == (3, 4, world.teams[0].observation_size)
+    outcome = jax.vmap(world.step, in_axes=(0, 0, None))(state, jnp.zeros((3, 4), int), KEY)
+    apart = np.linalg.norm(outcome.state.position[:, :, None] - outcome.state.position[:, None], axis=-1)
+    np.testing.assert_allclose(outcome.reward, -apart.mean(axis=2), rtol=1e-5)
+    assert world.render(jax.tree.map(lambda leaf: leaf[0], state)).shape == (400, 400, 3)

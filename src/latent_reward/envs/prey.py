@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from safetensors.numpy import load_file
 
-FOLDER = Path(__file__).parent / "prey"
+FOLDER = Path(__file__).parent / "prey_policies"
 
 
 def load_prey(name: str) -> Callable[[Float[Array, "prey observation"]], Float[Array, "prey action"]]:
