@@ -53,10 +53,13 @@ INFINITE = NEAR.replace("np.sqrt(", "1.0 / (").replace(" + 1e-6", "")
 FLAT = NEAR.replace("keepdims=True", "keepdims=False").replace("[closeness]", "[np.ones((3, 3)), closeness]")
 BROKEN = "def evaluation_func(observation, action):\n    return [observation[:, 0:1]\n"
 HOSTILE = "import os\ndef evaluation_func(observation, action):\n    os.system('touch {}')\n    return [observation]\n"
-ENDLESS = NEAR.replace(
-    "    # Dist",
-    "    offset = offset + 0 * np.sum(np.ones((8000, 8000)) @ np.ones((8000, 8000)))\n    # Dist",
-)
+# Within the language, and hours of work: ten million numbers, sorted a thousand times.
+SLOW = """    wide = np.repeat(observation, 1000, axis=1)
+    for _ in range(1000):
+        wide = np.sort(np.sin(wide + 1), axis=1)
+    offset = offset + wide[:, 0:1]
+"""
+ENDLESS = NEAR.replace("    # Dist", SLOW + "    # Dist")
 
 
 @pytest.fixture(autouse=True)
@@ -260,7 +263,7 @@ def test_code_that_never_ends_is_stopped_and_hostile_code_is_never_run(tmp_path)
     reports = [json.loads(path.read_text()) for path in (tmp_path / "out/candidates").glob("*/report.json")]
     said = sorted(check["detail"] for report in reports for check in report["checks"] if not check["passed"])
     assert any("import os" in each for each in said)
-    assert any("stopped after" in each or "up to" in each for each in said)
+    assert any("the locked process was stopped after" in each for each in said)
 
 
 def test_a_replay_needs_no_server_and_gives_the_same_encoder(tmp_path):
