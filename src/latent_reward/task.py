@@ -24,8 +24,11 @@ from pydantic.dataclasses import dataclass
 
 from latent_reward import fields
 from latent_reward._yaml import Document, Location, Problem, field_name, read_document, unfilled
+from latent_reward.envs import find_world
+from latent_reward.envs.pettingzoo import HostWorld, host_world
+from latent_reward.envs.world import World
 from latent_reward.fields import STRICT, VARIANTS, Field, Part, Text, Variant
-from latent_reward.types import LareError
+from latent_reward.types import LareError, TaskError
 
 _FOLDER = Path(__file__).parent / "tasks"
 
@@ -98,6 +101,7 @@ class Team:
     """Agents that see and act alike and share one return: how many, their goal, and what one of them sees and does.
 
     An action is one of several: ``action`` has one field for each, which is 1 for the chosen one and else 0.
+    ``members`` are the agents' names in a PettingZoo environment, or patterns such as ``adversary_*``.
     """
 
     name: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
@@ -105,23 +109,32 @@ class Team:
     goal: dict[Variant, Text]
     observation: Annotated[tuple[Field, ...], pydantic.Field(min_length=1)]
     action: Annotated[tuple[Field, ...], pydantic.Field(min_length=1)]
+    members: tuple[Text, ...] = ()
     role: Text = field(default_factory=default_role)
 
 
 @dataclass(frozen=True, config=STRICT)
 class TeamTask:
-    """A compiled world with one or more teams of learning agents, each described on its own."""
+    """One or more teams of learning agents, each described on its own, in a compiled world or in PettingZoo."""
 
     name: Text
-    world: Text
     max_steps: Annotated[int, pydantic.Field(ge=1)]
     teams: Annotated[tuple[Team, ...], pydantic.Field(min_length=1)]
+    world: str = ""
+    pettingzoo: str = ""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
-    def _distinct(self) -> "TeamTask":
+    def _coherent(self) -> "TeamTask":
         names = [team.name for team in self.teams]
         if len(set(names)) < len(names):
             raise ValueError("two teams have the same name")
+        if bool(self.world) == bool(self.pettingzoo):
+            raise ValueError(
+                "teams act in a `world` or in a `pettingzoo` environment: exactly one of the two"
+            )
+        if self.world and (self.env_kwargs or any(team.members for team in self.teams)):
+            raise ValueError("env_kwargs and members belong to a `pettingzoo` environment, not to a `world`")
         return self
 
     @property
@@ -134,7 +147,7 @@ class TeamTask:
         return tuple(
             Task(
                 name=self.name + suffix,
-                env_id=self.world + suffix,
+                env_id=f"{self.world or self.pettingzoo}{suffix}",
                 max_steps=self.max_steps,
                 goal=team.goal,
                 observation=team.observation,
@@ -146,15 +159,6 @@ class TeamTask:
 
 
 AnyTask = Task | TeamTask
-
-
-class TaskError(LareError):
-    """A task that does not fit its environment: the field at fault, what is wrong and the remedy."""
-
-    def __init__(self, field: str, message: str, remedy: str):
-        """Keep the three parts, so that a checker can add the line to them."""
-        super().__init__(f"{field}: {message}; {remedy}")
-        self.field, self.message, self.remedy = field, message, remedy
 
 
 def task_names() -> tuple[str, ...]:
@@ -219,7 +223,9 @@ def parse_task(document: Document) -> tuple[AnyTask | None, list[Problem]]:
     """The task in a document, or the reasons why the document does not hold one."""
     problems = [*document.problems, *unfilled(document)]
     if not problems:
-        of_teams = isinstance(document.data, dict) and not document.data.keys().isdisjoint(("teams", "world"))
+        of_teams = isinstance(document.data, dict) and not document.data.keys().isdisjoint(
+            ("teams", "world", "pettingzoo")
+        )
         try:
             # JSON is the strict mode that still reads lists as tuples and mappings as dataclasses.
             task = (_TEAM_SCHEMA if of_teams else _SCHEMA).validate_json(
@@ -248,6 +254,18 @@ def _goals(task: AnyTask) -> list[tuple[Location, dict[Variant, str]]]:
     if isinstance(task, Task):
         return [((), task.goal)]
     return [(("teams", index), team.goal) for index, team in enumerate(task.teams)]
+
+
+def open_world(task: TeamTask) -> World | HostWorld:
+    """Where the teams of ``task`` act: a compiled world, or a PettingZoo environment on the host.
+
+    Raises:
+        LareError: there is none of that name, or its agents do not fit the teams.
+    """
+    if task.world:
+        return find_world(task.world)
+    groups = {team.name: team.members for team in task.teams}
+    return host_world(task.pettingzoo, task.env_kwargs, groups, task.max_steps)
 
 
 def make_env(task: Task, *, render_mode: str | None = None) -> gymnasium.Env[np.ndarray, np.ndarray]:

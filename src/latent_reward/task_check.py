@@ -7,10 +7,9 @@ import gymnasium
 import numpy as np
 
 from latent_reward._yaml import Location, Problem, field_name, read_document
-from latent_reward.envs import find_world
 from latent_reward.fields import Field, Part
-from latent_reward.task import AnyTask, Task, TaskError, TeamTask, make_env, parse_task, task_path
-from latent_reward.types import LareError
+from latent_reward.task import AnyTask, Task, TeamTask, make_env, open_world, parse_task, task_path
+from latent_reward.types import LareError, TaskError
 
 __all__ = ["Problem", "check_task"]
 
@@ -45,21 +44,25 @@ def _problems(task: AnyTask, file: str, line: Callable[[Location], int | None]) 
 
 def _world_findings(task: TeamTask) -> Iterator[Finding]:
     try:
-        world = find_world(task.world)
-    except LareError as error:
-        yield ("world",), str(error), "correct the name"
+        world = open_world(task)
+    except TaskError as error:
+        yield (error.field,), error.message, error.remedy
         return
+    except LareError as error:
+        yield ("world",), str(error).removeprefix("world: "), "correct the name"
+        return
+    where = world.name
     if task.max_steps != world.horizon:
-        message = f"{task.max_steps} steps, but an episode of {task.world} has {world.horizon}"
+        message = f"{task.max_steps} steps, but an episode of {where} has {world.horizon}"
         yield ("max_steps",), message, f"write {world.horizon}"
     if [team.name for team in task.teams] != [team.name for team in world.teams]:
         names = ", ".join(team.name for team in world.teams)
-        yield ("teams",), f"the teams of {task.world} are {names}", "describe these, in this order"
+        yield ("teams",), f"the teams of {where} are {names}", "describe these, in this order"
         return
     for index, (team, real) in enumerate(zip(task.teams, world.teams, strict=True)):
         here: Location = ("teams", index)
         if team.agents != real.agents:
-            message = f"{team.agents}, but {task.world} has {real.agents} {real.name}"
+            message = f"{team.agents}, but {where} has {real.agents} {real.name}"
             yield (*here, "agents"), message, f"write {real.agents}"
         yield from _index_findings((*here, "observation"), team.observation, real.observation_size)
         yield from _index_findings((*here, "action"), team.action, world.actions)

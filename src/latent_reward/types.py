@@ -29,3 +29,12 @@ class LareError(Exception):
 
     The command line prints it as one line and exits with status 1; no traceback is shown.
     """
+
+
+class TaskError(LareError):
+    """A task that does not fit its environment: the field at fault, what is wrong and the remedy."""
+
+    def __init__(self, field: str, message: str, remedy: str):
+        """Keep the three parts, so that a checker can add the line to them."""
+        super().__init__(f"{field}: {message}; {remedy}")
+        self.field, self.message, self.remedy = field, message, remedy

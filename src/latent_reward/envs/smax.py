@@ -71,6 +71,9 @@ def smax(map_name: str) -> World:
     def living(state) -> Bool[Array, " agent"]:
         return state.state.unit_alive[:allies]
 
+    def over(state) -> Bool[Array, ""]:
+        return ~living(state).any() | ~state.state.unit_alive[allies:].any()
+
     def won(state) -> Bool[Array, ""]:
         return living(state).any() & ~state.state.unit_alive[allies:].any()
 
@@ -86,9 +89,9 @@ def smax(map_name: str) -> World:
         acting = living(state)
         chosen = {name: action[index] for index, name in enumerate(names)}
         _, after, paid, _, _ = env.step_env(key, state, chosen)
-        share = jnp.where(acting, paid[names[0]] / jnp.maximum(acting.sum(), 1), 0.0)
-        over = ~living(after).any() | ~after.state.unit_alive[allies:].any()
-        return Outcome(after, share, over)
+        earns = acting & ~over(state)  # or a victory would be paid at every step after it
+        share = jnp.where(earns, paid[names[0]] / jnp.maximum(acting.sum(), 1), 0.0)
+        return Outcome(after, share, over(after))
 
     def render(state) -> np.ndarray:
         units = state.state

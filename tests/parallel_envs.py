@@ -1,0 +1,89 @@
+"""Small parallel environments, written to PettingZoo's interface by hand, that show what a trainer does with them."""
+
+import gymnasium
+import numpy as np
+
+SPACES = gymnasium.spaces
+
+
+class Countdown:
+    """Agent i of ``lives`` acts for that many steps; an observation is (agent, steps so far, last action).
+
+    Every step pays 1 + action, to the dead (who are still mentioned) 1000. ``late`` names agents that appear
+    after a step; ``ends`` says how a life ends; what is in ``broken`` goes wrong.
+    """
+
+    metadata = {"name": "countdown"}  # noqa: RUF012
+
+    def __init__(
+        self, lives=(4, 2), late=(), ends="terminated", broken="", actions=3, start=0, render_mode=None
+    ):
+        self.possible_agents = [f"agent_{i}" for i in range(len(lives))]
+        self.lives = dict(zip(self.possible_agents, lives, strict=True))
+        self.late = {f"agent_{i}" for i in late}
+        self.ends, self.broken, self.start = ends, broken, start
+        self.choices = actions
+        self.render_mode = render_mode
+        self.agents = []
+
+    def observation_space(self, agent):
+        if self.broken == "image":
+            return SPACES.Box(0, 1, (4, 4), np.float32)
+        wider = self.broken == "mixed" and agent == "agent_1"
+        return SPACES.Box(-np.inf, np.inf, (4 if wider else 3,), np.float32)
+
+    def action_space(self, agent):
+        if self.broken == "continuous":
+            return SPACES.Box(-1.0, 1.0, (2,), np.float32)
+        return SPACES.Discrete(self.choices, start=self.start)
+
+    def see(self, agent, action=0):
+        value = np.nan if self.broken == "observation" and self.t == 2 else float(agent[-1])
+        return np.array([value, self.t, action], np.float32)
+
+    def reset(self, seed=None, options=None):
+        self.t, self.seed = 0, seed
+        self.agents = [each for each in self.possible_agents if each not in self.late]
+        return {each: self.see(each) for each in self.agents}, {each: {} for each in self.agents}
+
+    def step(self, actions):
+        assert list(actions) == self.agents
+        self.t += 1
+        reward = {each: 1.0 + action for each, action in actions.items()}
+        if self.broken == "reward" and self.t == 2:
+            reward["agent_0"] = np.inf
+        reward |= {each: 1000.0 for each in self.possible_agents if each not in actions}
+        over = {each: self.t >= self.lives[each] for each in self.agents}
+        no = dict.fromkeys(over, False)
+        observation = {each: self.see(each, action) for each, action in actions.items()}
+        self.agents = [each for each in self.agents if not over[each]]
+        if self.t == 1:
+            self.agents += sorted(self.late)
+            observation |= {each: self.see(each) for each in self.late}
+        if self.broken == "stranger":
+            self.agents = [*self.agents, "nobody"]
+        if self.broken == "silent":
+            observation.pop("agent_0", None)
+        ends = (over, no) if self.ends == "terminated" else (no, over)
+        return observation, reward, *ends, {each: {} for each in over}
+
+    def close(self):
+        pass
+
+
+def countdown(**kwargs):
+    return Countdown(**kwargs)
+
+
+def takes_turns(render_mode=None):
+    env = Countdown()
+    env.agent_iter = iter
+    return env
+
+
+def empty(render_mode=None):
+    return Countdown(lives=())
+
+
+def no_environment():
+    return object()
