@@ -9,7 +9,7 @@ def evaluation_func(observation, action):
     nearest = distance[:, 0:1]
 
     log_distance = -np.log(nearest / 0.125 + 1.0) / 2.0
-    catch = np.sum(1.0 / (1.0 + np.exp(np.clip((distance - 0.125) / 0.004167, -30.0, 30.0))), axis=1, keepdims=True)
+    catch = np.sum(1.0 / (1.0 + np.exp(np.clip((distance - 0.125) / 0.0025, -30.0, 30.0))), axis=1, keepdims=True)
     attraction = np.sum(np.exp(-((distance / 0.3) ** 2)), axis=1, keepdims=True)
 
     fellows = np.sqrt((fellow_x - prey_x[:, 0:1]) ** 2 + (fellow_y - prey_y[:, 0:1]) ** 2 + 1e-9)

@@ -8,7 +8,7 @@ def evaluation_func(observation, action):
     now = length(hunters)
     soon = length(hunters - 0.2 * observation[:, None, 0:2])
 
-    capture = -np.sum(1.0 / (1.0 + np.exp(np.clip((now - 0.125) / 0.004, -30.0, 30.0))), axis=1, keepdims=True)
+    capture = -np.sum(1.0 / (1.0 + np.exp(np.clip((now - 0.125) / 0.0025, -30.0, 30.0))), axis=1, keepdims=True)
     log_gap = np.log(now[:, 0:1] / 0.125 + 0.1) / 2.0
     gap_soon = np.minimum(np.min(soon, axis=1, keepdims=True), 3.0) - 0.5
     left_behind = np.tanh(np.mean(now, axis=1, keepdims=True) - 1.0)
