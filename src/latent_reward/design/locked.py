@@ -60,6 +60,8 @@ _CLONE_THREAD, _WRITING = 0x10000, os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
 _PR_SET_NAME, _PR_SET_VMA, _TCGETS = 15, 0x53564D41, 0x5401
 _DESCRIPTOR_FLAGS = (0, 1, 2, 3, 1030)  # duplicate, read and set flags; not: whom to signal
 
+_CORES = 4
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -94,8 +96,10 @@ def limit_resources(limits: dict) -> None:
         except (ValueError, OSError):  # macOS refuses some of them; the wall clock still ends the process
             continue
     if hasattr(os, "sched_setaffinity"):
-        # One core: the child must not slow training down, and JAX then starts few threads.
-        os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
+        # A few cores to choose from, though it computes on one at a time: pinned to a single one the child
+        # starves behind a training that is busy there, and on a machine of many JAX would start many threads.
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, random.sample(cores, min(len(cores), _CORES)))
 
 
 def forbid_files_and_network(readable: list[str]) -> str | None:

@@ -86,6 +86,7 @@ def _run_child(folder: str, stdin, reply, errors, limits: Limits) -> int | None:
         "JAX_PLATFORMS": "cpu",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "NPROC": "1",  # XLA's pools have one thread each, however many cores there are
         "TF_CPP_MIN_LOG_LEVEL": "3",
         # The checks run a program five times: compiling it quickly matters, running it fast does not.
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0",
