@@ -33,13 +33,14 @@ class Array:
     """
 
     __array_ufunc__ = None  # NumPy's own scalars leave arithmetic to this class
-    __slots__ = ("_cached", "_get", "_parent", "_put", "_value", "_version")
+    __slots__ = ("_cached", "_get", "_parent", "_put", "_value", "_version", "contiguous")
 
     def __init__(self, value: Any, parent: "Array | None" = None, get: Any = None, put: Any = None):
         """A whole array, or a view of ``parent``."""
         self._value, self._version = value, 0
         self._parent, self._get, self._put = parent, get, put
         self._cached: tuple[int, Any] | None = None
+        self.contiguous = parent is None  # then any reshape of it is a view
 
     @property
     def version(self) -> int:
@@ -64,11 +65,6 @@ class Array:
             raise TypeError("an array is changed through a view of it; change a .copy()")
         else:
             self._parent.store(self._put(self._parent.value, value))
-
-    @property
-    def is_view(self) -> bool:
-        """Whether this is a window on another array."""
-        return self._parent is not None
 
     @property
     def shape(self) -> tuple:
@@ -102,6 +98,7 @@ class Array:
             return Selected(value, index)
         if _is_basic(index):
             view = Array(None, self, lambda whole: whole[index], lambda whole, part: put(whole, index, part))
+            view.contiguous = self.contiguous and view.shape == self.shape and _is_forward(index)
             return wrap(view.value) if view.ndim == 0 else view
         if isinstance(index, tuple) and _is_mask(index[0]) and not is_static(index[0]):
             return Selected(value[_behind(index)], index[0])
@@ -202,6 +199,11 @@ def unwrap(value: Any) -> Any:
     return value
 
 
+def cast(value: Any, dtype: Any) -> Any:
+    """A value with elements of another type, as far as JAX has it."""
+    return value.astype(dtype if isinstance(value, np.ndarray) else jax.dtypes.canonicalize_dtype(dtype))
+
+
 def is_static(value: Any) -> bool:
     """Whether a value is known while tracing: no traced array and no symbolic size in it."""
     if isinstance(value, list | tuple):
@@ -242,6 +244,11 @@ def _is_basic(index: Any) -> bool:
     )
 
 
+def _is_forward(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(not isinstance(part, slice) or part.step in (None, 1) for part in parts)
+
+
 def _is_mask(index: Any) -> bool:
     return isinstance(index, jax.Array | np.ndarray) and index.dtype == bool
 
@@ -258,7 +265,7 @@ def put(whole: Any, index: Any, new: Any) -> Any:
     if isinstance(index, tuple) and index and _is_mask(index[0]) and not is_static(index[0]):
         columns = _behind(index)
         return put(whole, columns, unwrap(_masked(whole[columns], index[0], new)))
-    if _is_mask(index) and not (is_static(index) and is_static(whole)):
+    if _is_mask(index) and (isinstance(new, Selected) or not is_static(index)):
         return _masked(whole, index, new)
     new = unwrap(new)
     if is_static((whole, index, new)):
@@ -318,7 +325,7 @@ def _in_place(function: Callable) -> Callable:
         result = unwrap(apply(function, self, other))
         if result.shape != self.shape:
             raise ValueError(f"an array of shape {self.shape} cannot become one of shape {result.shape}")
-        self.store(result.astype(self.dtype))
+        self.store(cast(result, self.dtype))
         return self
 
     return assign

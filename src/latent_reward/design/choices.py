@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from latent_reward.design.arrays import ROW_BY_ROW, Array, Selected, decide, is_static, unwrap, wrap
+from latent_reward.design.arrays import ROW_BY_ROW, Array, Selected, cast, decide, is_static, unwrap, wrap
 
 _UNSET = object()  # a variable that the branch taken does not have
 
@@ -81,7 +81,7 @@ def _like(place: Any, value: Any) -> Any:
     """A value in the shape and type of the place it is assigned to."""
     if not isinstance(place, Array):
         return value
-    new = jnp.asarray(unwrap(value)).astype(place.dtype)
+    new = cast(jnp.asarray(unwrap(value)), place.dtype)
     if new.size == 1:
         new = new.reshape(())
     return wrap(jnp.broadcast_to(new, place.shape))

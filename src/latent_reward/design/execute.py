@@ -5,6 +5,7 @@ program must reproduce. JAX traces it for any number of rows at once; where a pr
 loops over rows, or asks about values), it is traced for one row, along every path, and mapped over the rows.
 """
 
+import contextlib
 import re
 import traceback
 from collections.abc import Callable
@@ -76,18 +77,17 @@ def compile_rows(program: Program, sizes: dict) -> export.Exported:
     Raises:
         CheckError: it cannot be traced, with the place and the remedy.
     """
+    with contextlib.suppress(
+        Exception
+    ):  # the second attempt meets it too, unless several rows were the reason
+        return _export(all_rows(program), sizes)
     try:
-        return _export(lambda *rows: _table(program, rows), sizes)
-    except Exception as first:
-        reason = first  # the second attempt says better what is wrong, unless rows are its very reason
-    try:
-        return _export(_row_by_row(program), sizes)
-    except CheckError as error:
-        raise error from reason
+        return _export(row_by_row(program), sizes)
+    except CheckError:
+        raise
     except Exception as error:
-        raise CheckError(
-            "traces", f"cannot be compiled for any number of rows: {_explained(error)}"
-        ) from reason
+        problem = f"cannot be compiled for any number of rows: {_explained(error)}"
+        raise CheckError("traces", problem) from None
 
 
 def _export(function: Callable, sizes: dict) -> export.Exported:
@@ -114,7 +114,7 @@ def _table(program: Program, rows: tuple) -> jax.Array:
     return jnp.concatenate(columns, axis=1)
 
 
-def _all_rows(program: Program) -> Callable:
+def all_rows(program: Program) -> Callable:
     """Traces all rows at once."""
 
     def encode(observation: jax.Array, action: jax.Array, next_observation: jax.Array) -> jax.Array:
@@ -123,7 +123,7 @@ def _all_rows(program: Program) -> Callable:
     return encode
 
 
-def _row_by_row(program: Program) -> Callable:
+def row_by_row(program: Program) -> Callable:
     """Traces one row along every path, and maps that over the rows."""
 
     def encode(*row: jax.Array) -> jax.Array:
@@ -171,6 +171,8 @@ def _explained(error: BaseException) -> str:
         text, remedy = "rows are selected by a condition", "write np.where(condition, a, b)"
     elif isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
         text, remedy = "a value of the arrays is used as a constant", "compute with arrays only"
+    elif isinstance(error, NameError):
+        remedy = "compute it from the arguments of the function"
     elif "symbolic" in text or ("dimension" in text.lower() and "Inconclusive" in kind):
         remedy = "let any number of rows pass: take sizes from observation.shape[0]"
     line = f"line {places[-1]}: " if places else ""

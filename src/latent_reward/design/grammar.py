@@ -1,6 +1,7 @@
 """The syntax of the numeric language, as a walk over the tree that notes whatever is not in it."""
 
 import ast
+import math
 import re
 
 from latent_reward.design import vocabulary as words
@@ -11,6 +12,7 @@ from latent_reward.design.syntax import (
     INSTEAD,
     LITERALS,
     Problem,
+    constants,
     is_constant,
     is_text,
     plain_format,
@@ -346,10 +348,7 @@ class Checker(ast.NodeVisitor):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         if name not in words.CREATORS:
             return
-        size = 1.0
-        for constant in ast.walk(node):
-            if isinstance(constant, ast.Constant) and isinstance(constant.value, int):
-                size *= max(1, abs(constant.value))
+        size = math.prod(max(1.0, abs(value)) for value in constants(node))
         if size > MAX_LENGTH * 100:
             self.refuse(node, f"an array of up to {size:.0f} numbers", "sizes taken from the arguments")
 

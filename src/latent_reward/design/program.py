@@ -74,21 +74,64 @@ def trip_count(node: ast.expr) -> int:
 
 
 def returned_names(entry: ast.FunctionDef, arguments: tuple[str, ...]) -> tuple[str | None, ...]:
-    """The names of the latents as far as the text tells: the variables in the list that is returned."""
+    """The names of the latents as far as the text tells: the variables in the list that is returned, or the
+    keys of the dictionary whose values are.
+    """
     nodes = list(_own_nodes(entry))
     value = [node.value for node in nodes if isinstance(node, ast.Return) and node.value is not None][-1:]
-    if value and isinstance(value[0], ast.List | ast.Tuple):
-        return tuple(_base_name(item, arguments) for item in value[0].elts)
-    if not value or not isinstance(value[0], ast.Name):
-        return ()
+    match value:
+        case [ast.List(elts=items) | ast.Tuple(elts=items)]:
+            return tuple(_base_name(item, arguments) for item in items)
+        case [
+            ast.Call(func=ast.Attribute(attr=joined), args=[ast.List(elts=items) | ast.Tuple(elts=items), *_])
+        ]:
+            return tuple(_base_name(item, arguments) for item in items) if joined in _JOINING else ()
+        case [
+            ast.ListComp(
+                elt=_, generators=[ast.comprehension(iter=ast.List(elts=items) | ast.Tuple(elts=items))]
+            )
+        ]:
+            return tuple(_base_name(item, arguments) for item in items)
+        case [
+            ast.Call(func=ast.Name(id="list"), args=[ast.Call(func=ast.Attribute(ast.Name(name), "values"))])
+        ]:
+            return _keys(name, nodes)
+        case [
+            ast.ListComp(
+                generators=[ast.comprehension(iter=ast.Call(func=ast.Attribute(ast.Name(name), "values")))]
+            )
+        ]:
+            return _keys(name, nodes)
+        case [ast.Name(id=name)]:
+            return tuple(_base_name(item, arguments) for item in _items(name, nodes))
+    return ()
+
+
+_JOINING = ("concatenate", "hstack", "column_stack")
+
+
+def _items(variable: str, nodes: list[ast.AST]) -> list[ast.expr]:
+    """What a list is made of, as far as it is written down."""
     items: list[ast.expr] = []
     for node in nodes:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=first) | ast.Tuple(elts=first)):
-                items = list(first) if name == value[0].id else items
+                items = list(first) if name == variable else items
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="append"), args=[item]):
-                items += [item] if name == value[0].id else []
-    return tuple(_base_name(item, arguments) for item in items)
+                items += [item] if name == variable else []
+    return items
+
+
+def _keys(variable: str, nodes: list[ast.AST]) -> tuple[str | None, ...]:
+    """The keys of a dictionary, as far as they are written down."""
+    keys: list[ast.expr | None] = []
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=first)) if name == variable:
+                keys = list(first)
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name), slice=key)]) if name == variable:
+                keys.append(key)
+    return tuple(str(key.value) if isinstance(key, ast.Constant) else None for key in keys)
 
 
 def _own_nodes(entry: ast.AST) -> Iterator[ast.AST]:
@@ -111,8 +154,11 @@ def _base_name(node: ast.expr, arguments: tuple[str, ...]) -> str | None:
         elif (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("reshape", "astype")
+            and node.func.attr in ("reshape", "astype", "expand_dims")
         ):
-            node = node.func.value
+            of_module = isinstance(node.func.value, ast.Name) and node.func.value.id in ("np", "numpy")
+            if of_module and not node.args:
+                return None
+            node = node.args[0] if of_module else node.func.value
         else:
             return None

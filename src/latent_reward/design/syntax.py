@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from latent_reward.design.program import number
@@ -51,6 +52,16 @@ def text(node: ast.AST) -> str:
     except (RecursionError, ValueError):
         return type(node).__name__
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
+def constants(node: ast.AST) -> Iterator[float]:
+    """The whole numbers in a call, those that are computed from constants among them."""
+    for child in ast.iter_child_nodes(node):
+        value = number(child) if isinstance(child, ast.expr) else None
+        if value is None:
+            yield from constants(child)
+        elif not isinstance(child, ast.Constant) or isinstance(child.value, int):
+            yield value
 
 
 def is_text(node: ast.expr) -> bool:

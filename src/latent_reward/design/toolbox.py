@@ -207,6 +207,7 @@ def _view(name: str, arguments: tuple, keywords: dict) -> Array | None:
 
     if name in _RESHAPES:
         view = Array(None, whole, cut, lambda old, new: new.reshape(old.shape))
+        view.contiguous = whole.contiguous
         return view if _keeps_layout(whole, view) else Array(view.value)
     if name in _OWN_INVERSE:
         return Array(None, whole, cut, lambda old, new: cut(new))
@@ -218,7 +219,7 @@ def _view(name: str, arguments: tuple, keywords: dict) -> Array | None:
 
 def _keeps_layout(whole: Array, view: Array) -> bool:
     """Whether a reshape shows the same memory: of a whole array, or when only axes of size one change."""
-    return not whole.is_view or [n for n in whole.shape if n != 1] == [n for n in view.shape if n != 1]
+    return whole.contiguous or [n for n in whole.shape if n != 1] == [n for n in view.shape if n != 1]
 
 
 def _transposed_back(value: Any, axes: Any) -> Any:

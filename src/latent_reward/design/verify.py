@@ -92,7 +92,7 @@ def check_all(
 
     def run(position: int) -> sandbox.Outcome | Check:
         try:
-            return sandbox.run(_WORKER, {"source": sources[position], **_finite(asdict(space))}, limits)
+            return sandbox.run(_WORKER, payload_of(sources[position], space), limits)
         except LareError as error:
             return Check("sandbox", False, str(error))
 
@@ -218,13 +218,13 @@ def _trusted(outcome: sandbox.Outcome, arguments: tuple[str, ...], space: Space)
     )
 
 
-def _finite(space: dict) -> dict:
-    """The space for JSON, which has no infinity: an infinite bound is null."""
-    return {
+def payload_of(source: str, space: Space) -> dict:
+    """What the locked child is told; in JSON, which has no infinity, an infinite bound is null."""
+    return {"source": source} | {
         name: [None if abs(value) == float("inf") else value for value in bound]
         if isinstance(bound, tuple)
         else bound
-        for name, bound in space.items()
+        for name, bound in asdict(space).items()
     }
 
 
