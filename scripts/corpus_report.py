@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import yaml
 
 from latent_reward.design.reply import read_reply
-from latent_reward.design.verify import check
+from latent_reward.sealing.verify import check
 from latent_reward.task import load_task
 
 FOLDER = Path(__file__).parents[1] / "tests" / "corpus"

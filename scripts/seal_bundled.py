@@ -7,9 +7,9 @@ from it. Run this after a reply, a task file or the format of sealed encoders ha
 import json
 import sys
 
-from latent_reward.design.verify import seal
 from latent_reward.encoder import save
 from latent_reward.encoders import bundled_draws, bundled_folder, bundled_tasks
+from latent_reward.sealing.verify import seal
 from latent_reward.task import Task, load_task
 
 

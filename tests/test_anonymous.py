@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from latent_reward.design.anonymous import HIDDEN, anonymous
-from latent_reward.design.verify import check, encoder_of, seal
 from latent_reward.encoder import check_fits, load, save, with_card
+from latent_reward.sealing.verify import check, encoder_of, seal
 from latent_reward.task import load_task, task_names
 from latent_reward.types import LareError
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_reward.design import toolbox
-from latent_reward.design.execute import CheckError, all_rows, row_by_row
-from latent_reward.design.language import SourceError, parse
-from latent_reward.design.sandbox import Limits
-from latent_reward.design.verify import check
+from latent_reward.sealing import toolbox
+from latent_reward.sealing.execute import CheckError, all_rows, row_by_row
+from latent_reward.sealing.language import SourceError, parse
+from latent_reward.sealing.sandbox import Limits
+from latent_reward.sealing.verify import check
 
 ROWS = 5
 GENERATOR = np.random.default_rng(3)

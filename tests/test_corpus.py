@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from latent_reward.card import Space
-from latent_reward.design import sandbox
-from latent_reward.design.language import parse
 from latent_reward.design.reply import read_reply
-from latent_reward.design.verify import check, payload_of
 from latent_reward.encoder import read_program
+from latent_reward.sealing import sandbox
+from latent_reward.sealing.language import parse
+from latent_reward.sealing.verify import check, payload_of
 from latent_reward.task import load_task
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -46,7 +46,7 @@ def task_of(name):
 def examined(names):
     """What the locked child reports of each."""
     payloads = [payload_of(source_of(name), Space.of(task_of(name))) for name in names]
-    return sandbox.run("latent_reward.design.examine:examine_each", payloads).result
+    return sandbox.run("latent_reward.sealing.examine:examine_each", payloads).result
 
 
 def rows(space, count=200):

@@ -14,9 +14,9 @@ from latent_reward.design.episodes import Plan
 from latent_reward.design.llm import Server
 from latent_reward.design.make import Spending, design_encoder
 from latent_reward.design.prompt import PROTOCOLS
-from latent_reward.design.sandbox import Limits
-from latent_reward.design.verify import check_all
 from latent_reward.encoder import load
+from latent_reward.sealing.sandbox import Limits
+from latent_reward.sealing.verify import check_all
 from latent_reward.task import load_description
 from latent_reward.types import LareError
 

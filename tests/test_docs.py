@@ -16,8 +16,8 @@ import yaml
 import latent_reward as lr
 from latent_reward import cli
 from latent_reward.credit.methods import METHODS
-from latent_reward.design.verify import check, encoder_of
 from latent_reward.encoder import load, save
+from latent_reward.sealing.verify import check, encoder_of
 from latent_reward.task_check import check_task
 from latent_reward.training.off_policy import Report
 

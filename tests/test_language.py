@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from latent_reward.design import toolbox, vocabulary
-from latent_reward.design.language import SourceError, parse
+from latent_reward.sealing import toolbox, vocabulary
+from latent_reward.sealing.language import SourceError, parse
 
 HEAD = "import numpy as np\ndef evaluation_func(observation, action):\n"
 

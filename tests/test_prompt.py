@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from latent_reward.design import vocabulary
 from latent_reward.design.ask import Message
-from latent_reward.design.language import parse
 from latent_reward.design.prompt import PROTOCOLS, Protocol, find_protocol, merging, opening, repairing
+from latent_reward.sealing import vocabulary
+from latent_reward.sealing.language import parse
 from latent_reward.task import load_description
 from latent_reward.types import LareError
 

@@ -19,9 +19,9 @@ from safetensors.numpy import load_file
 import latent_reward as lr
 from latent_reward import trainer
 from latent_reward.credit.methods import METHODS, find_method
-from latent_reward.design.verify import seal
 from latent_reward.encoders import bundled_folder
 from latent_reward.run import RunConfig, spell_seeds
+from latent_reward.sealing.verify import seal
 from latent_reward.training import checkpoint
 from latent_reward.training.off_policy import Report, Schedule
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from latent_reward.design import sandbox
-from latent_reward.design.sandbox import Limits, run
+from latent_reward.sealing import sandbox
+from latent_reward.sealing.sandbox import Limits, run
 from latent_reward.types import LareError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel locks exist on Linux only")

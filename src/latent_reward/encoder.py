@@ -299,7 +299,7 @@ def _reseal(source: str, card: Card) -> Encoder:
     The only place where anything outside ``design`` reaches into it, and only when an old program has
     become unreadable: hence the import here.
     """
-    from latent_reward.design.verify import check, encoder_of
+    from latent_reward.sealing.verify import check, encoder_of
 
     report = check(source, card.orders.shuffle(card.space) if card.orders else card.space)
     fresh = encoder_of(report, source, card.space).card

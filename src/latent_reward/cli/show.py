@@ -95,8 +95,8 @@ def _check_task(file: Path) -> None:
 
 
 def _check_source(file: Path, name: str | None, out: Path | None) -> None:
-    from latent_reward.design import verify
     from latent_reward.encoder import save
+    from latent_reward.sealing import verify
     from latent_reward.task import load_description
 
     if name is None:

@@ -1,1 +1,1 @@
-"""Design: from a task to a verified encoder; the only place that touches generated source."""
+"""Design: from a task to a sealed encoder, in a dialogue with a language model; the only place that talks to one."""

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 
 from latent_reward.card import Orders
-from latent_reward.design import sandbox
 from latent_reward.design.compose import Part, compose, explanations
 from latent_reward.design.dialogue import Candidate
 from latent_reward.design.episodes import Episodes
-from latent_reward.design.language import SourceError
 from latent_reward.design.reply import read_reply
 from latent_reward.design.score import DUPLICATE, apply, correlations, score
-from latent_reward.design.verify import Check, Report, check_all, encoder_of
 from latent_reward.encoder import ARGUMENTS, Encoder, with_card
+from latent_reward.sealing import sandbox
+from latent_reward.sealing.language import SourceError
+from latent_reward.sealing.verify import Check, Report, check_all, encoder_of
 from latent_reward.task import Task
 from latent_reward.types import LareError
 

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from latent_reward.design import sandbox
 from latent_reward.design.anonymous import anonymous as shuffled
 from latent_reward.design.ask import Ask, Reply, Request
 from latent_reward.design.budget import Budget, Ledger, Usage, price_of
@@ -22,6 +21,7 @@ from latent_reward.design.record import recorded
 from latent_reward.encoder import CARD, Encoder, save, with_card
 from latent_reward.fields import VARIANTS
 from latent_reward.hygiene import hints
+from latent_reward.sealing import sandbox
 from latent_reward.task import Task, load_description
 from latent_reward.types import LareError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Program:
     """A checked source, its arguments and the names of its latents.
 
-    ``plain`` is what NumPy runs, ``tree`` what is traced: see :mod:`latent_reward.design.rewrite`.
+    ``plain`` is what NumPy runs, ``tree`` what is traced: see :mod:`latent_reward.sealing.rewrite`.
     ``latent_names`` has None where the source does not name a latent, and is empty where only running it
     can tell (a dictionary).
     """

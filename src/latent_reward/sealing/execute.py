@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from latent_reward.design import choices, toolbox
-from latent_reward.design.arrays import ROW_BY_ROW, SELECTED, Array, wrap
-from latent_reward.design.paths import every_path
-from latent_reward.design.program import Program
-from latent_reward.design.vocabulary import ARGUMENTS, ENTRY, LOOP_BUDGET
+from latent_reward.sealing import choices, toolbox
+from latent_reward.sealing.arrays import ROW_BY_ROW, SELECTED, Array, wrap
+from latent_reward.sealing.paths import every_path
+from latent_reward.sealing.program import Program
+from latent_reward.sealing.vocabulary import ARGUMENTS, ENTRY, LOOP_BUDGET
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _PLACE = "<encoder>"

@@ -17,13 +17,13 @@ from typing import Any
 
 import jax
 
-from latent_reward.design import sandbox
-from latent_reward.design.language import SourceError, digest, parse
-from latent_reward.design.program import Program
 from latent_reward.encoder import Card, Encoder, Space, read_program, screen
+from latent_reward.sealing import sandbox
+from latent_reward.sealing.language import SourceError, digest, parse
+from latent_reward.sealing.program import Program
 from latent_reward.types import LareError
 
-_WORKER = "latent_reward.design.examine:examine"
+_WORKER = "latent_reward.sealing.examine:examine"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ ./%-]{0,63}")
 _MAX_LATENTS = 256
 

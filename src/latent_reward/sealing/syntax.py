@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from latent_reward.design.program import number
+from latent_reward.sealing.program import number
 
 MAX_TEXT = 60
 

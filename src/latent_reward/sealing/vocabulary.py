@@ -1,7 +1,7 @@
 """The words of the numeric language: which functions, methods and attributes an encoder's source may use.
 
-The tables are plain data, read by :mod:`latent_reward.design.grammar` when it checks a source and by
-:mod:`latent_reward.design.toolbox` when it builds the only names that a source can see.
+The tables are plain data, read by :mod:`latent_reward.sealing.grammar` when it checks a source and by
+:mod:`latent_reward.sealing.toolbox` when it builds the only names that a source can see.
 """
 
 # ruff: noqa: SIM905  (a table of words is easiest to read and to extend as words)

@@ -4,10 +4,10 @@ import ast
 import math
 import re
 
-from latent_reward.design import vocabulary as words
-from latent_reward.design.program import number, trip_count
-from latent_reward.design.rewrite import ROOMS, is_column_stack, modules
-from latent_reward.design.syntax import (
+from latent_reward.sealing import vocabulary as words
+from latent_reward.sealing.program import number, trip_count
+from latent_reward.sealing.rewrite import ROOMS, is_column_stack, modules
+from latent_reward.sealing.syntax import (
     ALLOWED,
     INSTEAD,
     LITERALS,

@@ -1,7 +1,7 @@
 """The two readings of a checked source: what NumPy runs, and what is traced.
 
 Both are the source without imports, annotations and texts, every module under one name. For tracing,
-conditions become calls of :mod:`latent_reward.design.choices`, so that one on a traced value becomes a
+conditions become calls of :mod:`latent_reward.sealing.choices`, so that one on a traced value becomes a
 ``where``. The names of these calls have double underscores, which the language refuses in a source; everything
 else in a rewritten tree comes from the tree that was checked.
 """

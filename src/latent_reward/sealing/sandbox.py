@@ -1,6 +1,6 @@
 """Run one function in a process that can neither read, write, connect nor last.
 
-The parent's half: it starts :mod:`latent_reward.design.locked` with an empty environment in an empty
+The parent's half: it starts :mod:`latent_reward.sealing.locked` with an empty environment in an empty
 folder, ends its whole process group when time is up, and treats the reply as hostile: bounded in size,
 parsed as JSON, nothing else.
 """
@@ -64,7 +64,7 @@ def run(worker: str, payload: Any, limits: Limits | None = None) -> Outcome:
             "payload": payload,
             "limits": asdict(limits),
             "path": _import_path(),
-            "packages": {"latent_reward": str(_PACKAGE), "latent_reward.design": str(_LOCKED.parent)},
+            "packages": {"latent_reward": str(_PACKAGE), "latent_reward.sealing": str(_LOCKED.parent)},
             "readable": _readable_paths(),
         }
     )

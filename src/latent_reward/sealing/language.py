@@ -1,7 +1,7 @@
 """Check that a source is a small numeric program and nothing else.
 
 The text that a language model writes is parsed, never trusted: each node of the syntax tree must be on
-the list below, each name must come from :mod:`latent_reward.design.vocabulary`, and sizes are bounded.
+the list below, each name must come from :mod:`latent_reward.sealing.vocabulary`, and sizes are bounded.
 What passes can do arithmetic on its arguments; it cannot import, open, connect, reach an object's
 internals, or run without end. Every refusal says the line, what was found, and what to write instead,
 because a model reads it next.
@@ -11,11 +11,11 @@ import ast
 import hashlib
 import warnings
 
-from latent_reward.design.grammar import Checker
-from latent_reward.design.program import Program, returned_names
-from latent_reward.design.rewrite import plain_form, traced_form
-from latent_reward.design.syntax import Problem
-from latent_reward.design.vocabulary import ARGUMENTS, ENTRY
+from latent_reward.sealing.grammar import Checker
+from latent_reward.sealing.program import Program, returned_names
+from latent_reward.sealing.rewrite import plain_form, traced_form
+from latent_reward.sealing.syntax import Problem
+from latent_reward.sealing.vocabulary import ARGUMENTS, ENTRY
 from latent_reward.types import LareError
 
 MAX_SOURCE = 40_000
