@@ -10,13 +10,15 @@ import numpy as np
 import particle_reference as reference
 import pytest
 from mpe2 import simple_spread_v3, simple_tag_v3
+from safetensors.numpy import load_file
 
 from latent_reward.envs import cooperative_navigation as cn
-from latent_reward.envs import find_world, particle, triangle_area
+from latent_reward.envs import find_world, particle, prey, triangle_area
 from latent_reward.envs import predator_prey as pp
 from latent_reward.envs.particle import Bodies, Particles
 
 KEY = jax.random.key(0)
+SIGHT = {6: (3, 5, 2), 15: (3, 6, 3), 30: (5, 6, 5)}  # obstacles, predators and prey that a predator sees
 RECORDED = Path(os.environ.get("LARE_RECORDED_EPISODES", "../shared/reference")) / "particle"
 
 
@@ -89,7 +91,7 @@ def test_competitive_predator_prey_is_what_it_says(agents, walled):
     assert (outcome.reward[:, :agents] > 5).any()  # some were caught
 
 
-@pytest.mark.parametrize(("agents", "counts"), [(6, (3, 5, 2)), (15, (3, 6, 3)), (30, (5, 6, 5))])
+@pytest.mark.parametrize(("agents", "counts"), list(SIGHT.items()))
 def test_predators_see_what_is_near(agents, counts):
     world, scale = pp.pp(agents, still), pp.SCALES[agents]
     state, wide = many(3, pp.bodies(scale))
@@ -121,6 +123,38 @@ def test_prey_draw_their_actions_from_the_softmax_of_what_their_policy_says():
         for way in [(0, 0), (-1, 0), (1, 0), (0, -1)]
     ]
     np.testing.assert_allclose(share, [0.1, 0.2, 0.3, 0.4], atol=0.02)
+
+
+@pytest.mark.parametrize("agents", [6, 15, 30])
+def test_prey_that_come_with_the_package_are_two_tanh_layers(agents):
+    tensors = load_file(prey.FOLDER / f"pp-{agents}.safetensors")
+    seen = np.random.default_rng(0).normal(size=(7, 24))
+    rows = np.tanh(
+        np.tanh(seen @ tensors["weight.0"] + tensors["bias.0"]) @ tensors["weight.1"] + tensors["bias.1"]
+    )
+    expected = rows @ tensors["weight.2"] + tensors["bias.2"]
+    assert expected.shape == (7, 5)
+    logits = prey.load_prey(f"pp-{agents}")(jnp.asarray(seen, float))
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("agents", [6, 15, 30])
+def test_prey_that_come_with_the_package_escape(agents):
+    def caught(world):
+        def step(state, key):
+            offset = world.observe(state)[0][:, 4 + 2 * (SIGHT[agents][0] + SIGHT[agents][1]) :][:, :2]
+            sideways = jnp.abs(offset[:, 0]) > jnp.abs(offset[:, 1])
+            axis = jnp.where(sideways, 1 + (offset[:, 0] > 0), 3 + (offset[:, 1] > 0))  # run at the nearest
+            outcome = world.step(state, axis, key)
+            return outcome.state, (outcome.reward > 0).sum()
+
+        def episode(key):
+            return jax.lax.scan(step, world.reset(key), jax.random.split(key, world.horizon))[1].sum()
+
+        return mapped(episode)(jax.random.split(KEY, 100)).mean()
+
+    random = pp.pp(agents, lambda seen: jnp.zeros((len(seen), 5)))
+    assert caught(find_world(f"pp-{agents}")) < 0.5 * caught(random)
 
 
 def test_triangle_area_is_what_it_says():

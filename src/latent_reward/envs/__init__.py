@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from functools import cache, partial
 
 from latent_reward.envs.cooperative_navigation import cn
-from latent_reward.envs.predator_prey import competitive_pp
+from latent_reward.envs.predator_prey import competitive_pp, pp
 from latent_reward.envs.smax import MAPS, smax
 from latent_reward.envs.triangle_area import triangle
 from latent_reward.envs.world import World
@@ -13,6 +13,7 @@ from latent_reward.types import LareError
 
 WORLDS: dict[str, Callable[[], World]] = {
     **{f"cn-{agents}": partial(cn, agents) for agents in (6, 15, 30)},
+    **{f"pp-{agents}": partial(pp, agents) for agents in (6, 15, 30)},
     "competitive-pp": competitive_pp,
     "area": triangle,
     **{f"smax-{name}": partial(smax, name) for name in MAPS},

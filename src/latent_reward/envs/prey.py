@@ -1,4 +1,4 @@
-"""The fixed policies that prey follow in predator–prey: small perceptrons, trained by scripts/train_prey.py."""
+"""The fixed policies that prey follow in predator–prey: small perceptrons, learned in competitive predator–prey."""
 
 from collections.abc import Callable
 from pathlib import Path
