@@ -80,7 +80,7 @@ def seen_by(name, team, me, field):
 
 
 def test_the_published_worlds_have_tasks():
-    published = {f"{kind}-{agents}" for kind in ("cn",) for agents in (6, 15, 30)}
+    published = {f"{kind}-{agents}" for kind in ("cn", "pp") for agents in (6, 15, 30)}
     assert set(WORLDS) == published | {"competitive-pp", "area"}
 
 

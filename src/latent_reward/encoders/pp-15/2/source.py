@@ -1,0 +1,21 @@
+def evaluation_func(observation, action):
+    observation = np.clip(observation, -100.0, 100.0)
+    own_x, own_y = observation[:, 0:1], observation[:, 1:2]
+    fellow_x, fellow_y = observation[:, 10:22:2], observation[:, 11:22:2]
+    prey_x, prey_y = observation[:, 22:28:2], observation[:, 23:28:2]
+    flight_x, flight_y = observation[:, 28:29], observation[:, 29:30]
+
+    distance = np.sqrt(prey_x**2 + prey_y**2 + 1e-9)
+    nearest = distance[:, 0:1]
+
+    log_distance = -np.log(nearest / 0.03 + 1.0) / 2.0
+    catch = np.sum(1.0 / (1.0 + np.exp(np.clip((distance - 0.03) / 0.0006, -30.0, 30.0))), axis=1, keepdims=True)
+    attraction = np.sum(np.exp(-((distance / 0.15) ** 2)), axis=1, keepdims=True)
+
+    fellows = np.sqrt((fellow_x - prey_x[:, 0:1]) ** 2 + (fellow_y - prey_y[:, 0:1]) ** 2 + 1e-9)
+    grip = (np.sum(np.exp(-fellows / 0.15), axis=1, keepdims=True) + np.exp(-nearest / 0.15)) / 2.0
+
+    escape = (flight_x * prey_x[:, 0:1] + flight_y * prey_y[:, 0:1]) / (nearest + 0.02)
+    pace = np.sqrt(own_x**2 + own_y**2 + 1e-9)
+
+    return [log_distance, catch, attraction, grip, escape, pace]

@@ -1,0 +1,24 @@
+def evaluation_func(observation, action):
+    observation = np.clip(observation, -100.0, 100.0)
+    velocity = observation[:, 0:2]
+    others = observation[:, 14:26].reshape(-1, 6, 2)
+    prey = observation[:, 26:36].reshape(-1, 5, 2)
+    prey_velocity = observation[:, 36:38]
+
+    distances = np.sqrt(np.sum(prey**2, axis=2) + 1e-9)
+    nearest = distances[:, 0:1]
+
+    prey_distance = -nearest
+    # A catch is rare but decides everything, so it makes a large step.
+    caught = 5.0 * np.sum(np.where(distances < 0.015, 1.0, 0.0), axis=1, keepdims=True)
+    closeness = np.exp(-nearest / 0.1)
+
+    pack = np.sqrt(np.sum((others - prey[:, 0:1]) ** 2, axis=2) + 1e-9)
+    pack_closeness = np.mean(np.exp(-pack / 0.1), axis=1, keepdims=True)
+
+    closing = np.sum((velocity - prey_velocity) * prey[:, 0], axis=1, keepdims=True)
+    closing_speed = closing / (nearest + 0.05)
+
+    other_prey = -np.mean(distances[:, 1:], axis=1, keepdims=True)
+
+    return [prey_distance, caught, closeness, pack_closeness, closing_speed, other_prey]

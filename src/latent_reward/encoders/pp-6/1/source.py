@@ -1,0 +1,30 @@
+def evaluation_func(observation, action):
+    observation = np.clip(observation, -100.0, 100.0)
+    velocity = observation[:, 0:2]
+    landmark = observation[:, 4:6]
+    mates = observation[:, 10:20].reshape(-1, 5, 2)
+    prey = observation[:, 20:24].reshape(-1, 2, 2)
+    motion = observation[:, 24:28].reshape(-1, 2, 2)
+
+    def norm(vectors):
+        return np.sqrt(np.sum(vectors**2, axis=-1) + 1e-9)
+
+    gap = norm(prey)
+    ahead = prey + 0.2 * motion
+    aim = ahead[:, 0]
+
+    gap_to_prey = np.min(gap, axis=1, keepdims=True)
+    touching = np.sum((gap < 0.125) * 1.0, axis=1, keepdims=True)
+    gap_ahead = np.min(norm(ahead), axis=1, keepdims=True)
+
+    product = norm(velocity) * norm(aim) + 0.01
+    heading = (np.sum(velocity * aim, axis=1) / product)[:, None]
+
+    # From the prey, the bearing of this predator against that of its fellows: -1 on the same side, 1 opposite.
+    centre = np.mean(mates, axis=1) - prey[:, 0]
+    flanking = (np.sum(centre * prey[:, 0], axis=1) / (norm(centre) * gap[:, 0] + 0.0125))[:, None]
+
+    elbow_room = np.tanh(norm(mates[:, 0]) / 0.3)[:, None]
+    obstacle = -np.exp(-norm(landmark) / 0.3)[:, None]
+
+    return [gap_to_prey, touching, gap_ahead, heading, flanking, elbow_room, obstacle]

@@ -1,0 +1,21 @@
+def evaluation_func(observation, action):
+    observation = np.clip(observation, -100.0, 100.0)
+    own_x, own_y = observation[:, 0:1], observation[:, 1:2]
+    fellow_x, fellow_y = observation[:, 10:20:2], observation[:, 11:20:2]
+    prey_x, prey_y = observation[:, 20:24:2], observation[:, 21:24:2]
+    flight_x, flight_y = observation[:, 24:25], observation[:, 25:26]
+
+    distance = np.sqrt(prey_x**2 + prey_y**2 + 1e-9)
+    nearest = distance[:, 0:1]
+
+    log_distance = -np.log(nearest / 0.125 + 1.0) / 2.0
+    catch = np.sum(1.0 / (1.0 + np.exp(np.clip((distance - 0.125) / 0.0025, -30.0, 30.0))), axis=1, keepdims=True)
+    attraction = np.sum(np.exp(-((distance / 0.3) ** 2)), axis=1, keepdims=True)
+
+    fellows = np.sqrt((fellow_x - prey_x[:, 0:1]) ** 2 + (fellow_y - prey_y[:, 0:1]) ** 2 + 1e-9)
+    grip = (np.sum(np.exp(-fellows / 0.3), axis=1, keepdims=True) + np.exp(-nearest / 0.3)) / 2.0
+
+    escape = (flight_x * prey_x[:, 0:1] + flight_y * prey_y[:, 0:1]) / (nearest + 0.02)
+    pace = np.sqrt(own_x**2 + own_y**2 + 1e-9)
+
+    return [log_distance, catch, attraction, grip, escape, pace]
