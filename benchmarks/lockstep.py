@@ -14,7 +14,8 @@ import jax
 from latent_reward import load_encoder, load_task, make_env
 from latent_reward.credit.methods import Learned, find_method
 from latent_reward.run import RunConfig, build_learner
-from latent_reward.training.off_policy import OffPolicy, Schedule
+from latent_reward.training.off_policy import OffPolicy
+from latent_reward.training.plan import OffPolicyPlan, Schedule
 
 
 def seconds(training: OffPolicy, steps: int) -> float:
@@ -35,13 +36,15 @@ def measure(options: argparse.Namespace, seeds: int) -> tuple[float, float]:
         task=task.name,
         method=method,
         seeds=tuple(range(seeds)),
-        steps=options.buffer_size,
-        schedule=Schedule(warmup=warmup, evaluation_episodes=1),
-        buffer_size=options.buffer_size,
+        plan=OffPolicyPlan(
+            steps=options.buffer_size,
+            schedule=Schedule(warmup=warmup, evaluation_episodes=1),
+            buffer_size=options.buffer_size,
+        ),
     )
     reads_latents = isinstance(method.credit, Learned) and method.credit.features == "latent"
     learner = build_learner(config, task, load_encoder(task) if reads_latents else None)
-    training = OffPolicy(learner, config.schedule, config.seeds, lambda: make_env(task))
+    training = OffPolicy(learner, config.plan.schedule, config.seeds, lambda: make_env(task))
     try:
         seconds(training, 2 * task.max_steps)  # compiles `absorb`
         idle = seconds(training, warmup - training.step)

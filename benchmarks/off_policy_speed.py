@@ -33,21 +33,24 @@ def time_lare(method: str, warmup: int, steps: int, threads: int) -> float:
     from latent_reward.agents.td3 import TD3Config
     from latent_reward.credit.methods import Learned, find_method
     from latent_reward.run import RunConfig, build_learner
-    from latent_reward.training.off_policy import OffPolicy, Schedule
+    from latent_reward.training.off_policy import OffPolicy
+    from latent_reward.training.plan import OffPolicyPlan, Schedule
 
     task, recipe = load_task(TASK), find_method(method)
     config = RunConfig(
         task=task.name,
         method=recipe,
-        steps=REPLAY,
-        schedule=Schedule(warmup=EPISODE, evaluation_episodes=1),
-        agent=TD3Config(exploration_noise=NOISE, learning_rate=RATE, hidden=HIDDEN),
-        batch_size=BATCH,
-        buffer_size=REPLAY,
+        plan=OffPolicyPlan(
+            steps=REPLAY,
+            schedule=Schedule(warmup=EPISODE, evaluation_episodes=1),
+            agent=TD3Config(exploration_noise=NOISE, learning_rate=RATE, hidden=HIDDEN),
+            batch_size=BATCH,
+            buffer_size=REPLAY,
+        ),
     )
     reads_latents = isinstance(recipe.credit, Learned) and recipe.credit.features == "latent"
     learner = build_learner(config, task, load_encoder(task) if reads_latents else None)
-    training = OffPolicy(learner, config.schedule, config.seeds, lambda: make_env(task))
+    training = OffPolicy(learner, config.plan.schedule, config.seeds, lambda: make_env(task))
     for _ in range(EPISODE + warmup):
         training.advance()
     jax.block_until_ready(training.state)

@@ -38,12 +38,17 @@ def episodes(truth, seed=0):
     return features, mask, lengths, rewards
 
 
+def observe(state, features, mask, total):
+    """One episode of one agent."""
+    return decompose.observe(state, features[None, :, None], mask[None, :, None], total[None])
+
+
 @partial(jax.jit, static_argnames=("config", "updates"))
 def fit(config, features, mask, lengths, returns, *, updates):
     """Observe all episodes, then train on windows of 32 of them."""
     state = decompose.init(jax.random.key(0), config, features.shape[-1])
     state, _ = jax.lax.scan(
-        lambda state, episode: (decompose.observe(state, *episode), None), state, (features, mask, returns)
+        lambda state, episode: (observe(state, *episode), None), state, (features, mask, returns)
     )
 
     def one(state, key):
@@ -53,7 +58,8 @@ def fit(config, features, mask, lengths, returns, *, updates):
         if config.loss != "rd":
             steps, real = draw_steps(k_step, lengths[drawn], HORIZON, SUBSET)
         rows = features[drawn[:, None], jnp.where(real, steps, 0)][:, :, None]
-        return decompose.update(state, config, Window(rows, real, returns[drawn], lengths[drawn]))
+        window = Window(rows, real[:, :, None], returns[drawn], lengths[drawn])
+        return decompose.update(state, config, window)
 
     return jax.lax.scan(one, state, jax.random.split(jax.random.key(1), updates))
 
@@ -86,7 +92,7 @@ def test_the_unit_of_reward_scales_proxy_rewards_and_changes_nothing_else():
 
 def test_without_scaling_of_returns_the_unit_is_one():
     state = decompose.init(jax.random.key(0), CONFIG, 2)
-    state = decompose.observe(state, jnp.ones((3, 2)), jnp.ones(3, bool), jnp.asarray(3000.0))
+    state = observe(state, jnp.ones((3, 2)), jnp.ones(3, bool), jnp.asarray(3000.0))
     assert decompose.reward_unit(state, replace(CONFIG, scale_returns=False)) == 1.0
     assert decompose.reward_unit(state, replace(CONFIG, scale_returns=True)) == pytest.approx(1000.0)
 
@@ -96,14 +102,14 @@ def test_the_unit_is_measured_on_the_first_episodes_only():
     state = decompose.init(jax.random.key(0), config, 2)
     for number in range(2 * decompose.UNIT_EPISODES):
         total = 6.0 if number < decompose.UNIT_EPISODES else 6e6
-        state = decompose.observe(state, jnp.ones((3, 2)), jnp.ones(3, bool), jnp.asarray(total))
+        state = observe(state, jnp.ones((3, 2)), jnp.ones(3, bool), jnp.asarray(total))
     assert decompose.reward_unit(state, config) == pytest.approx(2.0)
 
 
 def test_an_episode_of_no_steps_is_not_observed():
     state = decompose.init(jax.random.key(0), CONFIG, 2)
-    state = decompose.observe(state, jnp.ones((3, 2)), jnp.array([True, True, False]), jnp.asarray(4.0))
-    again = decompose.observe(state, jnp.full((3, 2), 9.0), jnp.zeros(3, bool), jnp.asarray(99.0))
+    state = observe(state, jnp.ones((3, 2)), jnp.array([True, True, False]), jnp.asarray(4.0))
+    again = observe(state, jnp.full((3, 2), 9.0), jnp.zeros(3, bool), jnp.asarray(99.0))
     jax.tree.map(np.testing.assert_array_equal, again, state)
 
 
@@ -162,7 +168,7 @@ def test_a_feature_that_never_moves_stays_near_zero(constant):
 def test_fixed_credit_sums_to_the_return_and_credits_no_padding(rule, length, seed):
     rewards = np.random.default_rng(seed).normal(size=12).astype(np.float32)
     mask = np.arange(12) < length
-    credit = np.asarray(fixed_credit(rule, jnp.asarray(rewards), jnp.asarray(mask)))
+    credit = np.asarray(fixed_credit(rule, jnp.asarray(rewards)[:, None], jnp.asarray(mask)[:, None]))[:, 0]
     total = rewards[:length].sum()
     assert credit.sum() == pytest.approx(total, rel=1e-4, abs=1e-5)
     assert (credit[length:] == 0).all()

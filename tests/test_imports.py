@@ -25,6 +25,8 @@ ORDER = (
     ("agents",),
     ("training",),
     ("report",),
+    ("config",),
+    ("team_run",),
     ("run",),
     ("trainer",),
     ("sweep",),
@@ -41,7 +43,7 @@ DEFERRED = {("encoder", "sealing")}
 # Training needs no designer: of all that comes after it, only the command line may call it, and the names of
 # the package, which are imported when first used.
 MAY_DESIGN = {"design", "cli", "__main__", "__init__"}
-DESIGN_NEVER_NEEDS = {"credit", "agents", "training", "run"}
+DESIGN_NEVER_NEEDS = {"credit", "agents", "training", "config", "run", "team_run"}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

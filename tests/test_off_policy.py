@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from latent_reward.agents.td3 import ActionRange, TD3Config
+from latent_reward.credit.features import step_features
 from latent_reward.credit.methods import METHODS, Direct, Learned
 from latent_reward.sealing.verify import seal
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner
-from latent_reward.training.off_policy import OffPolicy, Schedule
+from latent_reward.training.off_policy import OffPolicy
+from latent_reward.training.plan import Schedule
 from latent_reward.types import LareError
 
 HORIZON = 10
@@ -264,7 +266,7 @@ def test_the_encoder_looks_where_the_method_says(encoder, view):
     learner = make_learner(credit, encoder)
     o, o_next = jnp.array([[0.0, 0.0], [3.0, 0.1]]), jnp.array([[1.5, 0.1], [1.0, 0.2]])
     action = jnp.array([[0.5], [-1.0]])
-    features = core.step_features(learner, o, action, o_next)
+    features = step_features(learner.credit, learner.encoder, o, action, o_next)
     now, then = np.array([[1.0, 0.25], [2.0, 1.0]]), np.array([[0.5, 0.25], [0.0, 1.0]])
     expected = {"current": now, "next": then, "both": np.concatenate([now, then], axis=1)}[view]
     np.testing.assert_allclose(features, expected, rtol=1e-6)

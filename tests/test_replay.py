@@ -161,7 +161,7 @@ def test_a_window_holds_distinct_steps_of_one_episode_with_its_return_and_length
     window = sample_window(replay, jax.random.key(seed), episodes=16, subset=subset, horizon=HORIZON, raw=raw)
     live = {int(number) for number in stored_transitions(replay)[0][:, 0]}
     for features, mask, total, length in zip(*map(np.asarray, window), strict=True):
-        rows = features[mask, 0]
+        rows = features[mask[:, 0], 0]
         if raw:
             np.testing.assert_array_equal(rows[:, 2:4], -rows[:, :2])
             np.testing.assert_array_equal(rows[:, 4:], np.tile([0.0, -1.0], (len(rows), 1)))

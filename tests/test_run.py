@@ -18,12 +18,12 @@ from safetensors.numpy import load_file
 
 import latent_reward as lr
 from latent_reward import trainer
+from latent_reward.config import RunConfig, spell_seeds
 from latent_reward.credit.methods import METHODS, find_method
 from latent_reward.encoders import bundled_folder
-from latent_reward.run import RunConfig, spell_seeds
 from latent_reward.sealing.verify import seal
-from latent_reward.training import checkpoint
-from latent_reward.training.off_policy import Report, Schedule
+from latent_reward.training.off_policy import Report
+from latent_reward.training.plan import Schedule
 
 SCHEDULE = Schedule(warmup=60, evaluate_every=60, evaluation_episodes=2, checkpoint_every=70)
 SETTINGS = [
@@ -127,7 +127,7 @@ def test_resuming_refuses_another_configuration(reference, tmp_path):
     subprocess.run(["cp", "-r", reference.folder, folder], check=True)
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"discount": 0.99', '"discount": 0.9'))
-    with pytest.raises(lr.LareError, match=r"agent.*0\.99.*start a new run"):
+    with pytest.raises(lr.LareError, match=r"^plan\.agent\.discount: .*0\.99.*0\.9 .*start a new run"):
         lr.resume(folder, quiet=True)
 
 
@@ -158,12 +158,12 @@ def test_damaged_files_are_named(reference, tmp_path):
 def test_a_full_disk_leaves_the_last_checkpoint(reference, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(b"the last good one")
-    training = trainer._prepare(reference.task, reference.config, reference.encoder)
+    training = trainer._prepare(reference.task, reference.config, (reference.encoder,))
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
     try:
         with pytest.raises(lr.LareError, match="free space"):
-            checkpoint.save(path, training, reference.config.to_json())
+            training.save(path, reference.config.to_json())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         training.close()
@@ -201,6 +201,8 @@ def test_unknown_names_are_met_with_near_ones(arguments, message, tmp_path):
         ({"seed": ()}, r"seeds"),
         ({"seed": (1, 1)}, r"seeds"),
         ({"schedule": Schedule(warmup=-1)}, r"warmup: -1"),
+        ({"warmup": -1}, r"warmup: -1"),
+        ({"iterations": 3}, r"iterations: Reacher-v5 trains one agent and has no such setting; .*steps"),
         ({"out": "/dev/null/run"}, r"cannot write the run folder"),
     ],
 )
@@ -303,7 +305,7 @@ def test_seeds_are_spelled_briefly():
 
 def test_a_configuration_is_written_with_every_default():
     config = json.loads(RunConfig("Reacher-v5", find_method("lare")).to_json())
-    assert config["agent"]["polyak"] == 0.005
+    assert config["plan"]["agent"]["polyak"] == 0.005
     assert config["method"]["credit"]["view"] == "next"
 
 

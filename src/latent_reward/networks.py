@@ -1,7 +1,7 @@
 """The multilayer perceptron that every learned part is made of."""
 
 from itertools import pairwise
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -10,13 +10,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from latent_reward.types import Key
+from latent_reward.types import Key, Scalar
 
 Parameters = TypeVar("Parameters")
 
 
 class MLP(eqx.Module):
-    """ReLU perceptron on any number of leading axes; no activation after the last layer.
+    """Perceptron on any number of leading axes, ReLU or tanh; no activation after the last layer.
 
     Weights are stored ``[fan_in, fan_out]`` so that a batch is one matrix product per layer,
     and a whole ensemble (twin critics, seeds) is the same object with a leading axis.
@@ -24,13 +24,15 @@ class MLP(eqx.Module):
 
     weights: tuple[Float[Array, "*ensemble _ _"], ...]
     biases: tuple[Float[Array, "*ensemble _"], ...]
+    activation: Literal["relu", "tanh"] = eqx.field(static=True, default="relu")
 
     def __call__(self, x: Float[Array, "*batch fan_in"]) -> Float[Array, "*batch fan_out"]:
         """Map ``[..., fan_in]`` to ``[..., fan_out]``."""
+        bend = jnp.tanh if self.activation == "tanh" else jax.nn.relu
         *hidden, last = zip(self.weights, self.biases, strict=True)
         rows = x.reshape(-1, x.shape[-1])  # one matrix product per layer, however many axes lead
         for weight, bias in hidden:
-            rows = jax.nn.relu(rows @ weight + bias)
+            rows = bend(rows @ weight + bias)
         rows = rows @ last[0] + last[1]
         return rows.reshape(*x.shape[:-1], rows.shape[-1])
 
@@ -54,6 +56,20 @@ def init_mlp(key: Key, sizes: tuple[int, ...]) -> MLP:
     return MLP(tuple(layer[:-1] for layer in layers), tuple(layer[-1] for layer in layers))
 
 
+def init_orthogonal(key: Key, sizes: tuple[int, ...], head_gain: float) -> MLP:
+    """Draw a tanh MLP with orthogonal weights (gain 1, the last layer ``head_gain``) and biases of 0.
+
+    Saxe et al. 2014, arXiv 1312.6120; a small head makes the first policy nearly uniform.
+    """
+    shapes = tuple(pairwise(sizes))
+    gains = (1.0,) * (len(shapes) - 1) + (head_gain,)
+    weights = tuple(
+        jax.nn.initializers.orthogonal(gain)(k, shape)
+        for k, shape, gain in zip(jax.random.split(key, len(shapes)), shapes, gains, strict=True)
+    )
+    return MLP(weights, tuple(jnp.zeros(fan_out) for _, fan_out in shapes), "tanh")
+
+
 def polyak(target, online, rate: float):
     """Move every array of ``target`` by ``rate`` towards ``online`` (exponential moving average)."""
     return jax.tree.map(lambda slow, fast: slow + rate * (fast - slow), target, online)
@@ -65,7 +81,7 @@ def init_adam(parameters) -> optax.OptState:
 
 
 def adam(
-    parameters: Parameters, gradient: Parameters, state: optax.OptState, rate: float
+    parameters: Parameters, gradient: Parameters, state: optax.OptState, rate: float | Scalar
 ) -> tuple[Parameters, optax.OptState]:
     """One step of Adam (Kingma and Ba 2015, arXiv 1412.6980) down ``gradient`` with step size ``rate``."""
     step, state = optax.adam(rate).update(gradient, state)  # pyright: ignore[reportArgumentType]

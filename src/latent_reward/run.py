@@ -1,4 +1,4 @@
-"""A run: one training, one folder, everything needed to read it, use it and go on with it.
+"""A run of one agent: one training, one folder, everything needed to read it, use it and go on with it.
 
 ``config.json``             what was asked for, every default spelled out
 ``task.yaml``, ``encoder/``     copies, so that the folder stands on its own
@@ -7,9 +7,8 @@
 ``learning_curve.png``      returns and credit quality so far
 """
 
-import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -22,68 +21,23 @@ from jaxtyping import Float
 
 from latent_reward import encoder as encoders
 from latent_reward.agents import td3
+from latent_reward.config import CHECKPOINT, CONFIG, RunConfig
 from latent_reward.credit import decompose
-from latent_reward.credit.methods import Direct, Fixed, Method
+from latent_reward.credit.features import step_features
+from latent_reward.credit.methods import Direct, Fixed
 from latent_reward.encoder import Encoder
 from latent_reward.report.log import read_metrics
-from latent_reward.task import Task, load_description, make_env
+from latent_reward.report.video import record
+from latent_reward.task import Task, load_task, make_env
+from latent_reward.team_run import TeamRun, load_team_encoders
 from latent_reward.training import checkpoint
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner
-from latent_reward.training.off_policy import Schedule, derive, play
+from latent_reward.training.off_policy import derive, play
+from latent_reward.training.plan import OffPolicyPlan
 from latent_reward.types import LareError
 
-CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
 _FINAL = 3  # seeds of final evaluations differ from those of resets, warm-up and training evaluations
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What a run was asked to do; ``config.json`` is this, with every default spelled out.
-
-    Attributes:
-        task: name of the task.
-        method: the recipe with all of its settings.
-        seeds: seeds that train in lockstep, each with its own environment.
-        steps: environment steps per seed.
-        encoder: where the encoder came from (a bundled draw or a folder); None for methods without one.
-        schedule: warm-up, evaluation and checkpoint intervals.
-        agent: TD3's hyper-parameters.
-        batch_size: transitions per agent update.
-        buffer_size: transitions kept for replay.
-    """
-
-    task: str
-    method: Method
-    seeds: tuple[int, ...] = (0,)
-    steps: int = 100_000
-    encoder: str | None = None
-    schedule: Schedule = field(default_factory=Schedule)
-    agent: td3.TD3Config = field(default_factory=td3.TD3Config)
-    batch_size: int = 256
-    buffer_size: int = 1_000_000
-
-    def __post_init__(self):
-        """Refuse numbers that cannot be meant."""
-        whole = {
-            "steps": self.steps,
-            "batch_size": self.batch_size,
-            "buffer_size": self.buffer_size,
-            "evaluate_every": self.schedule.evaluate_every,
-            "evaluation_episodes": self.schedule.evaluation_episodes,
-            "checkpoint_every": self.schedule.checkpoint_every,
-        }
-        for name, value in whole.items():
-            if value < 1:
-                raise LareError(f"{name}: {value} is not possible; give a whole number of at least 1")
-        if self.schedule.warmup < 0:
-            raise LareError(f"warmup: {self.schedule.warmup} is negative; give 0 or more steps")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise LareError(f"seeds: {self.seeds} must be different whole numbers from 0 up, at least one")
-
-    def to_json(self) -> str:
-        """The configuration as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +63,11 @@ class Run:
         """Actor and decomposer of every seed, as trained so far."""
         keys = jax.random.split(jax.random.key(0), len(self.config.seeds))
         shape = jax.eval_shape(partial(core.init, self._learner), keys)
-        return checkpoint.restore_part(self.folder / CHECKPOINT, (shape.agent.actor, shape.decomposer))
+        stored = checkpoint.read(self.folder / CHECKPOINT)
+        return (
+            checkpoint.restored(shape.agent.actor, "state.agent.actor", stored),
+            checkpoint.restored(shape.decomposer, "state.decomposer", stored),
+        )
 
     def proxy_reward(
         self,
@@ -131,9 +89,9 @@ class Run:
             raise LareError(
                 f"method: {self.config.method.name} learns no proxy reward; use a run of a learned method"
             )
-        index = self._index(seed)
+        index = self.config.index_of(seed)
         rows = (np.asarray(each, np.float32) for each in (observation, action, next_observation))
-        features = core.step_features(self._learner, *map(jnp.asarray, rows))
+        features = step_features(credit, self.encoder, *map(jnp.asarray, rows))
         if isinstance(credit, Direct):
             return np.asarray(features[:, 0])
         state = jax.tree.map(lambda leaf: leaf[index], self._state[1])
@@ -143,7 +101,7 @@ class Run:
         self, observation: Float[np.ndarray, "*batch observation"], *, seed: int | None = None
     ) -> Float[np.ndarray, "*batch action"]:
         """The trained policy's deterministic action for each observation."""
-        index = self._index(seed)
+        index = self.config.index_of(seed)
         actor = jax.tree.map(lambda leaf: leaf[index], self._state[0])
         return np.asarray(td3.policy(actor, self._learner.actions, jnp.asarray(observation, jnp.float32)))
 
@@ -157,14 +115,16 @@ class Run:
             for env in (env for row in envs for env in row):
                 env.close()
 
-    def _index(self, seed: int | None) -> int:
-        seeds = self.config.seeds
-        if seed is not None and seed not in seeds:
-            raise LareError(f"seed: the run has no seed {seed}, only {', '.join(map(str, seeds))}")
-        return 0 if seed is None else seeds.index(seed)
+    def film(self, path: Path, *, seed: int | None = None) -> Path:
+        """Write one seeded episode of the deterministic policy as an MP4 file.
+
+        Raises:
+            LareError: frames cannot be rendered on this machine or the file cannot be written.
+        """
+        return record(self.task, lambda observation: self.act(observation, seed=seed), path)
 
 
-def load_run(folder: str | Path) -> Run:
+def load_run(folder: str | Path) -> Run | TeamRun:
     """Read a run from its folder; arrays are loaded when they are first used.
 
     Raises:
@@ -182,8 +142,10 @@ def load_run(folder: str | Path) -> Run:
     except (ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise LareError(f"run: {path} is damaged: {reason}; restore the file or start a new run") from error
-    encoder = encoders.load(folder / "encoder") if config.encoder else None
-    return Run(folder, config, load_description(folder / "task.yaml"), encoder)
+    task = load_task(folder / "task.yaml")
+    if isinstance(task, Task):
+        return Run(folder, config, task, encoders.load(folder / "encoder") if config.encoder else None)
+    return TeamRun(folder, config, task, load_team_encoders(folder / "encoder", config, task))
 
 
 def build_learner(config: RunConfig, task: Task, encoder: Encoder | None) -> Learner:
@@ -192,7 +154,8 @@ def build_learner(config: RunConfig, task: Task, encoder: Encoder | None) -> Lea
     Raises:
         LareError: the environment is missing or its spaces do not fit the task.
     """
-    env = make_env(task)
+    assert isinstance(config.plan, OffPolicyPlan)
+    plan, env = config.plan, make_env(task)
     space, found = env.action_space, (env.observation_space.shape, env.action_space.shape)
     env.close()
     assert isinstance(space, gymnasium.spaces.Box)  # make_env refuses any other
@@ -209,18 +172,11 @@ def build_learner(config: RunConfig, task: Task, encoder: Encoder | None) -> Lea
     return Learner(
         credit=config.method.credit,
         encoder=encoder,
-        agent=config.agent,
+        agent=plan.agent,
         actions=td3.ActionRange((low + high) / 2, (high - low) / 2),
         observation_size=task.observation_size,
         action_size=task.action_size,
         horizon=task.max_steps,
-        batch_size=config.batch_size,
-        capacity=min(config.buffer_size, max(config.steps, task.max_steps)),
+        batch_size=plan.batch_size,
+        capacity=min(plan.buffer_size, max(plan.steps, task.max_steps)),
     )
-
-
-def spell_seeds(seeds: tuple[int, ...]) -> str:
-    """``0..4`` for consecutive seeds, ``0,2,5`` otherwise; also the name of a default run folder."""
-    if len(seeds) > 2 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]}..{seeds[-1]}"
-    return ",".join(map(str, seeds))

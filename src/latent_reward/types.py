@@ -16,6 +16,7 @@ Latents = Float[Array, "batch latent"]
 EpisodeFeatures = Float[Array, "episode time agent feature"]
 EpisodeRewards = Float[Array, "episode time agent"]
 EpisodeMask = Bool[Array, "episode time"]
+AgentMask = Bool[Array, "episode time agent"]
 Returns = Float[Array, " episode"]
 Lengths = Int[Array, " episode"]
 

@@ -27,11 +27,12 @@ def tasks() -> None:
 
 def methods() -> None:
     """List the ways to assign credit that `lare train --method` knows."""
-    from latent_reward.credit.methods import METHODS
+    from latent_reward.credit.methods import METHODS, TEAM_METHODS
 
-    table = Table("method", "what it does", box=None)
-    for method in METHODS.values():
-        table.add_row(method.name, method.summary)
+    table = Table("for", "method", "what it does", box=None)
+    for whom, methods in (("one agent", METHODS), ("teams", TEAM_METHODS)):
+        for method in methods.values():
+            table.add_row(whom, method.name, method.summary)
     screen.print(table)
 
 

@@ -14,59 +14,65 @@ def train(
     *,
     method: str = "lare",
     seeds: Annotated[str, arg(aliases=("--seed",), metavar="N|A..B|A,B,…")] = "0",
-    steps: int = 100_000,
+    steps: int | None = None,
+    iterations: int | None = None,
     encoder: Annotated[Path | None, arg(metavar="DIR")] = None,
     draw: int = 0,
     out: Annotated[Path | None, arg(metavar="DIR")] = None,
-    warmup: int = 10_000,
-    evaluate_every: int = 5_000,
-    evaluation_episodes: int = 10,
-    checkpoint_every: int = 25_000,
-    batch_size: int = 256,
-    buffer_size: int = 1_000_000,
+    warmup: int | None = None,
+    episodes: int | None = None,
+    evaluate_every: int | None = None,
+    evaluation_episodes: int | None = None,
+    checkpoint_every: int | None = None,
+    batch_size: int | None = None,
+    buffer_size: int | None = None,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
     quiet: bool = False,
 ) -> None:
-    """Train an agent that is told one return per episode, with credit assigned by METHOD.
+    """Train an agent, or teams of agents, told one return per episode, with credit assigned by METHOD.
 
-    Without arguments: HalfCheetah-v5 for 100,000 steps with the bundled latent-reward encoder.
+    Without arguments: HalfCheetah-v5 for 100,000 steps with the bundled latent-reward encoder. One agent trains
+    step by step, teams in iterations of whole episodes; a setting of the other kind is refused.
     Ctrl-C saves first; `lare train --resume RUN` goes on to the same numbers.
 
     Args:
         task: a built-in task (`lare tasks`) or the path of a task file.
         method: how credit is assigned (`lare methods`).
         seeds: one seed, or several that train side by side in one program: 0..4 or 0,2,5.
-        steps: environment steps per seed.
-        encoder: folder of an encoder; the bundled one of DRAW by default.
+        steps: for one agent: environment steps per seed (100,000).
+        iterations: for teams: iterations per seed (1,000).
+        encoder: folder of an encoder (several teams: with one under each name); the bundled one of DRAW by default.
         draw: which bundled encoder (an axis of its own: not the seed).
         out: the run folder; runs/TASK/METHOD/SEEDS by default.
-        warmup: steps with random actions before learning starts.
-        evaluate_every: steps between evaluations.
-        evaluation_episodes: episodes per evaluation, the same ones every time.
-        checkpoint_every: steps between checkpoints.
-        batch_size: transitions per update of the agent.
-        buffer_size: transitions kept for replay.
+        warmup: for one agent: steps with random actions before learning starts (10,000).
+        episodes: for teams: episodes per iteration (82).
+        evaluate_every: steps (5,000) or iterations (10) between evaluations.
+        evaluation_episodes: episodes per evaluation (10; of teams 50), the same ones every time.
+        checkpoint_every: steps (25,000) or iterations (100) between checkpoints.
+        batch_size: for one agent: transitions per update (256).
+        buffer_size: for one agent: transitions kept for replay (1,000,000).
         resume: go on with this run; every other setting comes from it.
         quiet: print nothing.
     """
     from latent_reward import trainer
-    from latent_reward.training.off_policy import Schedule
 
+    settings = {
+        "steps": steps,
+        "iterations": iterations,
+        "warmup": warmup,
+        "episodes": episodes,
+        "evaluate_every": evaluate_every,
+        "evaluation_episodes": evaluation_episodes,
+        "checkpoint_every": checkpoint_every,
+        "batch_size": batch_size,
+        "buffer_size": buffer_size,
+    }
     if resume is not None:
         run = trainer.resume(resume, quiet=quiet)
     else:
+        given = {name: value for name, value in settings.items() if value is not None}
         run = trainer.train(
-            task,
-            method,
-            encoder=encoder,
-            draw=draw,
-            seed=parse_seeds(seeds),
-            steps=steps,
-            out=out,
-            schedule=Schedule(warmup, evaluate_every, evaluation_episodes, checkpoint_every),
-            batch_size=batch_size,
-            buffer_size=buffer_size,
-            quiet=quiet,
+            task, method, encoder=encoder, draw=draw, seed=parse_seeds(seeds), out=out, quiet=quiet, **given
         )
     if not quiet:
         screen.print(f"done: {run.folder} (learning_curve.png, metrics.jsonl, tensorboard/)", markup=False)
@@ -80,19 +86,19 @@ def evaluate(run: Positional[RunFolder], *, episodes: int = 10, video: bool = Fa
         episodes: episodes per seed, the same ones every time.
         video: also write one episode per seed as an MP4 file into the run folder.
     """
-    from latent_reward.report.video import record
     from latent_reward.run import load_run
 
     trained = load_run(run)
-    for seed, returns in zip(trained.config.seeds, trained.evaluate(episodes), strict=True):
-        screen.print(
-            f"seed {seed}: return {returns.mean():,.2f} ± {returns.std():,.2f} over {episodes} episodes "
-            f"({returns.min():,.2f} to {returns.max():,.2f})"
-        )
-        if video:
-            path = record(
-                trained.task, lambda o, seed=seed: trained.act(o, seed=seed), run / f"seed{seed}.mp4"
+    returns = trained.evaluate(episodes)
+    teams = returns if isinstance(returns, dict) else {"": returns}
+    for index, seed in enumerate(trained.config.seeds):
+        for team, each in ((team, found[index]) for team, found in teams.items()):
+            screen.print(
+                f"seed {seed}{team and ' ' + team}: return {each.mean():,.2f} ± {each.std():,.2f} over {episodes} "
+                f"episodes ({each.min():,.2f} to {each.max():,.2f})"
             )
+        if video:
+            path = trained.film(run / f"seed{seed}.mp4", seed=seed)
             screen.print(f"seed {seed}: {path}", markup=False)
 
 

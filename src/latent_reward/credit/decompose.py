@@ -16,7 +16,7 @@ from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.credit.methods import Learned
 from latent_reward.credit.statistics import Moments, init_moments, merge, standardise
 from latent_reward.networks import MLP, adam, init_adam, init_mlp
-from latent_reward.types import EpisodeFeatures, EpisodeMask, Key, Lengths, Returns, Scalar
+from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Lengths, Returns, Scalar
 
 UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 
@@ -31,10 +31,13 @@ class Decomposer(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Steps of stored episodes to fit on: all of each episode, or a random subset."""
+    """Steps of stored episodes to fit on: all of each episode, or a random subset.
+
+    ``mask`` says which agents are there at which step; ``lengths`` are those of whole episodes.
+    """
 
     features: EpisodeFeatures
-    mask: EpisodeMask
+    mask: AgentMask
     returns: Returns
     lengths: Lengths
 
@@ -45,19 +48,14 @@ def init(key: Key, config: Learned, feature_size: int) -> Decomposer:
     return Decomposer(decoder, init_adam(decoder), init_moments(feature_size), init_moments(1))
 
 
-def observe(
-    state: Decomposer, features: Float[Array, "time feature"], mask: Bool[Array, " time"], total: Scalar
-) -> Decomposer:
-    """Fold one finished episode (features, return ``total``) into the running moments.
-
-    An episode whose mask is all false changes nothing.
-    """
-    length = mask.sum()
-    mean_reward = (total / jnp.maximum(length, 1))[None, None]
+def observe(state: Decomposer, features: EpisodeFeatures, mask: AgentMask, returns: Returns) -> Decomposer:
+    """Fold finished episodes into the running moments. One whose mask is all false changes nothing."""
+    length = mask.any(axis=2).sum(axis=1)
+    mean_reward = (returns / jnp.maximum(length, 1))[:, None]
     measures = (length > 0) & (state.mean_reward.count < UNIT_EPISODES)
     return state._replace(
-        features=merge(state.features, features, mask),
-        mean_reward=merge(state.mean_reward, mean_reward, measures[None]),
+        features=merge(state.features, features.reshape(-1, features.shape[-1]), mask.reshape(-1)),
+        mean_reward=merge(state.mean_reward, mean_reward, measures),
     )
 
 
@@ -89,34 +87,59 @@ def proxy(
     return decode(state.decoder, state, config, features) * reward_unit(state, config)
 
 
-def update(state: Decomposer, config: Learned, window: Window) -> tuple[Decomposer, Scalar]:
-    """One Adam step on a window; returns the new state and the loss before the step."""
-    returns = window.returns / reward_unit(state, config)
+def allocate(credit: Learned, proxy: EpisodeRewards, mask: AgentMask) -> EpisodeRewards:
+    """What each agent is paid: its own proxy reward, or with ``credit.agents`` "mean" that of the team's average."""
+    proxy = jnp.where(mask, proxy, 0.0)
+    if credit.agents == "each":
+        return proxy
+    mean = proxy.sum(axis=2, keepdims=True) / jnp.maximum(mask.sum(axis=2, keepdims=True), 1)
+    return jnp.where(mask, mean, 0.0)
 
-    def loss(decoder: MLP) -> Scalar:
-        rewards = decode(decoder, state, config, window.features)
+
+def update(
+    state: Decomposer, config: Learned, window: Window, *, block: int | None = None
+) -> tuple[Decomposer, Scalar]:
+    """One Adam step on a window; returns the new state and the loss before the step.
+
+    With ``block``, which must divide the number of episodes, gradients are summed over blocks of so many
+    episodes: the same step, from arrays that stay in the processor's cache.
+    """
+
+    def loss(decoder: MLP, part: Window) -> Scalar:
+        rewards = jnp.where(part.mask, decode(decoder, state, config, part.features), 0.0)
+        mask, returns = part.mask.any(axis=2), part.returns / reward_unit(state, config)
         if config.loss == "rd":
-            return full_sum_loss(rewards, window.mask, returns)
-        return subset_loss(
-            rewards, window.mask, returns, window.lengths, unbiased=config.loss == "rrd-unbiased"
-        )
+            return full_sum_loss(rewards, mask, returns)
+        return subset_loss(rewards, mask, returns, part.lengths, unbiased=config.loss == "rrd-unbiased")
 
-    value, gradient = jax.value_and_grad(loss)(state.decoder)
+    slope = jax.value_and_grad(loss)
+    if block is None:
+        value, gradient = slope(state.decoder, window)
+    else:
+        count = len(window.returns) // block
+        parts = jax.tree.map(lambda leaf: leaf.reshape(count, block, *leaf.shape[1:]), window)
+        add = lambda total, part: (jax.tree.map(jnp.add, total, slope(state.decoder, part)), None)  # noqa: E731
+        zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.decoder))
+        value, gradient = jax.tree.map(lambda leaf: leaf / count, jax.lax.scan(add, zero, parts)[0])
+    if config.weight_decay:
+        gradient = jax.tree.map(lambda g, w: g + config.weight_decay * w, gradient, state.decoder)
     decoder, optimiser = adam(state.decoder, gradient, state.optimiser, config.learning_rate)
     return state._replace(decoder=decoder, optimiser=optimiser), value
 
 
 def fixed_credit(
-    rule: str, rewards: Float[Array, " time"], mask: Bool[Array, " time"]
-) -> Float[Array, " time"]:
-    """Per-step reward of a reference method, from the hidden rewards of one finished episode.
+    rule: str, rewards: Float[Array, "time agent"], mask: Bool[Array, "time agent"]
+) -> Float[Array, "time agent"]:
+    """Reward of each step and agent by a reference method, from the hidden rewards of one finished episode.
 
-    ``dense`` returns them, ``episodic`` puts their sum on the last step, ``uniform`` gives each step R/L.
+    ``dense`` returns them. ``episodic`` puts their sum R on the last step, in equal parts for the agents that
+    are there; ``uniform`` gives every step of every agent the same.
     """
     rewards = jnp.where(mask, rewards, 0.0)
     if rule == "dense":
         return rewards
-    total, length = rewards.sum(), mask.sum()
-    if rule == "uniform":
-        return jnp.where(mask, total / jnp.maximum(length, 1), 0.0)
-    return jnp.where(jnp.arange(len(rewards)) == length - 1, total, 0.0)
+    if rule == "episodic":
+        steps = mask.any(axis=1)
+        last = jnp.arange(len(rewards)) == steps.sum() - 1
+        mask = mask & last[:, None]
+    return jnp.where(mask, rewards.sum() / jnp.maximum(mask.sum(), 1), 0.0)

@@ -17,7 +17,7 @@ class Learned:
     """A decoder fitted so that its sum over an episode explains the return.
 
     Attributes:
-        features: what the decoder reads: ``latent`` (the encoder's output) or ``raw`` (o, a, o − o′).
+        features: what the decoder reads: ``latent`` (the encoder's output), ``raw`` (o, a, o − o′) or ``next`` (o′).
         view: where the encoder looks: at the ``current`` observation o, the ``next`` one o′, or ``both``.
             An encoder whose source names ``next_observation`` itself always gets o and o′ as they are.
         loss: ``rd`` sums over whole episodes, ``rrd`` over a random subset, ``rrd-unbiased`` corrects for it.
@@ -27,9 +27,11 @@ class Learned:
         learning_rate: Adam's step size.
         standardise: whether features are standardised by their running moments.
         scale_returns: whether targets R/L are divided by their root mean square over the first episodes.
+        weight_decay: weight of ½‖ψ‖² beside the loss.
+        agents: whether ``each`` agent of a team is paid its own proxy reward, or all of them their ``mean``.
     """
 
-    features: Literal["latent", "raw"]
+    features: Literal["latent", "raw", "next"]
     loss: Literal["rd", "rrd", "rrd-unbiased"]
     view: Literal["current", "next", "both"] = "next"
     subset: int = 64
@@ -38,6 +40,8 @@ class Learned:
     learning_rate: float = 3e-4
     standardise: bool = False
     scale_returns: bool = False
+    weight_decay: float = 0.0
+    agents: Literal["each", "mean"] = "each"
 
 
 @dataclass(frozen=True)
@@ -104,15 +108,68 @@ METHODS = {
 }
 
 
-def find_method(name: str) -> Method:
-    """The method called ``name``.
+# A team's decoder is that of the published team experiments, on the observation that is reached: deeper and
+# narrower, and fitted to 256 whole episodes of 25 steps at a time.
+_TEAM = {"hidden": (64, 64, 64, 64), "learning_rate": 5e-4, "weight_decay": 1e-5, "batch_steps": 6_400}
+_TEAM_LARE = replace(_LARE, **_TEAM)
+_TEAM_RAW = Learned("next", "rrd", subset=10, **_TEAM)
+
+TEAM_METHODS = {
+    method.name: method
+    for method in (
+        Method(
+            "lare",
+            "latent rewards of each agent, unbiased subsets (whole episodes up to 64 steps)",
+            _TEAM_LARE,
+        ),
+        Method(
+            "lare-rd",
+            "latent rewards of each agent, whole episodes: the paper's",
+            replace(_TEAM_LARE, loss="rd"),
+        ),
+        Method(
+            "lare-no-agents",
+            "the same, every agent paid the average of the team",
+            replace(_TEAM_LARE, agents="mean"),
+        ),
+        Method(
+            "rd",
+            "return decomposition on the raw o′ of each agent, whole episodes",
+            replace(_TEAM_RAW, loss="rd"),
+        ),
+        Method("rrd", "randomised return decomposition on the raw o′ (Ren et al. 2022)", _TEAM_RAW),
+        Method(
+            "rrd-unbiased",
+            "the same, corrected for the variance of the team's subset",
+            replace(_TEAM_RAW, loss="rrd-unbiased"),
+        ),
+        Method(
+            "llm-reward",
+            "the one latent of an encoder as each agent's reward, without a decoder or returns",
+            Direct("next"),
+        ),
+        Method("dense", "reference: each agent's own true reward of every step", Fixed("dense")),
+        Method(
+            "episodic", "reference: the team's return at the last step, in equal parts", Fixed("episodic")
+        ),
+        Method(
+            "uniform", "reference: the team's return spread evenly over steps and agents", Fixed("uniform")
+        ),
+    )
+}
+
+
+def find_method(name: str, *, of_teams: bool = False) -> Method:
+    """The method called ``name``, with the settings for one agent or for teams.
 
     Raises:
         LareError: there is none; the message lists near misses.
     """
-    if name in METHODS:
-        return METHODS[name]
-    near = get_close_matches(name, METHODS, n=3) or list(METHODS)
+    methods = TEAM_METHODS if of_teams else METHODS
+    if name in methods:
+        return methods[name]
+    near = get_close_matches(name, methods, n=3) or list(methods)
+    for_whom = " for teams" if of_teams else ""
     raise LareError(
-        f"method: there is no method {name!r}; did you mean {', '.join(near)}? (`lare methods` lists all)"
+        f"method: there is no method {name!r}{for_whom}; did you mean {', '.join(near)}? (`lare methods` lists all)"
     )

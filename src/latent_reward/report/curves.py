@@ -48,13 +48,18 @@ def draw_run(folder: Path, task: str, method: str) -> None:
     rows = read_metrics(folder)
     if not rows:
         return
+    teams = list(dict.fromkeys(row.get("team", "") for row in rows))
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     for axes, (field, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        draw_curve(axes, *series(rows, field), label=method)
+        for team in teams:
+            of_team = [row for row in rows if row.get("team", "") == team]
+            draw_curve(axes, *series(of_team, field), label=team or method)
         axes.set(title=title, xlabel="environment steps")
         if field != "return_mean":
             axes.set_ylim(-1.05, 1.05)
         axes.grid(alpha=0.3)
+        if len(teams) > 1:
+            axes.legend()
     figure.suptitle(f"{task}: {method}")
     save_figure(figure, folder / CURVE)
 

@@ -10,37 +10,36 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from latent_reward.training.off_policy import Report
+from latent_reward.training.on_policy import TeamReport
 from latent_reward.types import LareError
 
 METRICS = "metrics.jsonl"
 
 
 class Log:
-    """Appends reports to ``metrics.jsonl`` and to ``tensorboard/seed<N>``."""
+    """Appends reports to ``metrics.jsonl`` and to ``tensorboard/seed<N>``, of teams ``tensorboard/seed<N>-<team>``."""
 
-    def __init__(self, folder: Path, seeds: Sequence[int], step: int):
+    def __init__(self, folder: Path, step: int):
         """Open the log of a run that stands at ``step``; what was logged after it is dropped."""
         self._path = folder / METRICS
         try:
             _keep_until(self._path, step)
             self._file = self._path.open("a", encoding="utf-8")
-            self._writers = {
-                seed: SummaryWriter(str(folder / "tensorboard" / f"seed{seed}"), purge_step=step + 1)
-                for seed in seeds
-            }
+            self._writers: dict[str, SummaryWriter] = {}
+            self._step = step
         except OSError as error:
             raise LareError(
                 f"out: cannot write {self._path}: {error}; make the run folder writable"
             ) from error
 
-    def write(self, reports: Sequence[Report]) -> None:
-        """Log one report per seed; they are on disk when this returns."""
+    def write(self, reports: Sequence[Report | TeamReport]) -> None:
+        """Log one report per seed and team; they are on disk when this returns."""
         try:
             for report in reports:
                 fields = dataclasses.asdict(report)
                 clean = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in fields.items()}
                 self._file.write(json.dumps(clean) + "\n")
-                writer = self._writers[report.seed]
+                writer = self._writer(report)
                 for name, value in clean.items():
                     if isinstance(value, int | float) and name not in ("seed", "step"):
                         writer.add_scalar(name, value, report.step)
@@ -51,6 +50,13 @@ class Log:
             raise LareError(
                 f"metrics: cannot write {self._path}: {error}; free space, then resume from the last checkpoint"
             ) from error
+
+    def _writer(self, report: Report | TeamReport) -> SummaryWriter:
+        name = report.who.replace("seed ", "seed").replace(" ", "-")
+        if name not in self._writers:
+            place = str(self._path.parent / "tensorboard" / name)
+            self._writers[name] = SummaryWriter(place, purge_step=self._step + 1)
+        return self._writers[name]
 
     def __enter__(self) -> "Log":
         """The log itself."""

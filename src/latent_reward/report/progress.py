@@ -14,6 +14,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 
 from latent_reward.training.off_policy import Report
+from latent_reward.training.on_policy import TeamReport
 
 
 class Progress:
@@ -36,28 +37,29 @@ class Progress:
             refresh_per_second=4,
         )
         self._steps = steps
-        self._every = max(1, steps // 1000)
+        self._every, self._shown = max(1, steps // 1000), step
         self._task = self._bar.add_task("", total=steps, completed=step, speed="")
-        self._said: set[tuple[int, str]] = set()
+        self._said: set[tuple[str, str]] = set()
 
     def step(self, step: int) -> None:
         """Move the bar; cheap enough to call at every step."""
-        if step % self._every == 0 or step == self._steps:
+        if step >= self._shown + self._every or step == self._steps:
             self._bar.update(self._task, completed=step)
+            self._shown = step
 
-    def show(self, reports: Sequence[Report]) -> None:
-        """Print one line per seed; a warning is said once per seed until it changes."""
+    def show(self, reports: Sequence[Report | TeamReport]) -> None:
+        """Print one line per seed and team; a warning is said once each until it changes."""
         speed = reports[0].steps_per_second
         self._bar.update(self._task, speed=f"{speed:.0f}/s")
         for report in reports:
             self.say(
-                f"step {report.step:>9,}  seed {report.seed}  return {report.return_mean:>10,.2f} "
+                f"step {report.step:>9,}  {report.who}  return {report.return_mean:>10,.2f} "
                 f"± {report.return_std:,.2f}  returns explained {_share(report.explained_variance)}  "
                 f"credit correlation {_share(report.credit_correlation)}  {speed:.0f} steps/s"
             )
-            if report.warning and (report.seed, report.warning[:30]) not in self._said:
-                self._said.add((report.seed, report.warning[:30]))
-                self.say(f"seed {report.seed}: {report.warning}")
+            if report.warning and (report.who, report.warning[:30]) not in self._said:
+                self._said.add((report.who, report.warning[:30]))
+                self.say(f"{report.who}: {report.warning}")
 
     def say(self, text: str) -> None:
         """Print one line above the bar."""

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -34,14 +34,23 @@ def record(task: Task, act: Callable[[np.ndarray], np.ndarray], path: Path, *, s
             f"video: {task.env_id} could not be rendered here ({type(error).__name__}: {error}); "
             "install EGL or OSMesa and set MUJOCO_GL=egl or MUJOCO_GL=osmesa"
         ) from error
+    return write_video(path, frames, env.metadata.get("render_fps", 30))
+
+
+def write_video(path: Path, frames: Sequence[np.ndarray], fps: int) -> Path:
+    """Write frames ``[height, width, 3]`` as an MP4 file.
+
+    Raises:
+        LareError: the file cannot be written.
+    """
     try:
-        _write(path, frames, env.metadata.get("render_fps", 30))
+        _write(path, frames, fps)
     except OSError as error:
         raise LareError(f"video: cannot write {path}: {error}; make the run folder writable") from error
     return path
 
 
-def _write(path: Path, frames: list[np.ndarray], fps: int) -> None:
+def _write(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
     height, width = frames[0].shape[:2]
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, macro_block_size=8)
     with warnings.catch_warnings():

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from latent_reward.agents import td3
 from latent_reward.credit import decompose
+from latent_reward.credit.features import feature_size, raw_features, step_features
 from latent_reward.credit.methods import Credit, Direct, Fixed, Learned
 from latent_reward.encoder import Encoder
 from latent_reward.networks import MLP
@@ -52,11 +53,16 @@ class Learner:
 
     @property
     def latent_size(self) -> int:
-        """Stored numbers per step: the encoder's latents, twice where it looks at both observations."""
-        match self.credit:
-            case Learned(features="latent") if self.encoder is not None:
-                return len(self.encoder.latent_names) * (2 if looks_twice(self.credit, self.encoder) else 1)
+        """Stored numbers per step: the encoder's latents; nothing where features follow from the step itself."""
+        if isinstance(self.credit, Learned) and self.credit.features != "raw":
+            return self.feature_size
         return 0
+
+    @property
+    def feature_size(self) -> int:
+        """Numbers per step that the decoder reads."""
+        assert isinstance(self.credit, Learned)
+        return feature_size(self.credit, self.encoder, self.observation_size, self.action_size)
 
 
 class State(NamedTuple):
@@ -65,41 +71,6 @@ class State(NamedTuple):
     agent: td3.TD3
     decomposer: decompose.Decomposer | None
     replay: Replay
-
-
-def looks_twice(credit: Learned, encoder: Encoder) -> bool:
-    """Whether φ is applied to o and to o′: asked for, and not already done by φ itself."""
-    return credit.view == "both" and "next_observation" not in encoder.card.arguments
-
-
-def encode(
-    credit: Learned | Direct,
-    encoder: Encoder,
-    observation: Float[Array, "batch observation"],
-    action: Float[Array, "batch action"],
-    next_observation: Float[Array, "batch observation"],
-) -> Float[Array, "batch latent"]:
-    """φ of each step, with the observation that ``credit.view`` puts before it."""
-    if "next_observation" in encoder.card.arguments or credit.view == "current":
-        return encoder.encode(observation, action, next_observation)
-    after = encoder.encode(next_observation, action, next_observation)
-    if credit.view == "next":
-        return after
-    return jnp.concatenate([encoder.encode(observation, action, next_observation), after], axis=-1)
-
-
-def step_features(
-    learner: Learner,
-    observation: Float[Array, "batch observation"],
-    action: Float[Array, "batch action"],
-    next_observation: Float[Array, "batch observation"],
-) -> Float[Array, "batch feature"]:
-    """What the decoder reads for each step, or the one latent that is the reward: latents, or raw (o, a, o − o′)."""
-    credit = learner.credit
-    assert not isinstance(credit, Fixed)
-    if learner.encoder is None or (isinstance(credit, Learned) and credit.features == "raw"):
-        return ring.raw_features(observation, action, next_observation)
-    return encode(credit, learner.encoder, observation, action, next_observation)
 
 
 def init(learner: Learner, keys: Keys) -> State:
@@ -114,8 +85,7 @@ def _init(learner: Learner, keys: Keys) -> State:
         agent = td3.init(k_agent, learner.agent, learner.observation_size, learner.action_size)
         decomposer = None
         if isinstance(learner.credit, Learned):
-            size = learner.latent_size or 2 * learner.observation_size + learner.action_size
-            decomposer = decompose.init(k_credit, learner.credit, size)
+            decomposer = decompose.init(k_credit, learner.credit, learner.feature_size)
         stores_rewards = not isinstance(learner.credit, Learned)
         replay = ring.init(
             learner.capacity,
@@ -144,15 +114,19 @@ def absorb(
     def one(decomposer, replay, episode):
         mask, nothing = episode.mask, jnp.zeros((learner.horizon, 0))
         if isinstance(learner.credit, Fixed):
-            credit = decompose.fixed_credit(learner.credit.rule, episode.reward, mask)
+            credit = decompose.fixed_credit(learner.credit.rule, episode.reward[:, None], mask[:, None])[:, 0]
             return decomposer, ring.insert(replay, episode, nothing, credit[:, None]), credit
         observation = episode.observation
-        features = step_features(learner, observation[:-1], episode.action, observation[1:])
+        features = step_features(
+            learner.credit, learner.encoder, observation[:-1], episode.action, observation[1:]
+        )
         if isinstance(learner.credit, Direct):
             credit = jnp.where(mask, features[:, 0], 0.0)
             return decomposer, ring.insert(replay, episode, nothing, credit[:, None]), credit
         credit = jnp.where(mask, decompose.proxy(decomposer, learner.credit, features), 0.0)
-        decomposer = decompose.observe(decomposer, features, mask, episode.total)
+        decomposer = decompose.observe(
+            decomposer, features[None, :, None], mask[None, :, None], episode.total[None]
+        )
         stored = features if learner.latent_size else nothing
         return decomposer, ring.insert(replay, episode, stored, nothing), credit
 
@@ -191,7 +165,7 @@ def update(
             decomposer, losses["decoder_loss"] = decompose.update(decomposer, credit, window)
             features = batch.features
             if raw:
-                features = ring.raw_features(batch.observation, batch.action, batch.next_observation)
+                features = raw_features(batch.observation, batch.action, batch.next_observation)
             reward = decompose.proxy(decomposer, credit, features)
         else:
             reward = batch.reward[:, 0]

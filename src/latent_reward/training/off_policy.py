@@ -14,6 +14,7 @@ checkpoint needs the learner's arrays and the actions of the unfinished episode,
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import gymnasium
 import jax
@@ -21,30 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.credit import monitor
+from latent_reward.training import checkpoint
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner, State
-from latent_reward.training.replay import Episode
+from latent_reward.training.plan import Schedule
+from latent_reward.training.replay import Episode, written
 from latent_reward.types import LareError
 
 _ACT, _UPDATE, _INIT = 0, 1, 2
 _RESET, _WARM_UP, _EVALUATION = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When things happen, in environment steps per seed.
-
-    Attributes:
-        warmup: steps with random actions before learning starts.
-        evaluate_every: steps between evaluations.
-        evaluation_episodes: episodes per evaluation.
-        checkpoint_every: steps between checkpoints.
-    """
-
-    warmup: int = 10_000
-    evaluate_every: int = 5_000
-    evaluation_episodes: int = 10
-    checkpoint_every: int = 25_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +50,11 @@ class Report:
     proxy_spread: float
     steps_per_second: float
     warning: str
+
+    @property
+    def who(self) -> str:
+        """Whose numbers these are, for people."""
+        return f"seed {self.seed}"
 
 
 @dataclass
@@ -169,8 +160,8 @@ class OffPolicy:
         for track in self.tracks:
             track.reset()
 
-    def advance(self) -> None:
-        """Take one step in every seed's environment, learning meanwhile."""
+    def advance(self, until: int | None = None) -> None:
+        """Take one step in every seed's environment, learning meanwhile; ``until`` lies at least one step ahead."""
         learning = self.step >= self.schedule.warmup and self._stored
         if self.step >= self.schedule.warmup:
             observation = np.stack([track.observation[track.steps] for track in self.tracks])
@@ -225,8 +216,29 @@ class OffPolicy:
             track.reset()
         self._stored = all(track.episodes > 0 for track in self.tracks)
 
-    def restored(self) -> None:
-        """Take up the counters after a checkpoint was read into ``state``, ``step`` and ``tracks``."""
+    def save(self, path: Path, config: str) -> None:
+        """Write a checkpoint: the learner's arrays (of the replay only what was written) and the tracks."""
+        arrays = {name: np.asarray(leaf) for name, leaf in checkpoint.named(self.state, "state").items()}
+        for name, rows in written(self.state.replay).items():
+            arrays[f"state.replay.{name}"] = arrays[f"state.replay.{name}"][:, :rows]
+        for index, track in enumerate(self.tracks):
+            arrays[f"track{index}.observation"] = track.observation[: track.steps + 1]
+            arrays[f"track{index}.action"] = track.action[: track.steps]
+            arrays[f"track{index}.monitor"] = track.monitor
+        tracks = [[track.seed, track.episodes, track.training_return] for track in self.tracks]
+        checkpoint.write(path, arrays, {"step": self.step, "tracks": tracks}, config)
+
+    def restore(self, path: Path, config: str) -> None:
+        """Go to where a checkpoint left off, unfinished episodes included."""
+        stored = checkpoint.read(path, config)
+        self.state = checkpoint.restored(self.state, "state", stored)
+        self.step = stored.header["step"]
+        for index, track in enumerate(self.tracks):
+            _, track.episodes, track.training_return = stored.header["tracks"][index]
+            actions = stored.array(f"track{index}.action")
+            track.observation[: len(actions) + 1] = stored.array(f"track{index}.observation")
+            track.monitor = stored.array(f"track{index}.monitor")
+            track.replay(actions)
         self._stored = all(track.episodes > 0 for track in self.tracks)
         self._clock, self._clock_step = time.perf_counter(), self.step
 

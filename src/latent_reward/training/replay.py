@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from latent_reward.credit.decompose import Window
+from latent_reward.credit.features import raw_features
 from latent_reward.credit.losses import draw_steps
 from latent_reward.types import Key, Scalar
 
@@ -189,15 +191,6 @@ def sample(replay: Replay, key: Key, count: int) -> Batch:
     )
 
 
-def raw_features(
-    observation: Float[Array, "*batch observation"],
-    action: Float[Array, "*batch action"],
-    next_observation: Float[Array, "*batch observation"],
-) -> Float[Array, "*batch feature"]:
-    """(o, a, o − o′), what return decomposition without latents reads (Ren et al. 2022)."""
-    return jnp.concatenate([observation, action, observation - next_observation], axis=-1)
-
-
 def sample_window(
     replay: Replay, key: Key, *, episodes: int, subset: int | None, horizon: int, raw: bool
 ) -> Window:
@@ -219,4 +212,13 @@ def sample_window(
         features = raw_features(replay.observation[row], replay.action[row], replay.observation[row + 1])
     else:
         features = replay.features[row]
-    return Window(features[:, :, None, :], mask, replay.total[slot], lengths)
+    return Window(features[:, :, None, :], mask[:, :, None], replay.total[slot], lengths)
+
+
+def written(replay: Replay) -> dict[str, int]:
+    """Which fields of a replay (of several seeds) have rows that no seed has ever written, and how many have been."""
+    rows = {"row_of": int(np.max(replay.newest_transition))}
+    if int(np.max(replay.oldest_episode)) == 0:
+        filled = int(np.max(replay.head))
+        rows |= dict.fromkeys(("observation", "action", "features", "reward", "terminal"), filled)
+    return rows

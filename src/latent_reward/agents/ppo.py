@@ -1,0 +1,312 @@
+"""Independent PPO (Schulman et al. 2017, arXiv 1707.06347; de Witt et al. 2020, arXiv 2011.09533), pure functions.
+
+Each agent of a team acts and learns on its own observation; actor and critic are shared by the team. With
+episodes ``[time, ...]`` of proxy rewards:
+    1. advantages A by GAE(λ); the end of an episode is a true end, so nothing is bootstrapped there;
+    2. value targets A + V, in units of the returns' running root mean square (``Unit``);
+    3. epochs over shuffled minibatches: one Adam step each on
+       −E[min(ρA, clip(ρ, 1 ± ε)A)] − c_H·E[H(π)] + c_V·E[max(h(y − V), h(y − V_clipped))],
+       ρ = π(a|o)/π_old(a|o), h Huber's loss, E the mean over rows that exist.
+Step size and ε fall linearly over the training; the last update still has a share of both (``shrink``).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int
+
+from latent_reward.networks import MLP, adam, init_adam, init_orthogonal
+from latent_reward.types import Key, Scalar
+
+_NEVER = -1e9  # the logit of an action that is not available: its probability is exactly 0
+# Coprime to the number of rows, so that a stride visits each row once; times any number of rows below 2³¹.
+_PRIMES = tuple(n for n in range(101, 1000) if all(n % d for d in range(2, 32)))
+_UNIT_RATE = 0.05  # share of the newest iteration in the unit of returns
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Hyper-parameters; the defaults are those of the published experiments unless said otherwise.
+
+    Attributes:
+        discount: γ.
+        gae_lambda: λ.
+        learning_rate: Adam's step size in the first iteration; it falls linearly.
+        clip: ε in the first iteration; it falls with the step size.
+        least_clip: the share of ``clip`` at which it stops falling (published: 0, which stops learning).
+        value_clip: how far V may move from the value at collection; None: any distance.
+        huber: where the value loss turns from quadratic to linear.
+        entropy_weight: c_H.
+        value_weight: c_V.
+        gradient_norm: longest gradient of a step.
+        epochs: passes over the collected steps.
+        minibatch: rows (step and agent) per Adam step.
+        hidden: widths of the hidden layers of actor and critic.
+        critic_sees_time: whether V also reads the share of the episode that is over (published: no). With a
+            fixed horizon and γ = 1 the value of a state depends on it.
+        bootstrap: whether the horizon cuts a longer task short, so that V(o_T) stands for what would follow.
+    """
+
+    discount: float = 1.0
+    gae_lambda: float = 0.95
+    learning_rate: float = 1e-4
+    clip: float = 0.5
+    least_clip: float = 0.1
+    value_clip: float | None = 0.5
+    huber: float = 10.0
+    entropy_weight: float = 0.01
+    value_weight: float = 0.5
+    gradient_norm: float = 10.0
+    epochs: int = 10
+    minibatch: int = 128
+    hidden: tuple[int, ...] = (64, 64)
+    critic_sees_time: bool = True
+    bootstrap: bool = False
+
+
+class Networks(NamedTuple):
+    """Actor (logits) and critic (one value) of a team."""
+
+    actor: MLP
+    critic: MLP
+
+
+class Unit(NamedTuple):
+    """Moving average of squared returns to go, and how much of it there is yet."""
+
+    square: Scalar
+    weight: Scalar
+
+
+class PPO(NamedTuple):
+    """State of a team's agents. All weights are one vector: one fused Adam step instead of one per layer."""
+
+    parameters: Float[Array, " parameter"]
+    optimiser: optax.OptState
+    unit: Unit
+
+
+class Rows(NamedTuple):
+    """What an iteration learns from: one row per step and agent; rows with a false mask change nothing.
+
+    ``available`` is None where every action always is.
+    """
+
+    observation: Float[Array, "row observation"]
+    elapsed: Float[Array, " row"]
+    action: Int[Array, " row"]
+    log_probability: Float[Array, " row"]
+    value: Float[Array, " row"]
+    advantage: Float[Array, " row"]
+    target: Float[Array, " row"]
+    mask: Bool[Array, " row"]
+    available: Bool[Array, "row action"] | None
+
+
+def init(key: Key, config: PPOConfig, observation_size: int, actions: int) -> PPO:
+    """Fresh networks; the first policy is nearly uniform."""
+    parameters, _ = ravel_pytree(_init_networks(key, config, observation_size, actions))
+    return PPO(parameters, init_adam(parameters), Unit(jnp.zeros(()), jnp.zeros(())))
+
+
+def networks(parameters: Float[Array, " parameter"], config: PPOConfig, observation_size: int, actions: int):
+    """Actor and critic, cut out of the vector of all weights."""
+    shapes = jax.eval_shape(lambda: _init_networks(jax.random.key(0), config, observation_size, actions))
+    leaves, structure = jax.tree.flatten(shapes)
+    ends = [0]
+    for leaf in leaves:
+        ends.append(ends[-1] + leaf.size)
+    parts = [
+        parameters[begin:end].reshape(leaf.shape)
+        for (begin, end), leaf in zip(pairwise(ends), leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, parts)
+
+
+def _init_networks(key: Key, config: PPOConfig, observation_size: int, actions: int) -> Networks:
+    k_actor, k_critic = jax.random.split(key)
+    seen = observation_size + config.critic_sees_time
+    return Networks(
+        init_orthogonal(k_actor, (observation_size, *config.hidden, actions), 0.01),
+        init_orthogonal(k_critic, (seen, *config.hidden, 1), 1.0),
+    )
+
+
+def log_policy(
+    actor: MLP,
+    observation: Float[Array, "*batch observation"],
+    available: Bool[Array, "*batch action"] | None = None,
+) -> Float[Array, "*batch action"]:
+    """log π(·|o) over the available actions."""
+    logits = actor(observation)
+    if available is not None:
+        logits = jnp.where(available, logits, _NEVER)
+    return jax.nn.log_softmax(logits)
+
+
+def act(
+    actor: MLP,
+    observation: Float[Array, "*batch observation"],
+    key: Key,
+    available: Bool[Array, "*batch action"] | None = None,
+) -> tuple[Int[Array, "*batch"], Float[Array, "*batch"]]:
+    """An action drawn from π(·|o), and its log-probability."""
+    log_probabilities = log_policy(actor, observation, available)
+    action = jax.random.categorical(key, log_probabilities)
+    return action, _chosen(log_probabilities, action)
+
+
+def _chosen(log_probabilities: Float[Array, "*batch action"], action: Int[Array, "*batch"]):
+    # Picked by comparison: with few actions it is several times faster than a gather and its transpose.
+    here = jnp.arange(log_probabilities.shape[-1]) == action[..., None]
+    return jnp.where(here, log_probabilities, 0.0).sum(axis=-1)
+
+
+def value(
+    critic: MLP,
+    config: PPOConfig,
+    observation: Float[Array, "*batch observation"],
+    elapsed: Float[Array, "*batch"],
+) -> Float[Array, "*batch"]:
+    """V(o), in units of the returns; ``elapsed`` is the share of the episode that is over."""
+    if config.critic_sees_time:
+        observation = jnp.concatenate([observation, elapsed[..., None]], axis=-1)
+    return critic(observation)[..., 0]
+
+
+def advantages(
+    config: PPOConfig,
+    reward: Float[Array, "time *batch"],
+    values: Float[Array, "time_after *batch"],
+    goes_on: Bool[Array, "time *batch"],
+) -> Float[Array, "time *batch"]:
+    """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438).
+
+    δ_t = r_t + γ c_t V_{t+1} − V_t and A_t = δ_t + γ λ c_t A_{t+1}.
+
+    Args:
+        config: γ and λ.
+        reward: r_t.
+        values: V_t of every step and, as the last entry, V_T of what follows the last one.
+        goes_on: c_t, whether V_{t+1} still counts after step t.
+    """
+    follows = config.discount * goes_on
+    delta = reward + follows * values[1:] - values[:-1]
+
+    def back(later, step):
+        delta, follows = step
+        now = delta + config.gae_lambda * follows * later
+        return now, now
+
+    return jax.lax.scan(back, jnp.zeros_like(reward[0]), (delta, follows), reverse=True)[1]
+
+
+def returns_to_go(config: PPOConfig, reward: Float[Array, "time *batch"]) -> Float[Array, "time *batch"]:
+    """G_t = Σ_k γ^k r_{t+k}; rewards after the end of an episode must be 0."""
+
+    def back(later, reward):
+        now = reward + config.discount * later
+        return now, now
+
+    return jax.lax.scan(back, jnp.zeros_like(reward[0]), reward, reverse=True)[1]
+
+
+def grow_unit(
+    unit: Unit, returns: Float[Array, "*batch"], mask: Bool[Array, "*batch"]
+) -> tuple[Unit, Scalar]:
+    """The unit of returns after one more iteration, and its size: the moving root mean square of G, or 1.
+
+    Rewards are divided by it, so that value targets have a size near 1 whatever an environment pays; the
+    advantages are standardised anyway.
+    """
+    square = jnp.where(mask, returns**2, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+    unit = Unit(
+        unit.square + _UNIT_RATE * (square - unit.square),
+        unit.weight + _UNIT_RATE * (1.0 - unit.weight),
+    )
+    mean = unit.square / unit.weight
+    return unit, jnp.where(mean > 1e-12, jnp.sqrt(jnp.maximum(mean, 1e-12)), 1.0)
+
+
+def standardise(advantage: Float[Array, "*batch"], mask: Bool[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """Mean 0 and variance 1 over the rows that exist; 0 elsewhere."""
+    count = jnp.maximum(mask.sum(), 1)
+    centred = jnp.where(mask, advantage - jnp.where(mask, advantage, 0.0).sum() / count, 0.0)
+    return centred / (jnp.sqrt((centred**2).sum() / count) + 1e-8)
+
+
+def shrink(config: PPOConfig, remaining: Scalar) -> tuple[Scalar, Scalar]:
+    """Step size and ε with a share ``remaining`` of all iterations still to come, this one included."""
+    return config.learning_rate * remaining, config.clip * jnp.maximum(remaining, config.least_clip)
+
+
+def losses(nets: Networks, config: PPOConfig, rows: Rows, clip: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """Policy loss, value loss and entropy of a minibatch: means over the rows whose mask is true."""
+    weight = rows.mask / jnp.maximum(rows.mask.sum(), 1)
+    log_probabilities = log_policy(nets.actor, rows.observation, rows.available)
+    ratio = jnp.exp(_chosen(log_probabilities, rows.action) - rows.log_probability)
+    gain = jnp.minimum(ratio * rows.advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * rows.advantage)
+    entropy = -(jnp.exp(log_probabilities) * log_probabilities).sum(axis=-1)
+    now = value(nets.critic, config, rows.observation, rows.elapsed)
+    error = optax.losses.huber_loss(now, rows.target, delta=config.huber)
+    if config.value_clip is not None:
+        near = rows.value + jnp.clip(now - rows.value, -config.value_clip, config.value_clip)
+        error = jnp.maximum(error, optax.losses.huber_loss(near, rows.target, delta=config.huber))
+    return -(weight @ gain), weight @ error, weight @ entropy
+
+
+def deal(key: Key, shuffled: Int[Array, " row"]) -> Int[Array, " row"]:
+    """The same rows in another order: every s-th of them from a random one on, s a random prime.
+
+    Sorting random numbers in every epoch, which is what shuffling means here, took a quarter of an update.
+    """
+    count = len(shuffled)
+    k_stride, k_start = jax.random.split(key)
+    strides = np.array([prime for prime in _PRIMES if count % prime], np.int32)
+    stride = jax.random.choice(k_stride, strides)
+    start = jax.random.randint(k_start, (), 0, count)
+    return shuffled[(start + stride * jnp.arange(count)) % count]
+
+
+def update(
+    state: PPO, config: PPOConfig, rows: Rows, actions: int, key: Key, remaining: Scalar
+) -> tuple[PPO, tuple[Scalar, Scalar, Scalar]]:
+    """All epochs on the rows of one iteration; returns the new state and the mean of ``losses``.
+
+    Every epoch shuffles the rows and leaves out those that fill no minibatch.
+    """
+    rate, clip = shrink(config, remaining)
+    size = rows.observation.shape[1]
+    minibatch = min(config.minibatch, len(rows.mask))
+    count = len(rows.mask) // minibatch
+
+    def objective(nets: Networks, part: Rows):
+        policy, worth, entropy = losses(nets, config, part, clip)
+        total = policy + config.value_weight * worth - config.entropy_weight * entropy
+        return total, (policy, worth, entropy)
+
+    def step(carry, part: Rows):
+        parameters, optimiser = carry
+        nets = networks(parameters, config, size, actions)
+        gradient, measures = jax.grad(objective, has_aux=True)(nets, part)
+        gradient = ravel_pytree(gradient)[0]
+        length = jnp.sqrt(gradient @ gradient)
+        gradient = gradient * jnp.minimum(1.0, config.gradient_norm / jnp.maximum(length, 1e-9))
+        return adam(parameters, gradient, optimiser, rate), measures
+
+    def epoch(carry, key):
+        order = deal(key, shuffled)[: count * minibatch]
+        parts = jax.tree.map(lambda leaf: leaf[order].reshape(count, minibatch, *leaf.shape[1:]), rows)
+        return jax.lax.scan(step, carry, parts)
+
+    k_shuffle, *k_epochs = jax.random.split(key, config.epochs + 1)
+    shuffled = jax.random.permutation(k_shuffle, len(rows.mask))
+    keys = jnp.stack(k_epochs)
+    (parameters, optimiser), measures = jax.lax.scan(epoch, (state.parameters, state.optimiser), keys)
+    return state._replace(parameters=parameters, optimiser=optimiser), jax.tree.map(jnp.mean, measures)
