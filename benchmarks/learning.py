@@ -3,7 +3,8 @@
     python benchmarks/learning.py run --workers 2 --out results      # goes on where it stopped
     python benchmarks/learning.py report --out results               # curves and tables into docs/results
 
-One process and one thread per run. A run that was killed is resumed; a finished one is left alone.
+One process and one thread per run; the seeds of a team's runs share one. A run that was killed is resumed; a
+finished one is left alone.
 """
 
 import argparse
@@ -18,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from latent_reward.config import spell_seeds
 from latent_reward.report.curves import PANELS, draw_curve, save_figure, series
 from latent_reward.report.log import read_metrics
 
-WARM_UP = 10_000  # steps of random actions, which no figure counts
 ALL = ("dense", "lare", "rrd-unbiased", "uniform", "episodic", "rd")
+ITERATION = 82 * 25  # steps of an iteration: episodes times their length
 COLOURS = {
     "dense": "black", "lare": "tab:red", "rrd-unbiased": "tab:blue", "rd": "tab:cyan",
     "uniform": "tab:green", "episodic": "tab:gray",
@@ -31,30 +33,53 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """One task, its methods and seeds, and the length of a run."""
+    """One task, its methods and seeds, and the length of a run: steps, or iterations where a team learns.
+
+    ``warm_up`` counts the steps of random actions, which no figure counts.
+    """
 
     task: str
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
-    steps: int
+    length: tuple[str, int]
     evaluation_episodes: int = 10
+    warm_up: int = 10_000
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of one seed."""
+        unit, count = self.length
+        return count if unit == "steps" else count * ITERATION
+
+    @property
+    def groups(self) -> list[tuple[int, ...]]:
+        """Seeds that train in one process."""
+        return [self.seeds] if self.length[0] == "iterations" else [(seed,) for seed in self.seeds]
+
+
+def teams(task: str) -> Experiment:
+    """A world at three tenths of the paper's budget of 1,000 iterations."""
+    return Experiment(task, ALL, (0, 1, 2), ("iterations", 300), 50, 0)
 
 
 EXPERIMENTS = (
-    Experiment("Reacher-v5", ALL, (0, 1, 2), 50_000),
-    Experiment("HalfCheetah-v5", ALL, (0, 1), 100_000),
-    Experiment("HumanoidStandup-v5", ("dense", "lare", "rrd-unbiased"), (0, 1), 50_000, 5),
+    Experiment("Reacher-v5", ALL, (0, 1, 2), ("steps", 50_000)),
+    Experiment("HalfCheetah-v5", ALL, (0, 1), ("steps", 100_000)),
+    Experiment("HumanoidStandup-v5", ("dense", "lare", "rrd-unbiased"), (0, 1), ("steps", 50_000), 5),
+    teams("cn-6"),
+    teams("pp-6"),
+    teams("area"),
 )
 
 
-def folder(out: Path, task: str, method: str, seed: int) -> Path:
+def folder(out: Path, task: str, method: str, seeds: tuple[int, ...]) -> Path:
     """Where one run lives."""
-    return out / task / method / str(seed)
+    return out / task / method / spell_seeds(seeds)
 
 
-def train(out: Path, experiment: Experiment, method: str, seed: int) -> None:
+def train(out: Path, experiment: Experiment, method: str, seeds: tuple[int, ...]) -> None:
     """Start or resume one run in a process of its own, on one thread."""
-    target = folder(out, experiment.task, method, seed)
+    target = folder(out, experiment.task, method, seeds)
     rows = read_metrics(target)
     if rows and rows[-1]["step"] >= experiment.steps:
         return
@@ -66,7 +91,8 @@ def train(out: Path, experiment: Experiment, method: str, seed: int) -> None:
             for name in ("config.json", "metrics.jsonl"):
                 (target / name).unlink(missing_ok=True)
         command += [
-            experiment.task, "--method", method, "--seed", str(seed), "--steps", str(experiment.steps),
+            experiment.task, "--method", method, "--seeds", spell_seeds(seeds),
+            f"--{experiment.length[0]}", str(experiment.length[1]),
             "--evaluation-episodes", str(experiment.evaluation_episodes), "--out", str(target),
         ]  # fmt: skip
     threads = {
@@ -74,7 +100,7 @@ def train(out: Path, experiment: Experiment, method: str, seed: int) -> None:
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
         "JAX_PLATFORMS": "cpu",
     }
-    log = out / f"{experiment.task}-{method}-{seed}.log"
+    log = out / f"{experiment.task}-{method}-{target.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         subprocess.run(command, env={**os.environ, **threads}, stdout=file, stderr=file, check=False)
@@ -84,14 +110,14 @@ def train(out: Path, experiment: Experiment, method: str, seed: int) -> None:
 def run(out: Path, workers: int, tasks: list[str], methods: list[str], seeds: list[int]) -> None:
     """Train everything that is selected and not finished, first seeds first."""
     jobs = [
-        (experiment, method, seed)
+        (experiment, method, group)
         for rank in range(3)
         for experiment in EXPERIMENTS
         if not tasks or experiment.task in tasks
         for method in (methods or experiment.methods)
         if method in experiment.methods
-        for seed in experiment.seeds[rank : rank + 1]
-        if not seeds or seed in seeds
+        for group in experiment.groups[rank : rank + 1]
+        if not seeds or set(group) & set(seeds)
     ]
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda job: train(out, *job), jobs))
@@ -104,12 +130,14 @@ def report(out: Path, docs: Path) -> None:
         rows = {
             method: [
                 row
-                for seed in experiment.seeds
-                for row in read_metrics(folder(out, experiment.task, method, seed))
+                for group in experiment.groups
+                for row in read_metrics(folder(out, experiment.task, method, group))
             ]
             for method in experiment.methods
         }
-        rows = {method: each for method, each in rows.items() if each and each[-1]["step"] > WARM_UP}
+        rows = {
+            method: each for method, each in rows.items() if each and each[-1]["step"] > experiment.warm_up
+        }
         if not rows:
             continue
         figure = Figure(figsize=(13, 4), layout="constrained")
@@ -143,10 +171,10 @@ def _table(experiment: Experiment, rows: dict[str, list[dict]]) -> list[str]:
         steps, returns = series(each, "return_mean")
         complete = ~np.isnan(returns[:, -1]) & (steps[-1] >= end)
         cells = [_spread(returns[:, steps == at]) for at in (half, end)]
-        learning = returns[:, steps > WARM_UP]
+        learning = returns[:, steps > experiment.warm_up]
         cells.append(_spread(np.nanmean(learning, axis=1)))
         for field in ("explained_variance", "credit_correlation"):
-            values = series(each, field)[1][:, steps > WARM_UP]
+            values = series(each, field)[1][:, steps > experiment.warm_up]
             cells.append(_spread(np.nanmean(values, axis=1)) if np.isfinite(values).any() else "-")
         lines.append(f"| `{method}` | {int(complete.sum())} | {' | '.join(cells)} |")
     return lines
