@@ -1,24 +1,22 @@
-"""The fixed policies that prey follow in predator–prey: small perceptrons, learned in competitive predator–prey."""
+"""The fixed policies that prey follow in predator–prey: small perceptrons, learned by scripts/train_prey.py."""
 
-from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 from safetensors.numpy import load_file
+
+from latent_reward.networks import MLP
 
 FOLDER = Path(__file__).parent / "prey_policies"
 
 
-def load_prey(name: str) -> Callable[[Float[Array, "prey observation"]], Float[Array, "prey action"]]:
-    """The policy of the prey in the world ``name``: observations to logits, two tanh layers between."""
+def load_prey(name: str) -> MLP:
+    """The policy of the prey in the world ``name``: what one sees to the logits of its actions."""
     tensors = load_file(FOLDER / f"{name}.safetensors")
-    layers = [(tensors[f"weight.{layer}"], tensors[f"bias.{layer}"]) for layer in range(len(tensors) // 2)]
-
-    def policy(observation: Float[Array, "prey observation"]) -> Float[Array, "prey action"]:
-        rows = observation
-        for weight, bias in layers[:-1]:
-            rows = jnp.tanh(rows @ weight + bias)
-        return rows @ layers[-1][0] + layers[-1][1]
-
-    return policy
+    layers = range(len(tensors) // 2)
+    with jax.ensure_compile_time_eval():  # a world may be found for the first time while a caller is traced
+        weights, biases = (
+            tuple(jnp.asarray(tensors[f"{kind}.{layer}"]) for layer in layers) for kind in ("weight", "bias")
+        )
+    return MLP(weights, biases, "tanh")
