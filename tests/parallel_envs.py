@@ -1,7 +1,12 @@
 """Small parallel environments, written to PettingZoo's interface by hand, that show what a trainer does with them."""
 
+import json
+
 import gymnasium
 import numpy as np
+from pydantic import TypeAdapter
+
+from latent_reward.task import TeamTask
 
 SPACES = gymnasium.spaces
 
@@ -67,6 +72,9 @@ class Countdown:
         ends = (over, no) if self.ends == "terminated" else (no, over)
         return observation, reward, *ends, {each: {} for each in over}
 
+    def render(self):
+        return None
+
     def close(self):
         pass
 
@@ -87,3 +95,29 @@ def empty(render_mode=None):
 
 def no_environment():
     return object()
+
+
+HORIZON = 6
+
+
+def countdown_task(agents=2, **kwargs):
+    """The task of one team of ``Countdown``."""
+    field = {"index": 0, "name": "value", "meaning": "a number"}
+    team = {
+        "name": "agents",
+        "agents": agents,
+        "goal": {"plain": "earn", "paper": "earn"},
+        "observation": [{**field, "count": 3}],
+        "action": [{**field, "count": 3}],
+    }
+    return TypeAdapter(TeamTask).validate_json(
+        json.dumps(
+            {
+                "name": "countdown",
+                "pettingzoo": "parallel_envs:countdown",
+                "env_kwargs": kwargs,
+                "max_steps": HORIZON,
+                "teams": [team],
+            }
+        )
+    )

@@ -165,7 +165,9 @@ def test_an_episode_that_terminates_is_over(encoder):
     first = np.where(beyond.any(axis=0), beyond.argmax(axis=0), HORIZON)
     running = np.arange(HORIZON)[:, None] <= first
     np.testing.assert_array_equal(rollout.mask, np.repeat(running[:, :, None], 3, axis=2))
-    np.testing.assert_array_equal(rollout.terminated, beyond.any(axis=0))
+    cut = np.asarray(rollout.cut)
+    np.testing.assert_array_equal(cut[-1].all(axis=1), ~beyond.any(axis=0))
+    assert not cut[:-1].any()
     assert (np.asarray(rollout.reward)[~np.asarray(rollout.mask)] == 0).all()
     down = np.asarray(rollout.action) == 1
     assert not (down & (np.asarray(rollout.observation)[:-1, :, :, 0] > 0)).any()

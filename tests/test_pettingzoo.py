@@ -1,30 +1,21 @@
 """PettingZoo environments: what is noted of their episodes, and each way in which they do not fit a task."""
 
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latent_reward.envs.pettingzoo import host_world
+from latent_reward.sealing.verify import check
 from latent_reward.task import load_description, load_task, open_world
 from latent_reward.task_check import check_task
 from latent_reward.training.host_rollout import collect
 from latent_reward.types import LareError
 
-TASK = """
-name: spread
-pettingzoo: mpe2.simple_spread_v3
-env_kwargs: {N: 3}
-max_steps: 25
-teams:
-  - name: agents
-    agents: 3
-    goal: {plain: cover all landmarks, paper: cover all landmarks without collisions}
-    observation:
-      - {index: 0, count: 18, name: everything, meaning: all that an agent sees}
-    action:
-      - {index: 0, count: 5, name: push, meaning: "no push, -x, +x, -y, +y"}
-"""
+PAGE = (Path(__file__).parents[1] / "docs" / "own_teams.md").read_text("utf-8")
+TASK, SOURCE = (re.search(rf"^```{each}\n(.*?)^```", PAGE, re.M | re.S)[1] for each in ("yaml", "python"))
 
 
 @pytest.fixture(autouse=True)
@@ -164,12 +155,25 @@ def test_a_task_file_names_a_parallel_environment(tmp_path):
     assert host.members == (("agent_0", "agent_1", "agent_2"),)
 
 
+def test_the_encoder_of_the_documents_passes_every_check(tmp_path):
+    report = check(SOURCE, load_description(write(tmp_path)))
+    assert report.passed, str(report)
+
+
 @pytest.mark.parametrize(
     ("edit", "field", "message"),
     [
         (("agents: 3", "agents: 4"), "teams[0].agents", "has 3 agents"),
-        (("count: 18", "count: 17"), "teams[0].observation", "index 17 of the 18-dimensional"),
-        (("count: 5", "count: 6"), "teams[0].action[0].count", "beyond the 5-dimensional"),
+        (
+            ("{index: 14, count: 4", "{index: 14, count: 3"),
+            "teams[0].observation",
+            "index 17 of the 18-dimensional",
+        ),
+        (
+            ("{index: 4, name: push +y", "{index: 5, name: push +y"),
+            "teams[0].action[4]",
+            "outside the 5-dimensional",
+        ),
         (("mpe2.simple", "mpe3.simple"), "pettingzoo", "cannot be imported"),
         (("{N: 3}", "{M: 3}"), "env_kwargs", "refuses {'M': 3}"),
         (("{N: 3}", "{N: 3, continuous_actions: true}"), "pettingzoo", "teams choose among a few"),

@@ -1,5 +1,7 @@
 """A run of teams: the same folder as that of one agent, with an encoder for each team where there are several."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,13 +18,14 @@ from latent_reward.credit import decompose
 from latent_reward.credit.features import step_features
 from latent_reward.credit.methods import Direct, Fixed
 from latent_reward.encoder import Encoder
-from latent_reward.envs import find_world
+from latent_reward.envs.pettingzoo import HostWorld
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import write_video
-from latent_reward.task import TeamTask
+from latent_reward.task import TeamTask, open_world
 from latent_reward.task_check import check_task
 from latent_reward.training import checkpoint
 from latent_reward.training import team_learner as core
+from latent_reward.training.host_teams import HostTeams
 from latent_reward.training.on_policy import purpose_keys
 from latent_reward.training.plan import OnPolicyPlan
 from latent_reward.training.rollout import watch
@@ -107,7 +110,9 @@ class TeamRun:
     def evaluate(self, episodes: int = 50) -> dict[str, Float[np.ndarray, "seed episode"]]:
         """True returns of each team in ``episodes`` seeded episodes of each seed, actions drawn from the policy."""
         keys = purpose_keys(self.config.seeds, _FINAL)
-        played = core.evaluate(self._learner, self._states, keys, episodes)
+        with self._host() as host:
+            look = host.evaluate if host else partial(core.evaluate, self._learner)
+            played = look(self._states, keys, episodes)
         names = [team.name for team in self.task.teams]
         return {name: np.asarray(returns) for name, (returns, _) in zip(names, played, strict=True)}
 
@@ -121,12 +126,25 @@ class TeamRun:
         states = jax.tree.map(lambda leaf: leaf[index], self._states)
         key = purpose_keys(self.config.seeds, _FILM)[index]
         world = self._learner.world
+        if isinstance(world, HostWorld):
+            one = jax.tree.map(lambda leaf: leaf[None], states)
+            return write_video(path, HostTeams(self._learner).watch(one, key[None]), _FRAMES_PER_SECOND)
         seen, steps = jax.jit(watch, static_argnums=0)(world, core.actors(self._learner, states), key)
         moments = jax.tree.map(np.asarray, seen)
         frames = [
             world.render(jax.tree.map(lambda leaf, t=t: leaf[t], moments)) for t in range(int(steps) + 1)
         ]
         return write_video(path, frames, _FRAMES_PER_SECOND)
+
+    @contextmanager
+    def _host(self) -> Iterator[HostTeams | None]:
+        """Who plays where the environment runs on the host."""
+        host = HostTeams(self._learner) if isinstance(self._learner.world, HostWorld) else None
+        try:
+            yield host
+        finally:
+            if host:
+                host.close()
 
     def _pick(self, seed: int | None, team: str | None) -> tuple[int, TeamState]:
         names = [each.name for each in self.task.teams]
@@ -145,14 +163,10 @@ def build_team_learner(
         LareError: there is no such world, or the task does not fit it.
     """
     assert isinstance(config.plan, OnPolicyPlan)
-    if not task.world:
-        raise LareError(
-            f"pettingzoo: {task.name} acts in {task.pettingzoo}, and only compiled worlds can be trained on"
-        )
     for problem in check_task(task):
         raise LareError(f"task: {problem}")
     return TeamLearner(
-        world=find_world(task.world),
+        world=open_world(task),
         credit=config.method.credit,
         encoders=encoders,
         agent=config.plan.agent,

@@ -7,6 +7,7 @@ arrays and the number of iterations done.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.credit import monitor
+from latent_reward.envs.pettingzoo import HostWorld
 from latent_reward.training import checkpoint
 from latent_reward.training import team_learner as core
+from latent_reward.training.host_teams import HostTeams
 from latent_reward.training.plan import TeamSchedule
 from latent_reward.training.team_learner import Measures, TeamLearner, TeamState
 from latent_reward.types import LareError
@@ -61,6 +64,7 @@ class OnPolicy:
         self._keys = [purpose_keys(seeds, purpose) for purpose in (_TRAIN, _EVALUATE, _INIT)]
         self.states: tuple[TeamState, ...] = core.init(learner, self._keys[_INIT])
         self.iteration = 0
+        self._host = HostTeams(learner) if isinstance(learner.world, HostWorld) else None
         self._measures: tuple[Measures, ...] | None = None
         self._seconds = self._timed = 0.0
 
@@ -71,11 +75,17 @@ class OnPolicy:
 
     def advance(self, until: int) -> None:
         """A few iterations of every seed, at most up to step ``until``."""
-        stop = min(self.iteration + _PER_CALL, until // steps_per_iteration(self.learner))
+        most = 1 if self._host else _PER_CALL
+        stop = min(self.iteration + most, until // steps_per_iteration(self.learner))
         begun = time.perf_counter()
-        self.states, self._measures = core.advance(
-            self.learner, self.states, self._keys[_TRAIN], jnp.int32(self.iteration), jnp.int32(stop)
-        )
+        if self._host:
+            self.states, self._measures = self._host.advance(
+                self.states, self._keys[_TRAIN], self.iteration, stop
+            )
+        else:
+            self.states, self._measures = core.advance(
+                self.learner, self.states, self._keys[_TRAIN], jnp.int32(self.iteration), jnp.int32(stop)
+            )
         jax.block_until_ready(self._measures)
         self._seconds += time.perf_counter() - begun
         self._timed += stop - self.iteration
@@ -83,9 +93,8 @@ class OnPolicy:
 
     def evaluate(self) -> list[TeamReport]:
         """Play the evaluation episodes, from the same random numbers every time, and report on every team."""
-        played = core.evaluate(
-            self.learner, self.states, self._keys[_EVALUATE], self.schedule.evaluation_episodes
-        )
+        look = self._host.evaluate if self._host else partial(core.evaluate, self.learner)
+        played = look(self.states, self._keys[_EVALUATE], self.schedule.evaluation_episodes)
         assert self._measures is not None  # evaluations follow iterations
         speed = self._timed * steps_per_iteration(self.learner) / max(self._seconds, 1e-9)
         self._seconds = self._timed = 0.0
@@ -145,7 +154,9 @@ class OnPolicy:
         self.iteration = stored.header["iteration"]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Close what runs on the host."""
+        if self._host:
+            self._host.close()
 
 
 def steps_per_iteration(learner: TeamLearner) -> int:

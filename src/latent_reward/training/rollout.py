@@ -24,7 +24,8 @@ class Rollout(NamedTuple):
         log_probability: of that choice.
         reward: the true reward of each agent; 0 once the episode is over. Hidden from learning.
         mask: whether the agent is there: the episode has not ended, and the agent lives.
-        terminated: whether the episode ended before the horizon.
+        cut: whether the agent's time ended here without an end of its own: at the horizon, or where a host
+            environment truncates.
         available: the actions each agent could choose from; None: always all.
         won: whether the team has won; None: nothing is won in this world.
     """
@@ -34,7 +35,7 @@ class Rollout(NamedTuple):
     log_probability: Float[Array, "time episode agent"]
     reward: Float[Array, "time episode agent"]
     mask: Bool[Array, "time episode agent"]
-    terminated: Bool[Array, " episode"]
+    cut: Bool[Array, "time episode agent"]
     available: Bool[Array, "time episode agent action"] | None
     won: Bool[Array, " episode"] | None
 
@@ -104,7 +105,9 @@ def _play(
             log_probability=chosen[index][1],
             reward=reward[:, :, team],
             mask=there[:, :, team],
-            terminated=~running,
+            cut=there[:, :, team]
+            & running[:, None]
+            & (jnp.arange(world.horizon) == world.horizon - 1)[:, None, None],
             available=choices[index],
             won=None if world.won is None else jax.vmap(world.won)(end),
         )

@@ -21,6 +21,7 @@ from latent_reward.credit import decompose
 from latent_reward.credit.features import feature_size, step_features
 from latent_reward.credit.methods import Credit, Direct, Fixed, Learned
 from latent_reward.encoder import Encoder
+from latent_reward.envs.pettingzoo import HostWorld
 from latent_reward.envs.world import World
 from latent_reward.training import team_replay
 from latent_reward.training.plan import Fitting
@@ -47,7 +48,7 @@ class TeamLearner:
         fitting: when and on what decoders are fitted.
     """
 
-    world: World
+    world: World | HostWorld
     credit: Credit
     encoders: tuple[Encoder | None, ...]
     agent: ppo.PPOConfig
@@ -133,8 +134,11 @@ def evaluate(
 ) -> tuple[tuple[Float[Array, "seed episode"], Bool[Array, "seed episode"] | None], ...]:
     """Returns of each team in ``episodes`` episodes, and whether it won; actions are drawn from the policies."""
 
+    world = learner.world
+    assert isinstance(world, World)
+
     def one(states, key):
-        rollouts = play(learner.world, actors(learner, states), key, episodes)
+        rollouts = play(world, actors(learner, states), key, episodes)
         return tuple((rollout.returns, rollout.won) for rollout in rollouts)
 
     return _over_seeds(one, states, keys)
@@ -156,9 +160,36 @@ def iterate(
 ) -> tuple[tuple[TeamState, ...], tuple[Measures, ...]]:
     """One iteration, number ``index``: all teams play together, and each learns from its own return."""
     k_play, k_learn = jax.random.split(key)
+    assert isinstance(learner.world, World)
     rollouts = play(learner.world, actors(learner, states), k_play, learner.episodes)
+    return _learn_all(learner, states, rollouts, k_learn, index)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def learn_from(
+    learner: TeamLearner,
+    states: tuple[TeamState, ...],
+    rollouts: tuple[Rollout, ...],
+    keys: Keys,
+    index: Int[Array, ""],
+) -> tuple[tuple[TeamState, ...], tuple[Measures, ...]]:
+    """What iteration ``index`` of every seed learns from episodes that were played elsewhere; all lead with seeds."""
+
+    def one(states, rollouts, key):
+        return _learn_all(learner, states, rollouts, key, index)
+
+    return _over_seeds(one, states, rollouts, keys)
+
+
+def _learn_all(
+    learner: TeamLearner,
+    states: tuple[TeamState, ...],
+    rollouts: tuple[Rollout, ...],
+    key: Key,
+    index: Int[Array, ""],
+) -> tuple[tuple[TeamState, ...], tuple[Measures, ...]]:
     learnt = [
-        learn(learner, number, state, rollout, jax.random.fold_in(k_learn, number), index)
+        learn(learner, number, state, rollout, jax.random.fold_in(key, number), index)
         for number, (state, rollout) in enumerate(zip(states, rollouts, strict=True))
     ]
     after, measures = zip(*learnt, strict=True)
@@ -256,7 +287,7 @@ def _improve(
     observation = jnp.where(_there(rollout)[..., None], rollout.observation, 0.0)
     elapsed = jnp.broadcast_to((jnp.arange(horizon + 1) / horizon)[:, None, None], observation.shape[:-1])
     values = ppo.value(networks(learner, team, state).critic, config, observation, elapsed)
-    goes_on = jnp.concatenate([mask[1:], mask[-1:] & ~rollout.terminated[:, None] & config.bootstrap])
+    goes_on = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])]) | (rollout.cut & config.bootstrap)
     advantage = ppo.advantages(config, reward / size, values, goes_on)
     rows = ppo.Rows(
         observation[:-1],
@@ -275,8 +306,9 @@ def _improve(
 
 
 def _there(rollout: Rollout):
-    """Where an observation is real: before a step that is, and after the last."""
-    return jnp.concatenate([rollout.mask, rollout.mask[-1:]])
+    """Where an observation is real and is asked for: before a step that is, and where an agent's time was cut."""
+    none = jnp.zeros_like(rollout.mask[:1])
+    return jnp.concatenate([rollout.mask, none]) | jnp.concatenate([none, rollout.cut])
 
 
 def credit_sums(proxy: EpisodeRewards, truth: EpisodeRewards, mask: AgentMask) -> Float[Array, "episode 8"]:
