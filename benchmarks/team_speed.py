@@ -1,0 +1,106 @@
+"""What a training iteration of teams costs, and which of its parts takes the time.
+
+``python benchmarks/team_speed.py`` runs iterations of ``lare`` (82 episodes, all epochs of PPO, the decoder's
+updates) on one core and prints environment steps (of all agents together) per second of this process's time, the
+middle of a few repeats, and the milliseconds of each part: episodes alone, PPO as the rest of a ``dense`` iteration,
+the decoder's updates as what is saved without them, and what is left: encoding, storing, decoding.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+REPEATS, ITERATIONS = 5, 3
+
+
+def middle(call) -> float:
+    """Milliseconds of processor time of a call, the middle of a few after one that compiles."""
+    call()
+    times = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        call()
+        times.append(1e3 * (time.process_time() - start))
+    return sorted(times)[REPEATS // 2]
+
+
+def parts(name: str, seeds: int) -> dict[str, float]:
+    """Milliseconds per iteration of one world: in all, and by part."""
+    import jax
+    import jax.numpy as jnp
+
+    from latent_reward import load_encoder, load_task
+    from latent_reward.credit.features import reads_latents
+    from latent_reward.credit.methods import find_method
+    from latent_reward.envs import find_world
+    from latent_reward.training import team_learner as core
+    from latent_reward.training.plan import OnPolicyPlan
+
+    plan, world = OnPolicyPlan(), find_world(name)
+
+    def learner(method: str, updates: int) -> core.TeamLearner:
+        credit = find_method(method, of_teams=True).credit
+        encoders = tuple(
+            load_encoder(each) if reads_latents(credit) else None for each in load_task(name).descriptions
+        )
+        fitting = replace(plan.fitting, first_updates=updates, updates=updates)
+        return core.TeamLearner(world, credit, encoders, plan.agent, plan.iterations, plan.episodes, fitting)
+
+    keys = jax.random.split(jax.random.key(0), seeds)
+
+    def iteration(method: str, updates: int) -> float:
+        fixed = learner(method, updates)
+        states = [core.init(fixed, keys)]
+
+        def call():
+            states[0], measures = core.advance(
+                fixed, states[0], keys, jnp.int32(1), jnp.int32(1 + ITERATIONS)
+            )
+            jax.block_until_ready(measures)
+
+        return middle(call) / ITERATIONS
+
+    fixed = learner("dense", 0)
+    states = jax.tree.map(lambda leaf: leaf[0], core.init(fixed, keys))
+    actors = core.actors(fixed, states)
+    play = jax.jit(lambda key: jax.tree.map(jnp.sum, core.play(world, actors, key, plan.episodes)))
+    episodes = seeds * middle(lambda: jax.block_until_ready(play(jax.random.key(0))))
+    whole, unfitted = iteration("lare", plan.fitting.updates), iteration("lare", 0)
+    dense = iteration("dense", 0)
+    return {
+        "steps/s": 1e3 * seeds * plan.episodes * world.horizon / whole,
+        "iteration": whole,
+        "episodes": episodes,
+        "PPO": dense - episodes,
+        "decoder": whole - unfitted,
+        "rest": unfitted - dense,
+    }
+
+
+def main() -> None:
+    """Measure each world in a process of its own and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worlds", nargs="+", default=["cn-6", "cn-15", "cn-30"])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core, whatever JAX would start
+        print(json.dumps(parts(options.one, options.seeds)))
+        return
+    flags = os.environ | {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+    for number, name in enumerate(options.worlds):
+        command = [sys.executable, __file__, "--one", name, "--seeds", str(options.seeds)]
+        figures = json.loads(subprocess.check_output(command, env=flags).splitlines()[-1])
+        if number == 0:
+            print(f"{'world':12s}" + "".join(f"{each:>12s}" for each in figures) + "   (ms but the first)")
+        print(f"{name:12s}" + "".join(f"{each:12,.0f}" for each in figures.values()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Runs of teams: the folder, going on after a stop, using what was learned, and what users are told."""
+
+import dataclasses
+import os
+import signal
+
+import imageio_ffmpeg
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import latent_reward as lr
+from latent_reward import cli
+from latent_reward.credit.methods import TEAM_METHODS
+from latent_reward.encoders import bundled_folder
+from latent_reward.team_run import TeamRun
+from latent_reward.training import on_policy
+from latent_reward.training.on_policy import OnPolicy, TeamReport
+
+SETTINGS = {
+    "iterations": 5,
+    "episodes": 4,
+    "evaluate_every": 2,
+    "evaluation_episodes": 3,
+    "checkpoint_every": 3,
+}
+STEPS = 4 * 25
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_fast():
+    """Most of the time goes into compiling programs that run for a moment; leave them unoptimised."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return lr.train(
+        "cn-6", seed=(0, 1), out=tmp_path_factory.mktemp("runs") / "whole", quiet=True, **SETTINGS
+    )
+
+
+def numbers(run):
+    return [{key: value for key, value in row.items() if key != "steps_per_second"} for row in run.metrics]
+
+
+def test_a_run_folder_stands_on_its_own(reference):
+    names = {path.name for path in reference.folder.iterdir()}
+    expected = {"config.json", "task.yaml", "encoder", "metrics.jsonl", "checkpoint.safetensors"}
+    assert names == expected | {"tensorboard", "learning_curve.png"}
+    assert set(reference.metrics[-1]) == {field.name for field in dataclasses.fields(TeamReport)}
+    seen = [(row["step"], row["seed"], row["team"]) for row in reference.metrics]
+    assert seen == [(count * STEPS, seed, "agents") for count in (2, 4, 5) for seed in (0, 1)]
+    assert reference.metrics[0]["win_rate"] is None  # nothing is won in this world
+    assert {path.name for path in (reference.folder / "tensorboard").iterdir()} == {
+        "seed0-agents",
+        "seed1-agents",
+    }
+    again = lr.load_run(reference.folder)
+    assert isinstance(again, TeamRun)
+    assert (again.config, again.task, again.encoders) == (
+        reference.config,
+        lr.load_task("cn-6"),
+        reference.encoders,
+    )
+
+
+def test_a_run_that_is_interrupted_and_then_killed_goes_on_to_the_same_numbers(
+    reference, tmp_path, monkeypatch
+):
+    """Ctrl-C in the second iteration saves there; the next one dies in the fifth, two after its checkpoint."""
+    monkeypatch.setattr(on_policy, "_PER_CALL", 1)
+    plain = OnPolicy.advance
+
+    class Killed(BaseException):
+        pass
+
+    def interrupted(training, until):
+        plain(training, until)
+        if training.iteration == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def killed(training, until):
+        if training.iteration == 4:
+            raise Killed
+        plain(training, until)
+
+    folder = tmp_path / "stopped"
+    monkeypatch.setattr(OnPolicy, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lr.train("cn-6", seed=(0, 1), out=folder, quiet=True, **SETTINGS)
+    monkeypatch.setattr(OnPolicy, "advance", killed)
+    with pytest.raises(Killed):
+        lr.resume(folder, quiet=True)
+    monkeypatch.setattr(OnPolicy, "advance", plain)
+    resumed = lr.resume(folder, quiet=True)
+    assert numbers(resumed) == numbers(reference)
+    ours, theirs = (load_file(run.folder / "checkpoint.safetensors") for run in (resumed, reference))
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(ours[name], array, err_msg=name)
+
+
+def test_what_was_learned_can_be_used(reference):
+    random = np.random.default_rng(0)
+    before, after = random.normal(size=(2, 20, 26)).astype(np.float32)
+    action = random.integers(0, 5, 20)
+    rewards = reference.proxy_reward(before, action, after)
+    assert rewards.shape == (20,)
+    assert rewards.std() > 0
+    assert (rewards != reference.proxy_reward(before, action, after, seed=1)).any()
+    single = [
+        reference.proxy_reward(before[i : i + 1], action[i : i + 1], after[i : i + 1])[0] for i in (0, 7)
+    ]
+    np.testing.assert_allclose(rewards[[0, 7]], single, rtol=1e-5, atol=1e-6)
+    assert set(reference.act(after, team="agents")) <= set(range(5))
+    with pytest.raises(lr.LareError, match="no team 'prey', only agents"):
+        reference.act(after, team="prey")
+    with pytest.raises(lr.LareError, match="no seed 7, only 0, 1"):
+        reference.act(after, seed=7)
+
+
+def test_evaluation_repeats_and_a_film_shows_every_step(reference, capsys):
+    returns = reference.evaluate(3)["agents"]
+    assert returns.shape == (2, 3)
+    np.testing.assert_array_equal(returns, reference.evaluate(3)["agents"])
+    cli.main(["evaluate", str(reference.folder), "--episodes", "3", "--video"])
+    shown = capsys.readouterr().out
+    assert f"seed 1 agents: return {returns[1].mean():,.2f}" in shown
+    assert imageio_ffmpeg.count_frames_and_secs(str(reference.folder / "seed0.mp4"))[0] == 26
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 100}, r"^steps: cn-6 trains a team of agents and has no such setting; .*iterations"),
+        ({"buffer_size": 100}, r"^buffer_size: cn-6"),
+        ({"iterations": 0}, r"^iterations: 0"),
+        ({"method": "lare-paper"}, r"no method 'lare-paper' for teams"),
+        ({"draw": 99}, r"no bundled draw 99"),
+        ({"encoder": bundled_folder("Reacher-v5", 0)}, r"encoder of Reacher-v5"),
+        ({"method": "dense", "encoder": bundled_folder("cn-6", 0)}, r"reads no latents"),
+        ({"method": "llm-reward", "encoder": bundled_folder("cn-6", 0)}, r"one latent, this has"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(settings, message, tmp_path):
+    with pytest.raises(lr.LareError, match=message):
+        lr.train("cn-6", **{"out": tmp_path / "run", "quiet": True} | settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_of_the_other_kind_of_task_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["cn-6", "--steps", "5"], ["Reacher-v5", "--iterations", "5"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["train", *words])
+        assert stopped.value.code == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert words[1].strip("-") in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_world_with_several_teams_has_an_encoder_and_a_line_for_each(tmp_path):
+    settings = SETTINGS | {"iterations": 1, "episodes": 2}
+    run = lr.train("competitive-pp", out=tmp_path / "run", quiet=True, **settings)
+    names = [team.name for team in run.task.teams]
+    assert len(names) == 2
+    assert [row["team"] for row in run.metrics] == names
+    assert sorted(path.name for path in (run.folder / "encoder").iterdir()) == sorted(names)
+    assert set(run.evaluate(2)) == set(names)
+    assert [encoder.card.task for encoder in run.encoders] == [f"competitive-pp/{name}" for name in names]
+
+
+def test_every_method_of_teams_is_listed(capsys):
+    cli.main(["methods"])
+    shown = capsys.readouterr().out
+    assert [name for name in TEAM_METHODS if f"teams      {name} " not in shown] == []
