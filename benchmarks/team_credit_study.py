@@ -18,11 +18,11 @@ import numpy as np
 
 import latent_reward as lr
 from latent_reward.credit import decompose
-from latent_reward.credit.methods import Learned
+from latent_reward.credit.methods import find_method
 from latent_reward.envs import find_world
 from latent_reward.task import Task, task_names
 
-CREDIT = Learned("latent", "rd", hidden=(64, 64, 64, 64), learning_rate=5e-4)
+CREDIT = find_method("lare-rd", of_teams=True).credit
 ROWS_PER_UPDATE = 6_000
 # The fields whose first entry an agent goes for, or away from.
 SOUGHT = {"agents": "landmarks", "predators": "prey"}
@@ -99,7 +99,7 @@ def fit(latents: jax.Array, returns: jax.Array, updates: int, key: jax.Array) ->
     def update(carry, key):
         drawn = jax.random.randint(key, (batch,), 0, episodes)
         window = decompose.Window(
-            latents[drawn], jnp.ones((batch, steps), bool), returns[drawn], jnp.full(batch, steps)
+            latents[drawn], jnp.ones((batch, steps, agents), bool), returns[drawn], jnp.full(batch, steps)
         )
         return decompose.update(carry, CREDIT, window)
 
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("worlds", nargs="*", default=worlds, help="default: all")
     parser.add_argument("--draws", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--episodes", type=int, default=512)
-    parser.add_argument("--updates", type=int, default=600)
+    parser.add_argument("--updates", type=int, default=1500)
     parser.add_argument("--rows", type=int, default=20_000)
     arguments = parser.parse_args()
     print(f"{'team':28s} draw  explained  correlation  rows/s")
