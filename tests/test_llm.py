@@ -426,7 +426,8 @@ def test_a_mistake_in_the_program_is_not_taken_for_an_answer():
 
 
 _DESIGNER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits "ignore"
 from pathlib import Path
 from latent_reward.design.ask import Message, Request, ask_all
 from latent_reward.design.llm import Server, connect
