@@ -58,8 +58,8 @@ class Experiment:
 
 
 def teams(task: str) -> Experiment:
-    """A world at three tenths of the paper's budget of 1,000 iterations."""
-    return Experiment(task, ALL, (0, 1, 2), ("iterations", 300), 50, 0)
+    """A world at the paper's budget."""
+    return Experiment(task, ALL, (0, 1, 2), ("iterations", 1_000), 50, 0)
 
 
 EXPERIMENTS = (

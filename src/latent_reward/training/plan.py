@@ -51,8 +51,8 @@ class Fitting:
         buffer_episodes: how many of the last episodes they are drawn from.
     """
 
-    first_updates: int = 50
-    updates: int = 5
+    first_updates: int = 200
+    updates: int = 10
     buffer_episodes: int = 15_000
 
 
