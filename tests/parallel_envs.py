@@ -23,6 +23,8 @@ class Countdown:
     def __init__(
         self, lives=(4, 2), late=(), ends="terminated", broken="", actions=3, start=0, render_mode=None
     ):
+        if broken == "parts":
+            raise RuntimeError("no parts\nleft")
         self.possible_agents = [f"agent_{i}" for i in range(len(lives))]
         self.lives = dict(zip(self.possible_agents, lives, strict=True))
         self.late = {f"agent_{i}" for i in late}
@@ -81,6 +83,22 @@ class Countdown:
 
 def countdown(**kwargs):
     return Countdown(**kwargs)
+
+
+class Named(Countdown):
+    """Agents called ``names``, perhaps numbers; one called "wide" sees more, and 2 sees less than zero."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.possible_agents = list(names)
+
+    def observation_space(self, agent):
+        assert agent in self.possible_agents
+        return SPACES.Box(-1 if agent == 2 else 0, 1, (5 if agent == "wide" else 3,), np.float32)
+
+
+def named(names):
+    return Named(names)
 
 
 def takes_turns(render_mode=None):

@@ -13,6 +13,7 @@ from latent_reward.agents.ppo import PPOConfig
 from latent_reward.config import CHECKPOINT
 from latent_reward.credit.methods import find_method
 from latent_reward.task import open_world
+from latent_reward.task_draft import draft_task
 from latent_reward.training import team_learner as core
 from latent_reward.training.host_teams import HostTeams
 from latent_reward.training.on_policy import OnPolicy
@@ -97,15 +98,18 @@ def test_a_cut_leaves_a_future_only_where_that_is_asked_for(made, bootstrap):
     assert same != bootstrap
 
 
-def test_a_team_learns_which_action_pays(tmp_path):
+def test_a_team_learns_which_action_pays_from_a_draft_of_its_task(tmp_path):
+    text = draft_task("parallel_envs:countdown").replace("'FILL IN: after", f"{HORIZON}  # '")
+    (tmp_path / "mine.yaml").write_text(text.replace("FILL IN", "earn"), "utf-8")
     run = lr.train(
-        countdown_task(), "rrd-unbiased", iterations=25, episodes=16, evaluate_every=25, evaluation_episodes=8,
+        str(tmp_path / "mine.yaml"), "rrd-unbiased", iterations=25, episodes=16, evaluate_every=25,
+        evaluation_episodes=8,
         agent=PPOConfig(learning_rate=3e-3, epochs=5, minibatch=32), out=tmp_path / "run", quiet=True,
     )  # fmt: skip
     last = run.metrics[-1]["return_mean"]
     best = 3.0 * (4 + 2)  # six steps of agents, 1 + 2 for the best action
     assert last > 0.93 * best
-    assert run.evaluate(5)["agents"].shape == (1, 5)
+    assert run.evaluate(5)["agent"].shape == (1, 5)
     assert run.act(np.zeros((2, 3), np.float32)).tolist() == [2, 2]
     with pytest.raises(LareError, match="draws no picture"):
         run.film(tmp_path / "film.mp4")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from latent_reward import cli
-from latent_reward.task import load_task, make_env
+from latent_reward.task import load_task, make_env, open_world
 from latent_reward.task_check import check_task
 from latent_reward.task_draft import LONGEST, draft_task, write_draft
 from latent_reward.types import LareError
@@ -120,6 +120,7 @@ def test_a_long_vector_starts_as_one_block(of_every_kind, tmp_path):
         ("CartPole-v1", "is a Discrete.*continuous vectors"),
         ("Pendulm-v1", "did you mean Pendulum-v1"),
         ("no_such_module:Thing-v0", "module 'no_such_module', which cannot be imported; .*in the folder"),
+        ("a:b:c", "a:b:c cannot be created"),
     ],
 )
 def test_what_cannot_be_a_task_is_refused_with_a_remedy(of_every_kind, env_id, message):
@@ -146,3 +147,82 @@ def test_an_existing_file_is_never_replaced(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "Pendulum-v1.yaml").read_text("utf-8") == "hours of work"
     with pytest.raises(LareError, match="out: cannot write"):
         write_draft("", tmp_path / "no" / "such" / "folder.yaml")
+
+
+# ---------------------------------------------------------------- teams in PettingZoo
+
+
+@pytest.fixture
+def beside_the_tests(monkeypatch):
+    monkeypatch.syspath_prepend(__file__.rpartition("/")[0])
+
+
+def test_a_filled_draft_of_teams_fits_the_environment(tmp_path):
+    path = tmp_path / "tag.yaml"
+    path.write_text(draft_task("mpe2.simple_tag_v3", env_kwargs={"num_adversaries": 2}), "utf-8")
+    unfilled = check_task(path)
+    assert [each.field for each in unfilled][:2] == ["teams[0].goal", "teams[0].observation[0]"]
+    assert {each.field for each in unfilled} >= {"teams[1].goal", "teams[1].action[4]"}
+    path.write_text(filled(path.read_text("utf-8")), "utf-8")
+    assert check_task(path) == []
+    task = load_task(path)
+    assert (task.name, task.max_steps, task.env_kwargs) == ("simple_tag_v3", 25, {"num_adversaries": 2})
+    assert [(each.name, each.members) for each in task.teams] == [
+        ("adversary", ("adversary_*",)),
+        ("agent", ("agent_*",)),
+    ]
+    adversaries, prey = open_world(task).teams
+    assert (adversaries.agents, adversaries.observation_size) == (2, 14)
+    assert (prey.agents, prey.observation_size) == (1, 12)
+
+
+@pytest.mark.parametrize(
+    ("names", "teams"),
+    [
+        (["red_0", "blue_0", "red_1"], {"red": ["red_*"], "blue": ["blue_*"]}),  # the names say otherwise
+        (["alice", "bob", "wide"], {"agents": ["alice", "bob"], "agents-2": ["wide"]}),  # the spaces do
+        (["Elk 1", "Elk 2", "Elk calf"], {"elk": ["Elk 1", "Elk 2"], "agents": ["Elk calf"]}),
+        ([1, 2, 30], {"agents": []}),
+    ],
+)
+def test_teams_are_who_sees_and_acts_alike_and_is_called_alike(beside_the_tests, tmp_path, names, teams):
+    text = draft_task("named", "parallel_envs", {"names": names})
+    assert {each["name"]: each.get("members", []) for each in yaml.safe_load(text)["teams"]} == teams
+    path = tmp_path / "named.yaml"
+    path.write_text(filled(text).replace("'something: after how many steps an episode is cut'", "9"), "utf-8")
+    assert check_task(path) == []
+    low = load_task(path).teams[0].observation[0].low
+    assert low == (-1 if names == [1, 2, 30] else 0)  # the lowest of all its members
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "message"),
+    [
+        ("parallel_envs:takes_turns", {}, "AEC environment, whose agents take turns; name its parallel_env"),
+        ("parallel_envs:countdwn", {}, "has no function 'countdwn'; write `module:function`"),
+        ("parallel_envs", {}, "has no function 'parallel_env'"),
+        ("no_such.module", {}, "'no_such.module' cannot be imported"),
+        ("parallel_envs:no_environment", {}, "has no possible_agents"),
+        ("parallel_envs:countdown", {"broken": "image"}, "only a Box with one axis"),
+        ("parallel_envs:countdown", {"broken": "continuous"}, "teams choose among a few; discretise it"),
+        ("parallel_envs:countdown", {"broken": "parts"}, "fails with RuntimeError .no parts left.; mend"),
+        ("parallel_envs:countdown", {"depth": 1}, "env_kwargs: .* refuses {'depth': 1}"),
+        ("mpe2.simple_speaker_listener_v4", {}, "have 3 and 5 actions; wrap"),
+    ],
+)
+def test_what_cannot_be_a_task_of_teams_is_refused(beside_the_tests, name, kwargs, message):
+    with pytest.raises(LareError, match=message) as caught:
+        draft_task(name, env_kwargs=kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_arguments_on_the_command_line_are_a_mapping(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*cli.sys.path])
+    cli.main(["task", "init", "mpe2.simple_spread_v3", "--env-kwargs", "{N: 2}"])
+    (team,) = yaml.safe_load((tmp_path / "simple_spread_v3.yaml").read_text("utf-8"))["teams"]
+    assert (team["agents"], "members" in team) == (2, False)
+    for wrong in ("3", "{N", "{1: 2}"):
+        with pytest.raises(SystemExit):
+            cli.main(["task", "init", "mpe2.simple_spread_v3", "--env-kwargs", wrong])
+        assert "env-kwargs" in capsys.readouterr().err

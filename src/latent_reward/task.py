@@ -310,13 +310,13 @@ def open_env(
                 "correct the id, install the package that provides it, or write `package:Id-v0` to import "
                 "that package first",
             ) from error
-        except (gymnasium.error.Error, ImportError) as error:
-            message = f"{env_id} cannot be created: {str(error).rstrip('.')}"
-            raise TaskError("env", message, "choose another environment or install what it needs") from error
         except TypeError as error:
             raise TaskError(
                 "env_kwargs", f"{env_id} refuses {kwargs} ({error})", "correct the arguments"
             ) from error
+        except Exception as error:  # a stranger's code may fail in any way
+            message = f"{env_id} cannot be created: {' '.join(str(error).split()).rstrip('.') or repr(error)}"
+            raise TaskError("env", message, "choose another environment or install what it needs") from error
     remedies = {
         "observation": "wrap it with gymnasium's FlattenObservation and register the result",
         "action": "choose an environment whose actions are continuous vectors, or wrap this one and register it",

@@ -6,28 +6,45 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from latent_reward.cli.common import screen
+from latent_reward.types import LareError
 
 
 def init(
-    env: Positional[Annotated[str, arg(metavar="ENV_ID")]],
+    env: Positional[Annotated[str, arg(metavar="ENV")]],
     *,
     module: Annotated[str | None, arg(name="import", metavar="MODULE")] = None,
+    env_kwargs: Annotated[str, arg(metavar="YAML")] = "{}",
     out: Annotated[Path | None, arg(metavar="FILE")] = None,
 ) -> None:
-    """Write a task file for a Gymnasium environment, with everything filled in that the environment knows.
+    """Write a task file for an environment of Gymnasium or PettingZoo, with everything in it that it knows.
 
     The goal, and the name and meaning of each number, are left to you: they are all that a model will read.
+    Agents of PettingZoo are put into teams by what they see and do, and by their names; regroup them as you like.
 
     Args:
-        env: the id under which the environment is registered.
-        module: the Python module whose import registers it, looked for in this folder too.
-        out: the file; the environment's id with .yaml by default. An existing file is never replaced.
+        env: the id under which Gymnasium has it; or a parallel environment of PettingZoo: package.module, which has a
+            parallel_env, or module:function.
+        module: the Python module whose import registers it, or that has the function, looked for in this folder too.
+        env_kwargs: arguments of the environment, such as "{N: 5}"; they are written into the file.
+        out: the file; the last part of ENV with .yaml by default. An existing file is never replaced.
     """
     from latent_reward.task_draft import draft_task, task_name, write_draft
 
-    text = draft_task(env, module)
+    text = draft_task(env, module, _parse(env_kwargs))
     path = out or Path(f"{task_name(env)}.yaml")
     write_draft(text, path)
     screen.print(
         f"written: {path}; fill in the goal and the fields, then run `lare check {path}`", markup=False
     )
+
+
+def _parse(text: str) -> dict:
+    import yaml
+
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError:
+        given = None
+    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+        raise LareError(f"env-kwargs: {text!r} is no mapping; write it as in '{{N: 5}}'")
+    return given

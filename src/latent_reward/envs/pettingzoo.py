@@ -4,12 +4,15 @@ PettingZoo itself is not needed here: an environment brings it along, or keeps t
 """
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from latent_reward.envs.world import Team
 from latent_reward.types import TaskError
@@ -66,36 +69,109 @@ def host_world(
     Raises:
         TaskError: there is no such environment, it is not a parallel one, or its agents do not fit the teams.
     """
+    with opened(name, kwargs) as env:
+        members = _share_out(name, _names(env), groups)
+        alike = [_alike(name, env, team, agents) for team, agents in zip(groups, members, strict=True)]
+    actions = _same_count(name, [int(discrete.n) for _, discrete in alike])
+    teams = tuple(
+        Team(team, len(agents), boxes[0].shape[0])
+        for team, agents, (boxes, _) in zip(groups, members, alike, strict=True)
+    )
+    first = tuple(int(discrete.start) for _, discrete in alike)
+    return HostWorld(name, teams, members, first, _maker(name, kwargs), actions, horizon)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Agents that could be a team.
+
+    Attributes:
+        name: what their names have in common, fit for the name of a team.
+        members: their names, or one pattern that fits them and nobody else.
+        agents: how many they are.
+        low: smallest value of each index of their observations.
+        high: largest value of each index of their observations.
+        actions: how many actions each of them has.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    agents: int
+    low: np.ndarray
+    high: np.ndarray
+    actions: int
+
+
+def find_kinds(name: str, env: ParallelEnv) -> tuple[Kind, ...]:
+    """The agents of ``env`` by what they see and do, and by what stands before the number in their names.
+
+    Raises:
+        TaskError: an observation or an action cannot be used, or some have more actions than others.
+    """
+    everybody = _names(env)
+    alike: dict[tuple, list[str]] = {}
+    for agent in everybody:
+        box, discrete = _spaces(name, env, agent)
+        stem = re.fullmatch(r"(.*?)\d+", agent)
+        alike.setdefault(
+            (stem[1] if stem else "", box.shape, int(discrete.n), int(discrete.start)), []
+        ).append(agent)
+    _same_count(name, [actions for _, _, actions, _ in alike])
+    kinds: dict[str, Kind] = {}
+    for (stem, _, actions, _), members in alike.items():
+        called = _team_name(stem, kinds)
+        boxes, _ = _alike(name, env, called, members)
+        pattern = f"{stem}*"
+        only = [each for each in everybody if fnmatchcase(each, pattern)] == members
+        kinds[called] = Kind(
+            name=called,
+            members=(pattern,) if stem and only else tuple(members),
+            agents=len(members),
+            low=np.min([box.low for box in boxes], axis=0),
+            high=np.max([box.high for box in boxes], axis=0),
+            actions=actions,
+        )
+    return tuple(kinds.values())
+
+
+def time_limit(env: ParallelEnv) -> int | None:
+    """Steps after which ``env`` cuts an episode itself, if it says so as most environments do."""
+    limit = getattr(getattr(env, "unwrapped", env), "max_cycles", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+@contextmanager
+def opened(name: str, kwargs: Mapping[str, Any]) -> Iterator[ParallelEnv]:
+    """A copy of an environment, known to be a parallel one with agents, that is closed in the end.
+
+    Raises:
+        TaskError: there is no such environment, it cannot be made, or it is not a parallel one.
+    """
+    make = _maker(name, kwargs)
+    try:
+        env = make(None)
+    except (TypeError, AssertionError, ValueError) as error:
+        raise TaskError(
+            "env_kwargs", f"{name} refuses {dict(kwargs)} ({_one_line(error)})", "correct the arguments"
+        ) from error
+    except Exception as error:  # a stranger's code may fail in any way
+        message = f"{name} fails with {type(error).__name__} ({_one_line(error)})"
+        raise TaskError(_KEY, message, "mend the function that makes the environment") from error
+    try:
+        _check_parallel(name, env)
+        yield env
+    finally:
+        if callable(getattr(env, "close", None)):
+            env.close()
+
+
+def _maker(name: str, kwargs: Mapping[str, Any]) -> Callable[[str | None], ParallelEnv]:
     build = _find(name)
 
     def make(render_mode: str | None = None) -> ParallelEnv:
         return build(**kwargs, **({} if render_mode is None else {"render_mode": render_mode}))
 
-    try:
-        env = make()
-    except (TypeError, AssertionError, ValueError) as error:
-        raise TaskError(
-            "env_kwargs", f"{name} refuses {dict(kwargs)} ({error})", "correct the arguments"
-        ) from error
-    try:
-        _check_parallel(name, env)
-        members = _share_out(name, [str(each) for each in env.possible_agents], groups)
-        teams, first, actions = [], [], set()
-        for team, agents in zip(groups, members, strict=True):
-            size, discrete = _spaces(name, env, team, agents)
-            teams.append(Team(team, len(agents), size))
-            first.append(int(discrete.start))
-            actions.add(int(discrete.n))
-    finally:
-        if callable(getattr(env, "close", None)):
-            env.close()
-    if len(actions) > 1:
-        raise TaskError(
-            _KEY,
-            f"the teams of {name} have {' and '.join(map(str, sorted(actions)))} actions",
-            "wrap the environment so that all have as many",
-        )
-    return HostWorld(name, tuple(teams), members, tuple(first), make, actions.pop(), horizon)
+    return make
 
 
 def _find(name: str) -> Callable[..., ParallelEnv]:
@@ -106,9 +182,12 @@ def _find(name: str) -> Callable[..., ParallelEnv]:
     except (ImportError, TypeError, ValueError) as error:
         raise TaskError(
             _KEY,
-            f"{module_name!r} cannot be imported ({error})",
+            f"{module_name!r} cannot be imported ({_one_line(error)})",
             "install it, or run the command in the folder that holds it",
         ) from error
+    except Exception as error:  # a stranger's code may fail in any way
+        message = f"{module_name!r} fails with {type(error).__name__} on import ({_one_line(error)})"
+        raise TaskError(_KEY, message, "mend the module") from error
     made = getattr(module, function or "parallel_env", None)
     if callable(made):
         return made
@@ -171,30 +250,60 @@ def _share_out(
     return tuple(tuple(each for each in agents if owner[each] == team) for team in groups)
 
 
+def _names(env: ParallelEnv) -> list[str]:
+    return [str(each) for each in env.possible_agents]
+
+
 def _spaces(
+    name: str, env: ParallelEnv, agent: str
+) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
+    """What an agent sees and does, refused unless it is a vector and a choice."""
+    key = next(each for each in env.possible_agents if str(each) == agent)
+    box, discrete = env.observation_space(key), env.action_space(key)
+    if not isinstance(box, gymnasium.spaces.Box) or len(box.shape) != 1:
+        kind = type(box).__name__ + (f" of shape {box.shape}" if box.shape else "")
+        message = f"the observation of {agent} in {name} is a {kind}; only a Box with one axis can be used"
+        raise TaskError(_KEY, message, "wrap the environment so that observations are flat vectors")
+    if not isinstance(discrete, gymnasium.spaces.Discrete):
+        message = f"the action of {agent} in {name} is a {type(discrete).__name__}; teams choose among a few"
+        remedy = "discretise it: wrap the environment so that each action is one of a few vectors"
+        raise TaskError(_KEY, message, remedy)
+    return box, discrete
+
+
+def _alike(
     name: str, env: ParallelEnv, team: str, agents: Sequence[str]
-) -> tuple[int, gymnasium.spaces.Discrete]:
-    """Length of an observation, and the actions, which all agents of a team must share."""
-    seen = {each: env.observation_space(each) for each in agents}
-    acts = {each: env.action_space(each) for each in agents}
-    for each in agents:
-        box, discrete = seen[each], acts[each]
-        if not isinstance(box, gymnasium.spaces.Box) or len(box.shape) != 1:
-            kind = type(box).__name__ + (f" of shape {box.shape}" if box.shape else "")
-            message = f"the observation of {each} in {name} is a {kind}; only a Box with one axis can be used"
-            raise TaskError(_KEY, message, "wrap the environment so that observations are flat vectors")
-        if not isinstance(discrete, gymnasium.spaces.Discrete):
+) -> tuple[list[gymnasium.spaces.Box], gymnasium.spaces.Discrete]:
+    """What each agent of a team sees, and what all of them do; refused unless they are alike."""
+    boxes, discretes = zip(*(_spaces(name, env, each) for each in agents), strict=True)
+    for each, box, discrete in zip(agents, boxes, discretes, strict=True):
+        if (box.shape, discrete) != (boxes[0].shape, discretes[0]):
             message = (
-                f"the action of {each} in {name} is a {type(discrete).__name__}; teams choose among a few"
-            )
-            remedy = "discretise it: wrap the environment so that each action is one of a few vectors"
-            raise TaskError(_KEY, message, remedy)
-    first = agents[0]
-    for each in agents[1:]:
-        if (seen[each].shape, acts[each]) != (seen[first].shape, acts[first]):
-            message = (
-                f"{first} and {each} of the team {team} differ: observations of {seen[first].shape[0]} and "
-                f"{seen[each].shape[0]} numbers, {acts[first].n} and {acts[each].n} actions"
+                f"{agents[0]} and {each} of the team {team} differ: observations of {boxes[0].shape[0]} and "
+                f"{box.shape[0]} numbers, {discretes[0].n} and {discrete.n} actions"
             )
             raise TaskError("teams", message, "put agents that see and act alike in a team")
-    return seen[first].shape[0], acts[first]
+    return list(boxes), discretes[0]
+
+
+def _same_count(name: str, actions: Sequence[int]) -> int:
+    """How many actions the agents of every team have."""
+    if len(set(actions)) > 1:
+        raise TaskError(
+            _KEY,
+            f"the teams of {name} have {' and '.join(map(str, sorted(set(actions))))} actions",
+            "wrap the environment so that all have as many",
+        )
+    return actions[0]
+
+
+def _team_name(stem: str, taken: Collection[str]) -> str:
+    """A name for a team whose agents are called ``stem`` and a number."""
+    plain = re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-_") or "agents"
+    plain = plain if plain[0].isalpha() else f"team-{plain}"
+    names = (plain, *(f"{plain}-{count}" for count in range(2, len(taken) + 2)))
+    return next(each for each in names if each not in taken)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
