@@ -151,6 +151,7 @@ def _play(env: gymnasium.Env, policy: Policy, seed: int) -> Iterator[tuple]:
         observation = following
 
 
+_BLOCK = 128
 BEHAVIOURS = ("uniform", "held", "smooth", "biased", "gentle", "linear")
 
 
@@ -166,33 +167,45 @@ def behaviour(
     assert isinstance(space, gymnasium.spaces.Box)
     low = np.where(np.isfinite(space.low), space.low, -1.0)
     high = np.where(np.isfinite(space.high), space.high, 1.0)
-    size = len(low)
+
+    def scaled(unit: np.ndarray) -> np.ndarray:
+        inside = np.minimum(np.maximum(unit, -1), 1)
+        return (low + (inside + 1) / 2 * (high - low)).astype(space.dtype)
+
     kind = BEHAVIOURS[number % len(BEHAVIOURS)]
+    if kind == "linear":
+        weights = generator.normal(size=(len(low), observation_size)) / np.sqrt(observation_size)
+        noise = (row for block in _blocks("gentle", len(low), generator, 0.1) for row in block)
+        return kind, lambda observation: scaled(
+            np.tanh(weights @ np.minimum(np.maximum(observation, -5), 5)) + next(noise)
+        )
+    # Many steps at once: drawn one by one they take a fifth of the time of a fast simulator.
+    actions = (action for block in _blocks(kind, len(low), generator) for action in scaled(block))
+    return kind, lambda observation: next(actions)
+
+
+def _blocks(
+    kind: str, size: int, generator: np.random.Generator, scale: float | None = None
+) -> Iterator[np.ndarray]:
+    """Actions of one behaviour that does not look at observations, on the scale of −1 to 1: [step, action]
+    for ever.
+    """
     hold = int(generator.integers(2, 20))
     keep = generator.uniform(0.7, 0.98)
     bias = generator.uniform(-1, 1, size)
-    scale = generator.uniform(0, 0.5)
-    weights = generator.normal(size=(size, observation_size)) / np.sqrt(observation_size)
-    state = {"step": 0, "action": generator.uniform(-1, 1, size)}
-
-    def unit(observation: np.ndarray) -> np.ndarray:
-        fresh = generator.uniform(-1, 1, size)
+    scale = generator.uniform(0, 0.5) if scale is None else scale
+    last = generator.uniform(-1, 1, size)
+    while True:
+        fresh = generator.uniform(-1, 1, (_BLOCK, size))
         if kind == "held":
-            state["action"] = fresh if state["step"] % hold == 0 else state["action"]
+            yield fresh.repeat(hold, axis=0)
         elif kind == "smooth":
-            state["action"] = keep * state["action"] + np.sqrt(1 - keep**2) * fresh
+            for row in fresh:
+                row *= np.sqrt(1 - keep**2)
+                row += keep * last
+                last = row
+            yield fresh
         elif kind == "biased":
-            state["action"] = bias + 0.3 * fresh
-        elif kind == "gentle":
-            state["action"] = scale * fresh
-        elif kind == "linear":
-            state["action"] = np.tanh(weights @ np.clip(observation, -5, 5)) + 0.1 * fresh
+            yield bias + 0.3 * fresh
         else:
-            state["action"] = fresh
-        state["step"] += 1
-        return np.clip(state["action"], -1, 1)
-
-    def policy(observation: np.ndarray) -> np.ndarray:
-        return (low + (unit(observation) + 1) / 2 * (high - low)).astype(space.dtype)
-
-    return kind, policy
+            yield fresh * (scale if kind == "gentle" else 1.0)

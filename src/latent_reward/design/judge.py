@@ -131,9 +131,9 @@ class Bench:
         candidate = dataclasses.replace(candidate, report=report, explanations=said)
         if not live.passed:
             return candidate
+        found = score(encoder, episodes, self.task)  # on the encoder that is compiled already
         card_checks = tuple((check.name, check.detail) for check in report.checks)
-        encoder = with_card(encoder, checks=card_checks)
-        return dataclasses.replace(candidate, encoder=encoder, score=score(encoder, episodes, self.task))
+        return dataclasses.replace(candidate, encoder=with_card(encoder, checks=card_checks), score=found)
 
     def _keep(self, candidate: Candidate) -> None:
         self.all.append(candidate)

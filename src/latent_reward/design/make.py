@@ -99,10 +99,10 @@ def design_encoder(
     ledger = _fresh(out)
     price = price_of(server.model)
     budget = Budget(spending.tokens, spending.dollars, price)
-    asked = None if replay else connect(server, budget, ledger)
     notes = _Notes(out / "dialogue.json", say)
-    ask = notes.around(recorded(asked, server.model, record, ledger=ledger, warn=say))
-    with _background(play) as episodes:
+    with _background(play) as episodes:  # before the client, which takes its time to be imported
+        asked = None if replay else connect(server, budget, ledger)
+        ask = notes.around(recorded(asked, server.model, record, ledger=ledger, warn=say))
         bench = Bench(task, shown, orders, episodes, out / "candidates", reward, limits, judged)
         table = Table(ask, bench.judge, bench.compose, draw, reward)
         try:

@@ -23,7 +23,8 @@ from latent_reward.sealing.language import SourceError, digest, parse
 from latent_reward.sealing.program import Program
 from latent_reward.types import LareError
 
-_WORKER = "latent_reward.sealing.examine:examine"
+_WORKER = "latent_reward.sealing.examine:examine_each"
+_TOGETHER = 4  # sources in one child at most: their programs must fit into its reply
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ ./%-]{0,63}")
 _MAX_LATENTS = 256
 
@@ -86,22 +87,40 @@ def check(source: str, task: Any, *, limits: sandbox.Limits | None = None) -> Re
 def check_all(
     sources: Sequence[str], task: Any, *, limits: sandbox.Limits | None = None, workers: int = 2
 ) -> list[Report]:
-    """Checks several sources, as :func:`check` does one, ``workers`` at a time."""
+    """Checks several sources, as :func:`check` does one, in ``workers`` locked processes side by side.
+
+    Sources share a process, whose start takes longer than a check. If one does not end as it should, each of
+    its sources gets a process of its own, so that none fails because of another.
+    """
     space = Space.of(task)
     programs = [_parsed(source) for source in sources]
 
-    def run(position: int) -> sandbox.Outcome | Check:
-        try:
-            return sandbox.run(_WORKER, payload_of(sources[position], space), limits)
-        except LareError as error:
-            return Check("sandbox", False, str(error))
+    def run(places: list[int]) -> dict[int, sandbox.Outcome | Check]:
+        found = _examined([payload_of(sources[place], space) for place in places], limits)
+        if isinstance(found, list):
+            return dict(zip(places, found, strict=True))
+        if len(places) == 1:
+            return {places[0]: found}
+        return {place: outcome for each in places for place, outcome in run([each]).items()}
 
-    positions = [place for place, program in enumerate(programs) if isinstance(program, Program)]
+    left = [place for place, program in enumerate(programs) if isinstance(program, Program)]
+    count = min(len(left), max(workers, -(-len(left) // _TOGETHER)))
     # Only the wait for the child is done in threads: the rest changes Python's filter of warnings.
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        found = pool.map(run, positions) if len(positions) > 1 else map(run, positions)
-        outcomes = dict(zip(positions, found, strict=True))
+        found = pool.map(run, [left[first::count] for first in range(count)])
+        outcomes = {place: outcome for group in found for place, outcome in group.items()}
     return [_report(program, outcomes.get(place), space) for place, program in enumerate(programs)]
+
+
+def _examined(payloads: list[dict], limits: sandbox.Limits | None) -> list[sandbox.Outcome] | Check:
+    """What a locked child says of each source; or, in its place, how the child failed."""
+    try:
+        outcome = sandbox.run(_WORKER, payloads, limits)
+    except LareError as error:
+        return Check("sandbox", False, str(error))
+    if not isinstance(outcome.result, list) or len(outcome.result) != len(payloads):
+        return Check("sandbox", False, "the locked process gave no usable answer (not one for each source)")
+    return [sandbox.Outcome(each, outcome.warnings) for each in outcome.result]
 
 
 def _parsed(source: str) -> Program | Report:
