@@ -7,8 +7,10 @@ import pytest
 
 from latent_reward.design.ask import Message
 from latent_reward.design.prompt import PROTOCOLS, Protocol, find_protocol, merging, opening, repairing
+from latent_reward.encoder import Space
 from latent_reward.sealing import vocabulary
-from latent_reward.sealing.language import parse
+from latent_reward.sealing.examine import examine
+from latent_reward.sealing.verify import payload_of
 from latent_reward.task import load_description
 from latent_reward.types import LareError
 
@@ -38,21 +40,45 @@ def test_only_the_improved_protocol_states_the_language():
     assert "LANGUAGE:" not in opening(TASK, "plain", PAPER)[0].content
 
 
-def test_what_the_language_text_recommends_is_in_the_language():
+def test_what_the_language_text_advises_passes_and_what_it_advises_against_does_not():
     text = opening(TASK, "plain", IMPROVED)[0].content.partition("LANGUAGE:")[2]
     for name in re.findall(r"np\.(\w+)", text):
         assert name in vocabulary.FUNCTIONS
-    source = (
-        "def helper(x):\n    return np.clip(x, -1, 1)\n"
-        "def evaluation_func(observation, action):\n"
-        "    # how fast\n    speed = observation[:, 3:4]\n"
-        "    closeness = -np.sum(observation[:, 0:2]**2, axis=1, keepdims=True)\n"
-        "    near = np.where((speed > 0) & (closeness > -1), np.exp(helper(speed)), 0.0)\n"
-        "    both = np.concatenate([near, speed], axis=1)\n"
-        "    effort = -np.mean(both, axis=1, keepdims=True)\n"
-        "    return [closeness, effort]\n"
-    )
-    assert parse(source).latent_names == ("closeness", "effort")
+    advised = """
+import math
+def helper(x):
+    return np.clip(x, -math.pi, math.pi)
+def evaluation_func(observation, action):
+    rest = observation.copy()
+    rest[:, 0] = helper(rest[:, 0])
+    rest[rest < 0] = 0
+    first = rest[:, 0:1]
+    first += 1.0
+    push = [np.abs(action[:, i : i + 1]) for i in range(action.shape[1])]
+    # how fast
+    speed = np.select([(first > 1) & (first < 2), first < 0], [first, 2 * first], 0.5 * observation[:, 3:4])
+    near = np.sum(np.where(rest > 0, np.exp(-rest), 0.0), axis=1, keepdims=True)
+    lean = np.zeros((observation.shape[0], 1))
+    for i in range(observation.shape[0]):
+        if observation[i, 1] > 0.5:
+            lean[i, 0] = 1.0
+    effort = push[0]
+    return [speed, near, lean, effort]
+"""
+    assert passes(advised) == (True, ["speed", "near", "lean", "effort"])
+    for against in (
+        "import os\n    a = observation[:, 0:1]",
+        "a = observation[:, 0:1]\n    while False:\n        a = a + 1",
+        "a = observation[:, 0:1] + observation[observation > 0].sum()",
+        "a = observation[:, 0:1]\n    if np.any(a > 0):\n        a = a * 2",
+    ):
+        assert not passes(f"def evaluation_func(observation, action):\n    {against}\n    return [a]\n")[0]
+
+
+def passes(source):
+    """Whether a source passes the checks, and the names of its latents; without the lock, as it is ours."""
+    report = examine(payload_of(source, Space.unbounded(4, 2)))
+    return all(passed for _, passed, _ in report["checks"]), report.get("latent_names")
 
 
 def test_a_single_reward_is_asked_for_in_its_own_words():
