@@ -4,7 +4,7 @@
     python benchmarks/learning.py report --out results               # curves and tables into docs/results
 
 One process and one thread per run; the seeds of a team's runs share one. A run that was killed is resumed; a
-finished one is left alone.
+finished one is left alone. Where a finished run's folder is gone, a report takes its figures from the last report.
 """
 
 import argparse
@@ -123,21 +123,30 @@ def run(out: Path, workers: int, tasks: list[str], methods: list[str], seeds: li
         list(pool.map(lambda job: train(out, *job), jobs))
 
 
+def finished(out: Path, docs: Path, experiment: Experiment) -> dict[str, list[dict]]:
+    """Metrics of every finished run by method: from its folder, or from ``docs`` where an earlier report kept them."""
+    kept = docs / f"{experiment.task}.jsonl"
+    lines = kept.read_text("utf-8").splitlines() if kept.exists() else []
+    reported = [json.loads(line) for line in lines]
+
+    def of_seeds(method: str, seeds: tuple[int, ...]) -> list[dict]:
+        rows = read_metrics(folder(out, experiment.task, method, seeds))
+        if rows and rows[-1]["step"] >= experiment.steps:
+            return [{"method": method, **row} for row in rows]
+        return [row for row in reported if row["method"] == method and row["seed"] in seeds]
+
+    rows = {
+        method: [row for seeds in experiment.groups for row in of_seeds(method, seeds)]
+        for method in experiment.methods
+    }
+    return {method: each for method, each in rows.items() if each}
+
+
 def report(out: Path, docs: Path) -> None:
-    """Draw one picture per task and print a Markdown table of finals; runs that are missing are left out."""
+    """Draw one picture per task and print a Markdown table of finals; runs that are not finished are left out."""
     docs.mkdir(parents=True, exist_ok=True)
     for experiment in EXPERIMENTS:
-        rows = {
-            method: [
-                row
-                for group in experiment.groups
-                for row in read_metrics(folder(out, experiment.task, method, group))
-            ]
-            for method in experiment.methods
-        }
-        rows = {
-            method: each for method, each in rows.items() if each and each[-1]["step"] > experiment.warm_up
-        }
+        rows = finished(out, docs, experiment)
         if not rows:
             continue
         figure = Figure(figsize=(13, 4), layout="constrained")
@@ -156,7 +165,7 @@ def report(out: Path, docs: Path) -> None:
         table = [*_table(experiment, rows), ""]
         (docs / f"{experiment.task}.md").write_text("\n".join(table), "utf-8")
         print("\n".join(table))
-        lines = [json.dumps({"method": method, **row}) for method, each in rows.items() for row in each]
+        lines = [json.dumps(row) for each in rows.values() for row in each]
         (docs / f"{experiment.task}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 

@@ -1,10 +1,12 @@
 """The decomposer: a per-step decoder f with its optimiser, as init / update / proxy.
 
-1. ``observe`` an episode when it ends: fold its features and return into the running moments.
-2. ``update`` the decoder on a window of stored episodes.
+1. ``observe`` an episode when it ends: fold its features and return into the running moments and, where the
+   method has one, into the linear part of f, which is solved at once.
+2. ``update`` the network of f on a window of stored episodes; it learns what the linear part leaves over.
 3. ``proxy`` decodes features to rewards; always at sampling time, never stored.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -12,9 +14,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from latent_reward.credit.linear import Linear, add_episodes, init_linear, predict
 from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.credit.methods import Learned
-from latent_reward.credit.statistics import Moments, init_moments, merge, standardise
+from latent_reward.credit.statistics import Moments, deviation, init_moments, merge, standardise
 from latent_reward.networks import MLP, adam, init_adam, init_mlp
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Lengths, Returns, Scalar
 
@@ -22,12 +25,13 @@ UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 
 
 class Decomposer(NamedTuple):
-    """State of a learned method: decoder, optimiser, and moments of its inputs and targets."""
+    """State of a learned method: decoder, optimiser, moments of its inputs and targets, and the linear part if any."""
 
     decoder: MLP
     optimiser: optax.OptState
     features: Moments
     mean_reward: Moments
+    linear: Linear | None
 
 
 class Window(NamedTuple):
@@ -43,9 +47,16 @@ class Window(NamedTuple):
 
 
 def init(key: Key, config: Learned, feature_size: int) -> Decomposer:
-    """A fresh decoder for features of ``feature_size`` numbers."""
+    """A fresh decoder for features of ``feature_size`` numbers; above a linear part its network starts at 0."""
     decoder = init_mlp(key, (feature_size, *config.hidden, 1))
-    return Decomposer(decoder, init_adam(decoder), init_moments(feature_size), init_moments(1))
+    linear = None
+    if config.linear:
+        linear = init_linear(feature_size)
+        weights, biases = (
+            (*layers[:-1], jnp.zeros_like(layers[-1])) for layers in (decoder.weights, decoder.biases)
+        )
+        decoder = replace(decoder, weights=weights, biases=biases)
+    return Decomposer(decoder, init_adam(decoder), init_moments(feature_size), init_moments(1), linear)
 
 
 def observe(state: Decomposer, features: EpisodeFeatures, mask: AgentMask, returns: Returns) -> Decomposer:
@@ -53,9 +64,12 @@ def observe(state: Decomposer, features: EpisodeFeatures, mask: AgentMask, retur
     length = mask.any(axis=2).sum(axis=1)
     mean_reward = (returns / jnp.maximum(length, 1))[:, None]
     measures = (length > 0) & (state.mean_reward.count < UNIT_EPISODES)
+    moments = merge(state.features, features.reshape(-1, features.shape[-1]), mask.reshape(-1))
+    linear = state.linear
+    if linear is not None:
+        linear = add_episodes(linear, features, mask, returns, deviation(moments))
     return state._replace(
-        features=merge(state.features, features.reshape(-1, features.shape[-1]), mask.reshape(-1)),
-        mean_reward=merge(state.mean_reward, mean_reward, measures),
+        features=moments, mean_reward=merge(state.mean_reward, mean_reward, measures), linear=linear
     )
 
 
@@ -75,9 +89,12 @@ def reward_unit(state: Decomposer, config: Learned) -> Scalar:
 def decode(
     decoder: MLP, state: Decomposer, config: Learned, features: Float[Array, "*batch feature"]
 ) -> Float[Array, "*batch"]:
-    """f(z) in units of ``reward_unit``, with the standardisation of ``state``."""
+    """f(z) in units of ``reward_unit``, with the standardisation and the linear part of ``state``."""
     inputs = standardise(state.features, features) if config.standardise else features
-    return decoder(inputs)[..., 0]
+    output = decoder(inputs)[..., 0]
+    if state.linear is None:
+        return output
+    return output + predict(state.linear, features) / reward_unit(state, config)
 
 
 def proxy(

@@ -28,6 +28,7 @@ class Learned:
         standardise: whether features are standardised by their running moments.
         scale_returns: whether targets R/L are divided by their root mean square over the first episodes.
         weight_decay: weight of ½‖ψ‖² beside the loss.
+        linear: whether the decoder stands on a linear one that is solved from the returns of all episodes at once.
         agents: whether ``each`` agent of a team is paid its own proxy reward, or all of them their ``mean``.
     """
 
@@ -42,6 +43,7 @@ class Learned:
     scale_returns: bool = False
     weight_decay: float = 0.0
     agents: Literal["each", "mean"] = "each"
+    linear: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,9 @@ class Method:
     credit: Credit
 
 
-_LARE = Learned(
-    "latent", "rrd-unbiased", hidden=(64, 64)
-)  # half a dozen latents need no more, and it is quicker
+# Latents are meant to add up to the reward, nearly: a linear part gets that from a dozen returns, and for the rest
+# of half a dozen latents 64 units are enough.
+_LARE = Learned("latent", "rrd-unbiased", hidden=(64, 64), linear=True)
 _RAW = Learned("raw", "rrd")
 
 METHODS = {
@@ -85,7 +87,7 @@ METHODS = {
         Method(
             "lare-paper",
             "latent rewards as released with the paper: φ(o, a), before the action shows",
-            replace(_LARE, view="current", hidden=(256, 256)),
+            replace(_LARE, view="current", hidden=(256, 256), linear=False),
         ),
         Method("lare-rd", "latent rewards, sum over whole episodes", replace(_LARE, loss="rd")),
         Method("lare-rrd", "latent rewards, biased random subsets", replace(_LARE, loss="rrd")),

@@ -40,9 +40,14 @@ def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array,
 def standardise(moments: Moments, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
     """Shift and scale features to mean 0 and variance 1 over what was seen; ±10 is the limit.
 
-    A feature that has not moved beyond the rounding of its mean keeps a scale of 1: it stays near 0.
+    A feature that has not moved keeps a scale of 1: it stays near 0.
     """
+    scale = deviation(moments)
+    return jnp.clip((x - moments.mean) / jnp.where(scale > 0, scale, 1.0), -10.0, 10.0)
+
+
+def deviation(moments: Moments) -> Float[Array, " feature"]:
+    """Standard deviation of each feature over what was seen; 0 where it has moved no more than its mean is rounded."""
     variance = moments.spread / jnp.maximum(moments.count, 1.0)
     rounding = 1e-12 + 1e-11 * moments.mean**2
-    scale = jnp.where(variance > rounding, jnp.sqrt(jnp.maximum(variance, 1e-12)), 1.0)
-    return jnp.clip((x - moments.mean) / scale, -10.0, 10.0)
+    return jnp.where(variance > rounding, jnp.sqrt(jnp.maximum(variance, 1e-12)), 0.0)

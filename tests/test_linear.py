@@ -1,0 +1,123 @@
+"""The linear part of a decoder: weights against NumPy's, from few episodes, at any length, and none where none hold."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latent_reward.credit import decompose
+from latent_reward.credit.linear import add_episodes, init_linear, predict
+from latent_reward.credit.methods import find_method
+
+WEIGHTS, BIAS = np.array([3.0, -0.5, 0.0]), 0.7
+add = jax.jit(add_episodes)
+
+
+def team_episodes(count, seed=0, *, agents=2, horizon=6, scale=(1.0, 10.0, 0.1)):
+    """Latents ``[episode, time, agent, latent]``, which agents are there, and the rewards that are hidden."""
+    random = np.random.default_rng(seed)
+    level = random.normal(size=(count, 1, 1, 3))
+    features = ((level + random.normal(size=(count, horizon, agents, 3))) * scale).astype(np.float32)
+    mask = np.arange(horizon)[:, None] < random.integers(1, horizon + 1, (count, 1, agents))
+    rewards = np.where(mask, features @ WEIGHTS + BIAS, 0.0).astype(np.float32)
+    features[~mask] = np.nan  # read by mistake, it would show
+    return features, mask, rewards
+
+
+def fit(features, mask, returns, *, at_a_time=1):
+    """All episodes in turn."""
+    linear, spread = init_linear(3), np.nanstd(features, axis=(0, 1, 2))
+    for start in range(0, len(returns), at_a_time):
+        part = slice(start, start + at_a_time)
+        linear = add(linear, features[part], mask[part], returns[part], spread)
+    return linear
+
+
+def numpy_fit(features, mask, returns):
+    """The same weights from the normal equations in float64: ridge regression at the likeliest of many penalties."""
+    length = mask.any(axis=2).sum(axis=1)
+    z = np.where(mask[..., None], features, 0.0).sum(axis=(1, 2), dtype=np.float64) / length[:, None]
+    share, y = mask.sum(axis=(1, 2)) / length, returns.astype(np.float64) / length
+    away = np.eye(len(y)) - np.outer(share, share) / (share @ share)
+    x, rest = away @ z / np.nanstd(features, axis=(0, 1, 2)), away @ y
+    best = (np.inf, None)
+    for penalty in np.geomspace(1e-6, 1e4, 41):
+        covariance = x @ x.T / penalty + np.eye(len(y))
+        explained = rest @ np.linalg.solve(covariance, rest)
+        surprise = (len(y) - 1) * np.log(explained) + np.linalg.slogdet(covariance)[1]
+        weight = np.linalg.solve(x.T @ x + penalty * np.eye(3), x.T @ rest)
+        best = min(best, (surprise, tuple(weight / np.nanstd(features, axis=(0, 1, 2)))))
+    weight = np.array(best[1])
+    return weight, share @ (y - z @ weight) / (share @ share)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3, 30.0])
+def test_weights_and_bias_are_those_of_numpy(noise):
+    features, mask, rewards = team_episodes(30)
+    returns = rewards.sum(axis=(1, 2)) + noise * np.random.default_rng(1).normal(size=30).astype(np.float32)
+    linear = fit(features, mask, returns)
+    weight, bias = numpy_fit(features, mask, returns)
+    np.testing.assert_allclose(linear.weight, weight, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(linear.bias, bias, rtol=2e-3, atol=2e-3)
+
+
+def test_a_dozen_returns_tell_the_rewards_of_steps_and_agents():
+    features, mask, rewards = team_episodes(12)
+    linear = fit(features, mask, rewards.sum(axis=(1, 2)))
+    held_out, mask, rewards = team_episodes(20, seed=1)
+    proxy = np.asarray(predict(linear, jnp.asarray(held_out)))
+    np.testing.assert_allclose(proxy[mask], rewards[mask], atol=0.05)
+
+
+def test_episodes_may_come_one_by_one_or_together_and_an_empty_one_adds_nothing():
+    features, mask, rewards = team_episodes(20)
+    returns = rewards.sum(axis=(1, 2))
+    together, apart = fit(features, mask, returns, at_a_time=20), fit(features, mask, returns)
+    np.testing.assert_allclose(together.weight, apart.weight, rtol=1e-3, atol=1e-3)
+    spread = np.nanstd(features, axis=(0, 1, 2))
+    again = add(apart, features[:1], np.zeros_like(mask[:1]), np.float32([5.0]), spread)
+    assert again.episodes == 20
+    np.testing.assert_allclose(again.weight, apart.weight, rtol=1e-4, atol=1e-4)
+
+
+def test_returns_that_no_linear_function_explains_get_small_weights():
+    features, mask, rewards = team_episodes(20)
+    returns = np.random.default_rng(2).normal(size=20).astype(np.float32) * 10
+    spread = np.nanstd(features, axis=(0, 1, 2))
+    told, untold = fit(features, mask, rewards.sum(axis=(1, 2))), fit(features, mask, returns)
+    assert np.linalg.norm(untold.weight * spread) < 0.2 * np.linalg.norm(told.weight * spread)
+
+
+def test_a_latent_that_never_moves_gets_no_weight_and_no_episode_gives_none():
+    features, mask, rewards = team_episodes(12)
+    features[..., 2] = 4.0
+    linear = add(init_linear(3), features, mask, rewards.sum(axis=(1, 2)), np.float32([1.0, 10.0, 0.0]))
+    assert linear.weight[2] == 0
+    assert np.isfinite(linear.weight).all()
+    one = add(init_linear(3), features[:1], mask[:1], np.float32([6.0]), np.ones(3, np.float32))
+    np.testing.assert_array_equal(one.weight, 0.0)
+    assert np.isfinite(one.bias)
+
+
+def test_the_network_starts_silent_above_the_linear_part_and_learns_what_it_leaves():
+    config = find_method("lare").credit
+    features, mask, _ = team_episodes(200, agents=1, scale=(1.0, 1.0, 1.0))
+    features, mask = jnp.nan_to_num(features), jnp.asarray(mask)
+    rewards = np.where(mask, np.abs(features[..., 0]) + features[..., 1], 0.0)
+    returns = jnp.asarray(rewards.sum(axis=(1, 2)), jnp.float32)
+    state = decompose.init(jax.random.key(0), config, 3)
+    state = decompose.observe(state, features, mask, returns)
+    assert state.linear is not None
+    proxy = partial(decompose.proxy, config=config, features=features)
+    np.testing.assert_allclose(proxy(state), predict(state.linear, features), rtol=1e-5, atol=1e-5)
+    window = decompose.Window(features, mask, returns, mask.any(axis=2).sum(axis=1))
+
+    def error(state):
+        return np.square(np.where(mask, np.asarray(proxy(state)) - rewards, 0.0)).mean()
+
+    learn = lambda state, _: (decompose.update(state, config, window)[0], None)  # noqa: E731
+    learnt = jax.jit(lambda state: jax.lax.scan(learn, state, length=500)[0])(state)
+    np.testing.assert_array_equal(learnt.linear.weight, state.linear.weight)
+    assert error(learnt) < 0.5 * error(state)
