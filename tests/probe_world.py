@@ -26,7 +26,7 @@ def rewards_of(place):
     return -jnp.round(64 * jnp.abs(place - 1.0)) / 64
 
 
-def line(agents=3, teams=1, dead=0, wall=np.inf, forbidden=False):
+def line(agents=3, teams=1, dead=0, wall=np.inf, forbidden=False, paid=1.0):
     """The world, and what can be odd about it.
 
     Args:
@@ -35,6 +35,7 @@ def line(agents=3, teams=1, dead=0, wall=np.inf, forbidden=False):
         dead: so many of the last agents never live, and see nothing but NaN.
         wall: the episode terminates when the first agent is farther from 0.
         forbidden: whether the action 1 (down) is not available to agents above 0.
+        paid: what the rewards are multiplied by.
     """
     everyone = agents * teams
 
@@ -49,7 +50,7 @@ def line(agents=3, teams=1, dead=0, wall=np.inf, forbidden=False):
     def step(state, action, key):
         (place,) = state
         place = place + 0.25 * ((action == 2).astype(float) - (action == 1))
-        reward = rewards_of(place) * jnp.repeat(jnp.where(jnp.arange(teams) == 0, 1.0, -1.0), agents)
+        reward = paid * rewards_of(place) * jnp.repeat(jnp.where(jnp.arange(teams) == 0, 1.0, -1.0), agents)
         terminated = jnp.abs(place[0]) > wall
         return Outcome((place,), reward, terminated)
 

@@ -1,5 +1,6 @@
 """Training of teams whose environment runs on the host: what is learned, what padding does, going on."""
 
+from dataclasses import replace
 from functools import cache, partial
 
 import jax
@@ -9,10 +10,13 @@ import pytest
 from parallel_envs import HORIZON, countdown_task
 
 import latent_reward as lr
+from latent_reward import cli
 from latent_reward.agents.ppo import PPOConfig
 from latent_reward.config import CHECKPOINT
 from latent_reward.credit.methods import find_method
-from latent_reward.task import open_world
+from latent_reward.encoder import check_fits
+from latent_reward.encoders import bundled_folder, load_encoder
+from latent_reward.task import load_description, open_world
 from latent_reward.task_draft import draft_task
 from latent_reward.training import team_learner as core
 from latent_reward.training.host_teams import HostTeams
@@ -40,6 +44,12 @@ def learner(method="rrd-unbiased", bootstrap=False):
         episodes=4,
         fitting=Fitting(first_updates=3, updates=2, buffer_episodes=8),
     )
+
+
+def draft():
+    """The task of ``Countdown`` as drafted for a user, who has completed it."""
+    text = draft_task("parallel_envs:countdown").replace("'FILL IN: after", f"{HORIZON}  # '")
+    return text.replace("FILL IN", "earn")
 
 
 def played(made, seeds=(0, 1)):
@@ -99,8 +109,7 @@ def test_a_cut_leaves_a_future_only_where_that_is_asked_for(made, bootstrap):
 
 
 def test_a_team_learns_which_action_pays_from_a_draft_of_its_task(tmp_path):
-    text = draft_task("parallel_envs:countdown").replace("'FILL IN: after", f"{HORIZON}  # '")
-    (tmp_path / "mine.yaml").write_text(text.replace("FILL IN", "earn"), "utf-8")
+    (tmp_path / "mine.yaml").write_text(draft(), "utf-8")
     run = lr.train(
         str(tmp_path / "mine.yaml"), "rrd-unbiased", iterations=25, episodes=16, evaluate_every=25,
         evaluation_episodes=8,
@@ -138,6 +147,41 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path):
         )
     for each in (whole, begun, resumed):
         each.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "edits", "message"),
+    [
+        ([], {"max": "env_kwargs: {broken: mixed}\nmax"}, "agent_0 and agent_1 of the team agent differ"),
+        ([], {"max": "env_kwargs: {lives: []}\nmax"}, "has no agents; choose an environment with"),
+        ([], {"max": "env_kwargs: {lives: [1, 2, 3]}\nmax"}, "teams[0].agents: 2, but"),
+        ([], {"  - name: agent": "  - name: agent\n    members: [agent_0]"}, "agent_1 of parallel_envs:"),
+        ([], {"teams:": "teams: []\nrest:"}, "teams: nobody learns here; describe at least one team"),
+        (["cn-15", "--encoder", bundled_folder("cn-6", 0)], {}, "of cn-6 has env_id cn-6, cn-15 has cn-15"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_before_anything_is_done(words, edits, message, tmp_path, capsys):
+    text = draft()
+    for old, new in edits.items():
+        text = text.replace(old, new, 1)
+    (tmp_path / "mine.yaml").write_text(text, "utf-8")
+    words = words or [tmp_path / "mine.yaml", "--method", "rd"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", *map(str, words), "--out", str(tmp_path / "run")])
+    assert stopped.value.code == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_of_a_smaller_team_is_refused():
+    made_for = load_description("cn-6")
+    others = replace(made_for.observation[-1], index=made_for.observation_size)
+    larger = replace(made_for, observation=(*made_for.observation, others))
+    with pytest.raises(
+        LareError, match=r"has observation_size 26, cn-6 has 36; it was made for another form"
+    ):
+        check_fits(load_encoder(made_for), larger)
 
 
 @pytest.mark.parametrize(

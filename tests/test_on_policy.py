@@ -188,6 +188,14 @@ def test_two_teams_have_returns_decoders_and_policies_of_their_own(encoder):
     assert (other.replay.returns > 0).any()
 
 
+def test_rewards_that_are_not_finite_stop_the_training():
+    training = run(make(None, "dense", paid=np.nan, agent=PPOConfig(hidden=(8,), epochs=1)), 1)
+    with pytest.raises(
+        LareError, match=r"^reward: line paid the team0 nan per episode up to step 96; .*mend"
+    ):
+        training.evaluate()
+
+
 def test_blocks_divide_the_episodes_and_fit_the_cache():
     assert core.block_size(256, 150) == 4
     assert core.block_size(256, 5000) == 1

@@ -171,9 +171,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(reference, tmp_path):
     assert os.listdir(tmp_path) == ["checkpoint.safetensors"]
 
 
-def test_a_run_is_never_overwritten(reference):
+def test_a_run_is_never_overwritten(reference, tmp_path):
     with pytest.raises(lr.LareError, match="holds a run already"):
         lr.train("Reacher-v5", out=reference.folder, steps=10, quiet=True)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(lr.LareError, match="before its first checkpoint; remove the folder"):
+        lr.train("Reacher-v5", out=tmp_path, steps=10, quiet=True)
 
 
 @pytest.mark.parametrize(

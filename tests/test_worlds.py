@@ -1,6 +1,7 @@
 """What every world keeps: shapes, determinism, a horizon without end before it, a picture."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from latent_reward.envs import WORLDS, find_world
+from latent_reward.envs.world import Team
 from latent_reward.types import LareError
 
 KEY = jax.random.key(0)
@@ -50,6 +52,12 @@ def test_a_frame_shows_where_the_agents_are(name):
 def test_an_unknown_world_has_near_misses():
     with pytest.raises(LareError, match=r"cn-16.*cn-1"):
         find_world("cn-16")
+
+
+def test_somebody_must_learn():
+    for teams in ((), (Team("nobody", 0, 4),)):
+        with pytest.raises(LareError, match=r"^teams: the world cn-6 has no learned agents; give"):
+            replace(find_world("cn-6"), teams=teams)
 
 
 def test_the_examples_of_the_documents_run():

@@ -318,6 +318,8 @@ def check_fits(encoder: Encoder, task: Any) -> None:
     """
     card = encoder.card
     remedy = f"use an encoder of {task.name}, or design one for it"
+    if card.task == task.name:  # the same in name: perhaps with more agents, of which each sees more
+        remedy = "it was made for another form of this task, so design or seal one for this form"
     for what in ("observation_size", "action_size", "env_id"):
         have, need = getattr(card, what), getattr(task, what)
         if have != need:

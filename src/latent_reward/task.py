@@ -375,6 +375,8 @@ def _explain(document: Document, detail: Any, of_teams: bool) -> Problem:
         message, remedy = f"the key {name!r} is missing", f"add `{name}:`"
     elif kind == "string_too_short" or (kind == "string_type" and value is None):
         message, remedy = "the text is empty", "write a text"
+    elif location == ("teams",) and kind in ("too_short", "tuple_type"):
+        message, remedy = "nobody learns here", "describe at least one team: `- name:`, `agents:` and so on"
     elif kind == "too_short":
         message, remedy = "nothing is described", "add one field for every index"
     elif kind == "value_error":

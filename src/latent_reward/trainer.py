@@ -143,6 +143,11 @@ def _prepare(task: AnyTask, config: RunConfig, chosen: tuple[Encoder | None, ...
 
 def _create(folder: Path, task: AnyTask, config: RunConfig, chosen: tuple[Encoder | None, ...]) -> None:
     """Lay out a new run folder; refuse one that holds a run already."""
+    if (folder / CONFIG).exists() and not (folder / CHECKPOINT).exists():
+        raise LareError(
+            f"out: {folder} holds a run that stopped before its first checkpoint; remove the folder, or choose "
+            "another with --out"
+        )
     if (folder / CONFIG).exists():
         raise LareError(
             f"out: {folder} holds a run already; go on with it by `lare train --resume {folder}`, "

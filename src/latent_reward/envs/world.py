@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from latent_reward.types import Key
+from latent_reward.types import Key, LareError
 
 State = Any  # a pytree of arrays, of one world
 
@@ -67,6 +67,13 @@ class World:
     available: Callable[[State], Bool[Array, "agent action"]] | None = None
     alive: Callable[[State], Bool[Array, " agent"]] | None = None
     won: Callable[[State], Bool[Array, ""]] | None = None
+
+    def __post_init__(self):
+        """Refuses a world in which nobody learns."""
+        if not self.teams or min(team.agents for team in self.teams) < 1:
+            raise LareError(
+                f"teams: the world {self.name} has no learned agents; give every team at least one"
+            )
 
     @property
     def agents(self) -> int:

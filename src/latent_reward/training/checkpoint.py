@@ -62,7 +62,8 @@ def read(path: Path, config: str | None = None) -> Stored:
         metadata = file.metadata()
     except FileNotFoundError as error:
         raise LareError(
-            f"checkpoint: {path} does not exist; the run was stopped before its first checkpoint, so start it anew"
+            f"checkpoint: {path} does not exist; the run stopped before its first checkpoint, so remove its folder and "
+            "start it anew"
         ) from error
     except (SafetensorError, OSError) as error:
         raise LareError(f"checkpoint: {path} is damaged ({error}); start a new run") from error

@@ -109,10 +109,16 @@ class OnPolicy:
         returns, won = (None if each is None else np.asarray(each)[index] for each in played)
         assert returns is not None
         measured = jax.tree.map(lambda leaf: np.asarray(leaf)[index], self._measures[team])
+        if not np.isfinite(measured.training_return):
+            world = self.learner.world
+            raise LareError(
+                f"reward: {world.name} paid the {world.teams[team].name} {measured.training_return} per episode "
+                f"up to step {self.step}; every reward must be a finite number, so mend the world"
+            )
         if not np.isfinite(measured.value_loss):
             raise LareError(
                 f"value_loss: it is {measured.value_loss} at step {self.step}, so training has diverged; lower "
-                "the agent's learning_rate, or check the world for rewards that are not finite"
+                "the agent's learning_rate, or check what its world pays and shows for numbers that are not finite"
             )
         quality = monitor.credit_quality(measured.credit.astype(np.float64))
         learned = self.states[team].decomposer is not None
