@@ -42,7 +42,11 @@ def test_a_designed_encoder_is_shown_with_everything_that_was_noted(capsys, tmp_
         explanations=tuple(f"says [why] {number}" for number in range(len(names))),
         protocol={"name": "improved", "candidates": 3},
         usage={"prompt_tokens": 1234, "dollars": None},
-        score={"r2": 0.87654321, "latents": [{"name": names[0], "rank": 0.5, "reads": ["8", "9"]}]},
+        score={
+            "r2": 0.87654321,
+            "latents": [{"name": names[0], "rank": 0.5, "reads": ["8", "9"]}],
+            "warnings": ["z never changed"],
+        },
         orders=Orders(tuple(np.random.default_rng(0).permutation(10).tolist()), (1, 0)),
         hygiene=("goal.paper: asks to act little",),
         goal="plain",
@@ -57,6 +61,7 @@ def test_a_designed_encoder_is_shown_with_everything_that_was_noted(capsys, tmp_
         f"{names[1]} - - says [why] 1",
         "shuffled and renamed",
         "warning: goal.paper: asks to act little",
+        "warning: z never changed",
         "(plain) An arm of two links",
     ):
         assert part in text, part

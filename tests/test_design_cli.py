@@ -49,6 +49,8 @@ def test_a_design_prints_its_answers_scores_and_latents(tmp_path, capsys):
     score = load(tmp_path).card.score
     (table,) = [line for line in printed.out.splitlines() if line.strip().startswith("repair-1 ")]
     assert f"{score['r2']:.3f}" in table
+    assert "warning" not in printed.out
+    assert score["warnings"] == []
     assert f"sealed repair-1: {tmp_path} (2 answers, 40 + 25 tokens)" in printed.out
 
     with pytest.raises(SystemExit) as stopped:

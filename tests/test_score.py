@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 
 from latent_reward.design import episodes as recorded
+from latent_reward.design.dialogue import Candidate
 from latent_reward.design.episodes import BEHAVIOURS, Episodes, Plan, collect
 from latent_reward.design.score import (
+    _reads,
+    apply,
     explained,
     out_of_fold,
     redundancy,
     score,
     score_latents,
     spearman,
+    warnings,
 )
 from latent_reward.design.world_episodes import actions_of
 from latent_reward.encoders import load_encoder
 from latent_reward.envs import find_world
+from latent_reward.sealing.verify import Report
 from latent_reward.task import load_description
 from latent_reward.types import LareError
 
@@ -159,6 +164,67 @@ def test_what_the_source_reads_is_found_and_what_it_does_not(reacher):
     assert found.r2 > 0.9
     assert found.episodes == 24
     assert all(0 < latent.noise < 0.2 for latent in found.latents)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "decisive", "beside"),
+    [("HalfCheetah-v5", 24, "forward_speed", slice(1, 4)), ("Reacher-v5", 60, "torque_cost", slice(2, 6))],
+)
+def test_weak_encoders_are_told_from_sound_ones(name, count, decisive, beside):
+    """A bundled encoder, made worse in five ways; ``beside`` are fields that the return does not depend on."""
+    task = load_description(name)
+    episodes = collect(task, Plan(episodes=count))
+    encoder = load_encoder(task)
+    whole = apply(encoder)
+    place = encoder.latent_names.index(decisive)
+    kept = [other for other in range(len(encoder.latent_names)) if other != place]
+
+    def noise(*rows):
+        return np.sin(1e5 * rows[2][:, :4].astype(np.float64) + 1e4 * rows[1][:, :1]).astype(np.float32)
+
+    made = {
+        "sound": whole,
+        "twice": lambda *rows: whole(*rows)[:, [*range(len(kept) + 1), place]] * 2,
+        "idle": lambda *rows: np.pad(whole(*rows), ((0, 0), (0, 1)), constant_values=3.0),
+        "without": lambda *rows: whole(*rows)[:, kept],
+        "beside": lambda *rows: rows[2][:, beside],
+        "noise": noise,
+    }
+    scores, rows = {}, (episodes.observation, episodes.action, episodes.next_observation)
+    for label, function in made.items():
+        values = function(*rows)
+        scores[label] = score_latents(values, names(values), episodes, _reads(function, episodes, task))
+
+    def rank(label):
+        report = Report((), tuple(each.name for each in scores[label].latents))
+        return Candidate(label, "", "", report, {}, encoder, scores[label]).rank
+
+    assert rank("sound") > max(rank("twice"), rank("idle"))
+    assert min(rank("twice"), rank("idle")) > rank("without") > max(rank("beside"), rank("noise"))
+    said = {label: " | ".join(warnings(found)) for label, found in scores.items()}
+    assert said["sound"] == ""
+    assert said["twice"] == f"z{place} and z{len(kept) + 1} repeat each other"
+    assert said["idle"] == f"z{len(kept) + 1} never changed"
+    assert "of the return, beside the" in said["without"]
+    assert "jumps" not in said["without"] + said["beside"]
+    assert "no more than the" in said["beside"]
+    assert "no more than the" in said["noise"]
+    assert said["noise"].count("jumps") == 4
+
+
+def test_what_random_behaviour_hardly_changes_is_hardly_missed(reacher):
+    """In Reacher nearly all of such returns is effort: that the distance to the target is missing goes unseen."""
+    values = apply(load_encoder(REACHER))(reacher.observation, reacher.action, reacher.next_observation)
+    assert load_encoder(REACHER).latent_names[:2] == ("nearness", "precision")
+    assert score_latents(values[:, 2:], ("z2", "z3", "z4"), reacher).r2 > 0.9
+
+
+def test_where_the_length_is_the_return_no_more_is_expected_and_without_a_score_it_is_said():
+    lengths = np.random.default_rng(3).integers(5, 60, 150)
+    _, values, episodes = made_up(lengths=lengths)
+    assert warnings(score_latents(values, names(values), with_returns(episodes, 2.0 * lengths))) == ()
+    (line,) = warnings(score_latents(values, names(values), with_returns(episodes, np.ones(150))))
+    assert "nothing could be scored on 150 episodes" in line
 
 
 def test_episodes_are_those_of_the_environment(reacher):

@@ -49,7 +49,7 @@ def show(
     screen.print("\n[bold]checks[/]")
     for name, detail in card.checks:
         screen.print(f"passed  {name}: {detail}", markup=False)
-    for warning in (*card.warnings, *card.hygiene):
+    for warning in (*card.warnings, *card.score.get("warnings", ()), *card.hygiene):
         screen.print(f"warning: {warning}", markup=False)
 
 
@@ -107,7 +107,9 @@ def _latents(card: Card) -> Table:
 
 def _pairs(figures: dict[str, Any]) -> str:
     plain = {
-        name: value for name, value in figures.items() if not isinstance(value, dict) and name != "latents"
+        name: value
+        for name, value in figures.items()
+        if not isinstance(value, dict) and name not in ("latents", "warnings")
     }
     return ", ".join(f"{name} {_spell(value)}" for name, value in plain.items())
 

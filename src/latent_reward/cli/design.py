@@ -96,6 +96,8 @@ def design(
             screen.print(_candidates(judged))
     chosen = str(encoder.card.protocol["chosen"])
     screen.print(_latents(next(each for each in reversed(judged) if each.name == chosen)))
+    for warning in encoder.card.score["warnings"]:
+        screen.print(f"warning: {warning}", markup=False)
     usage = encoder.card.usage
     money = "" if usage["dollars"] is None else f", {usage['dollars']:.4f} $"
     screen.print(

@@ -48,12 +48,17 @@ class Candidate:
         return [str(check) for check in self.report.failures]
 
     @property
-    def rank(self) -> tuple[bool, float, int]:
-        """What the best candidate has most of: checks passed, then return explained, then few latents."""
+    def rank(self) -> tuple[bool, float, int, int]:
+        """What the best candidate has most of: checks passed, then return explained, then few latents that
+        repeat another or never change, then few latents.
+
+        A difference in R² of less than 0.01 is luck of the recorded episodes.
+        """
         r2 = self.score.r2 if self.score else math.nan
+        idle = len(self.score.duplicates) + len(self.score.constant) if self.score else 0
         passed = float(sum(check.passed for check in self.report.checks))
-        quality = (-math.inf if math.isnan(r2) else r2) if self.passed else passed
-        return self.passed, quality, -len(self.report.latent_names)
+        quality = (-math.inf if math.isnan(r2) else round(r2, 2)) if self.passed else passed
+        return self.passed, quality, -idle, -len(self.report.latent_names)
 
 
 Judge = Callable[[Sequence[tuple[str, str]]], list[Candidate]]

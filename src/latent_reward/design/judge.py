@@ -19,7 +19,7 @@ from latent_reward.design.compose import Part, compose, explanations
 from latent_reward.design.dialogue import Candidate
 from latent_reward.design.episodes import Episodes
 from latent_reward.design.reply import read_reply
-from latent_reward.design.score import DUPLICATE, apply, correlations, score
+from latent_reward.design.score import DUPLICATE, Score, apply, correlations, score, warnings
 from latent_reward.encoder import ARGUMENTS, Encoder, with_card
 from latent_reward.sealing import sandbox
 from latent_reward.sealing.language import SourceError
@@ -187,8 +187,13 @@ def summary(candidate: Candidate) -> dict[str, Any]:
         "checks": [dataclasses.asdict(check) for check in candidate.report.checks],
         "latent_names": candidate.report.latent_names,
         "explanations": candidate.explanations,
-        "score": None if candidate.score is None else dataclasses.asdict(candidate.score),
+        "score": None if candidate.score is None else figures(candidate.score),
     }
+
+
+def figures(found: Score) -> dict[str, Any]:
+    """A score and its warnings, as reports and cards keep them."""
+    return dataclasses.asdict(found) | {"warnings": warnings(found)}
 
 
 def as_json(value: Any) -> str:

@@ -14,7 +14,7 @@ from latent_reward.design.ask import Ask, Reply, Request
 from latent_reward.design.budget import Budget, Ledger, Usage, price_of
 from latent_reward.design.dialogue import SELECTIONS, Candidate, Select, Table, converse
 from latent_reward.design.episodes import Plan, prepare
-from latent_reward.design.judge import Bench, as_json, finite, write
+from latent_reward.design.judge import Bench, as_json, figures, finite, write
 from latent_reward.design.llm import Server, connect
 from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.record import recorded
@@ -125,7 +125,7 @@ def design_encoder(
         model=server.model,
         protocol=finite(asdict(protocol) | {"select": select, "reward": reward, "chosen": chosen.name}),
         usage=_usage(notes.entries, server.model),
-        score=finite(_figures(chosen)),
+        score=finite(figures(chosen.score)) if chosen.score else {},
         hygiene=tuple(f"{hint.field}: {hint.message}" for hint in hints(task, (wording,))),
     )
     write(out / "reply.json", as_json(chosen.text))
@@ -207,10 +207,6 @@ def _usage(entries: list[tuple[Request, Reply]], model: str) -> dict[str, Any]:
     price = price_of(model)
     dollars = None if price is None else price.cost(used.prompt_tokens, used.completion_tokens)
     return asdict(used) | {"dollars": dollars}
-
-
-def _figures(chosen: Candidate) -> dict[str, Any]:
-    return {} if chosen.score is None else asdict(chosen.score)
 
 
 @contextlib.contextmanager

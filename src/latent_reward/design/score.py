@@ -19,6 +19,8 @@ from latent_reward.task import Task
 FOLDS = 5
 MIN_EPISODES = 10
 DUPLICATE = 0.99
+WEAK = 0.9  # R² of the bundled encoders is 0.97 and more
+JUMPY = 0.5
 _PENALTIES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _CHUNK = 2048  # rows per call: one size, so that one program is compiled
 _PROBE_ROWS = 512
@@ -68,6 +70,31 @@ class Score:
     unused: tuple[str, ...]
     latents: tuple[LatentScore, ...]
     episodes: int
+
+
+def warnings(found: Score) -> tuple[str, ...]:
+    """What a person should know of a score before anything is trained on the encoder; one line each."""
+    lines = []
+    if math.isnan(found.r2):
+        lines.append(
+            f"nothing could be scored on {found.episodes} episodes: there are fewer than {MIN_EPISODES}, or all "
+            "returns are alike"
+        )
+    elif found.r2 < WEAK:
+        share, length = max(found.r2, 0.0), max(found.r2_length, 0.0)
+        against = "no more than" if found.r2 < found.r2_length + 0.05 else "beside"
+        lines.append(
+            f"the latents explain {share:.2f} of the return, {against} the {length:.2f} that the length of an "
+            "episode explains: they miss something that the return depends on, or bend it"
+        )
+    lines += [f"{one} and {two} repeat each other" for one, two in found.duplicates]
+    lines += [f"{name} never changed" for name in found.constant]
+    lines += [
+        f"{each.name} jumps: 1 % of noise in its inputs moves it by {each.noise:.0%} of its spread"
+        for each in found.latents
+        if each.noise > JUMPY
+    ]
+    return tuple(lines)
 
 
 def apply(encoder: Encoder) -> Latents:
