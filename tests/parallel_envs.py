@@ -118,24 +118,30 @@ def no_environment():
 HORIZON = 6
 
 
-def countdown_task(agents=2, **kwargs):
-    """The task of one team of ``Countdown``."""
+def countdown_document(agents=2, teams=None, max_steps=HORIZON, **kwargs):
+    """What the task file of ``Countdown`` holds; ``teams`` has the members of each, else there is one of all."""
     field = {"index": 0, "name": "value", "meaning": "a number"}
-    team = {
-        "name": "agents",
-        "agents": agents,
-        "goal": {"plain": "earn", "paper": "earn"},
-        "observation": [{**field, "count": 3}],
-        "action": [{**field, "count": 3}],
-    }
-    return TypeAdapter(TeamTask).validate_json(
-        json.dumps(
+    groups = {"agents": ()} if teams is None else teams
+    return {
+        "name": "countdown",
+        "pettingzoo": "parallel_envs:countdown",
+        "env_kwargs": kwargs,
+        "max_steps": max_steps,
+        "teams": [
             {
-                "name": "countdown",
-                "pettingzoo": "parallel_envs:countdown",
-                "env_kwargs": kwargs,
-                "max_steps": HORIZON,
-                "teams": [team],
+                "name": name,
+                "agents": len(members) or agents,
+                "members": list(members),
+                "goal": {"plain": "earn", "paper": "earn"},
+                "observation": [{**field, "count": 3}],
+                "action": [{**field, "count": 3}],
             }
-        )
-    )
+            for name, members in groups.items()
+        ],
+    }
+
+
+def countdown_task(agents=2, teams=None, **kwargs):
+    """The task of ``Countdown``."""
+    document = json.dumps(countdown_document(agents, teams, **kwargs))
+    return TypeAdapter(TeamTask).validate_json(document)

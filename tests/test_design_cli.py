@@ -10,6 +10,7 @@ import time
 
 import pytest
 from model_server import encoder_reply, reply, serve
+from parallel_envs import countdown_document
 
 from latent_reward.cli import main
 from latent_reward.encoder import load
@@ -66,6 +67,42 @@ def test_a_failure_is_one_line_and_status_1(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("lare: model: no answer of m passed its checks after 5 repairs")
     assert str(tmp_path / "out" / "candidates") in line
+
+
+PAID = """def evaluation_func(observation, action):
+    # What the action pays.
+    pay = action[:, 1:2] + 2 * action[:, 2:3]
+    # How far the life has gone.
+    age = np.tanh(observation[:, 1:2])
+    return [pay, age]
+"""
+# Finite on every row that is made up, but not where a life is three steps old.
+NEVER_AT_THREE = PAID.replace("np.tanh(observation[:, 1:2])", "1.0 / (observation[:, 1:2] - 3.0)")
+
+
+def test_a_team_in_pettingzoo_is_designed_for_end_to_end(tmp_path, capsys, monkeypatch):
+    """The answer is tried on steps that were played, sent back, repaired and scored by the team's return."""
+    monkeypatch.syspath_prepend(__file__.rpartition("/")[0])
+    file, out = tmp_path / "teams.yaml", tmp_path / "encoders" / "first"
+    teams = {"first": ("agent_0", "agent_1"), "second": ("agent_2",)}
+    file.write_text(json.dumps(countdown_document(teams=teams, lives=(4, 2, 3))))
+    with serve(encoder_reply(NEVER_AT_THREE), encoder_reply(PAID)) as server:
+        line = words(out, server, "--n", "1")
+        main([line[0], f"{file}/first", *line[2:]])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1: FAILED live steps: age is inf" in printed
+    assert "age is inf in" in server.requests[1]["messages"][2]["content"]
+    assert (
+        f"design one for each team of countdown, then `lare train {file} --encoder {out.parent}`" in printed
+    )
+    encoder = load(out)
+    assert (encoder.card.task, encoder.latent_names) == ("countdown/first", ("pay", "age"))
+    assert encoder.card.score["episodes"] == 20
+    assert encoder.card.score["r2"] > 0.99  # 1 + action is paid, in lives of fixed length
+    assert dict(encoder.card.checks)["live steps"] == "finite on 120 steps of the environment"  # 20 of 4 + 2
+    with pytest.raises(SystemExit):
+        main(["design", str(file), *line[2:]])
+    assert "names no team; write countdown/first or countdown/second" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing can be sealed there")

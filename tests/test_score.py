@@ -1,11 +1,13 @@
 """Scores against closed forms on latents that were made up, and against the live environment."""
 
+import json
 import math
 
 import gymnasium
 import jax
 import numpy as np
 import pytest
+from parallel_envs import countdown_document
 
 from latent_reward.design import episodes as recorded
 from latent_reward.design.dialogue import Candidate
@@ -288,6 +290,64 @@ def test_episodes_of_a_team_are_those_of_its_world():
         assert episodes.returns[number] == pytest.approx(total, rel=1e-4)
     assert score(load_encoder(task), episodes, task).r2 > 0.5
     assert collect(task, Plan(steps=300)).returns.shape == (2,)
+
+
+TWO_TEAMS = {"first": ("agent_0", "agent_1"), "second": ("agent_2",)}
+
+
+@pytest.fixture
+def task_file(tmp_path, monkeypatch):
+    """Writes the task file of ``Countdown``."""
+    monkeypatch.syspath_prepend(__file__.rpartition("/")[0])
+
+    def write(**settings):
+        (tmp_path / "teams.yaml").write_text(json.dumps(countdown_document(**settings)))
+        return str(tmp_path / "teams.yaml")
+
+    return write
+
+
+def test_episodes_of_a_team_in_pettingzoo_are_those_of_its_environment(task_file):
+    """The environment writes the agent, the time and what was done into its observations, and pays 1 + action."""
+    task = task_file(teams=TWO_TEAMS, lives=(4, 2, 3), late=(2,), start=5)
+    first, second = (collect(f"{task}/{each}", Plan(episodes=12)) for each in TWO_TEAMS)
+    for episodes, lives in ((first, {0: range(4), 1: range(2)}), (second, {2: range(1, 3)})):
+        assert len(episodes.returns) == 12
+        done = episodes.action.argmax(axis=1) + 5
+        np.testing.assert_array_equal(episodes.action.sum(axis=1), 1)
+        np.testing.assert_array_equal(episodes.next_observation[:, 2], done)
+        np.testing.assert_array_equal(episodes.next_observation[:, 1], episodes.observation[:, 1] + 1)
+        for number in range(12):
+            here = episodes.episode == number
+            rows = episodes.observation[here, :2].astype(int).tolist()
+            assert sorted(map(tuple, rows)) == [(agent, t) for agent, life in lives.items() for t in life]
+            assert episodes.returns[number] == (1 + done[here]).sum()
+        assert set(episodes.lengths) == {len(set().union(*lives.values()))}
+    assert len(set(first.returns)) > 5
+    again = collect(f"{task}/first", Plan(episodes=3))
+    np.testing.assert_array_equal(again.action, first.action[first.episode < 3])
+    other = collect(f"{task}/first", Plan(episodes=3, seed=1))
+    assert not np.array_equal(other.action, again.action)
+    assert collect(f"{task}/first", Plan(steps=10)).lengths.tolist() == [4, 4]
+    assert collect(f"{task}/first", Plan(seconds=0)).lengths.tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"broken": "reward"}, r"^reward: .* gave .*inf.* to agent_0"),
+        (
+            {"teams": {"first": ("agent_0",), "second": ("agent_1",)}, "late": (1,), "max_steps": 1},
+            "acts in 200",
+        ),
+        ({"agents": 3}, r"^task: .*teams\[0\]\.agents.*2 agents"),
+        ({"actions": 4}, r"^task: .*teams\[0\]\.action.*nothing describes index 3"),
+    ],
+)
+def test_a_team_in_pettingzoo_that_cannot_be_played_says_why(task_file, kwargs, said):
+    task = task_file(**kwargs)
+    with pytest.raises(LareError, match=said):
+        collect(f"{task}/second" if "teams" in kwargs else task)
 
 
 def test_a_task_that_does_not_fit_its_environment_is_refused():

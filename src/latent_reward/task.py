@@ -197,26 +197,28 @@ def load_task(name_or_path: str | Path) -> AnyTask:
 
 
 def load_description(name_or_path: str | Path) -> Task:
-    """The task of one agent: a single-agent task, or a team of a world (``cp-6/prey`` if it has several).
+    """The task of one agent: a single-agent task, or a team's (``cp-6/prey`` if there are several).
 
     >>> load_description("Reacher-v5").observation_size
     10
 
     Raises:
-        LareError: there is no such task or team, or the world has several teams and none was named.
+        LareError: there is no such task or team, or there are several teams and none was named.
     """
-    text = str(name_or_path)
-    whole, _, team = text.rpartition("/")
-    if not whole or Path(text).exists():
-        whole, team = text, ""
-    descriptions = load_task(whole).descriptions
-    if len(descriptions) == 1 and not team:
-        return descriptions[0]
-    for each in descriptions:
-        if team and each.name.endswith(f"/{team}"):
-            return each
-    names = " or ".join(each.name for each in descriptions)
-    raise LareError(f"task: {text!r} names no team; write {names}")
+    return find_description(str(name_or_path))[1]
+
+
+def find_description(task: AnyTask | str) -> tuple[AnyTask, Task]:
+    """A task and the one agent that is meant in it; raises as :func:`load_description` does."""
+    name, _, team = task.rpartition("/") if isinstance(task, str) else ("", "", "")
+    if isinstance(task, str) and (not name or Path(task).exists()):
+        name, team = task, ""
+    whole = load_task(name) if isinstance(task, str) else task
+    for each in whole.descriptions:
+        if each.name.endswith(f"/{team}") if team else len(whole.descriptions) == 1:
+            return whole, each
+    names = " or ".join(each.name for each in whole.descriptions)
+    raise LareError(f"task: {str(task) if team else whole.name!r} names no team; write {names}")
 
 
 def parse_task(document: Document) -> tuple[AnyTask | None, list[Problem]]:
@@ -239,21 +241,16 @@ def parse_task(document: Document) -> tuple[AnyTask | None, list[Problem]]:
                     f"the goal variant {variant!r} is missing",
                     f"add `{variant}:` with the goal in words",
                 )
-                for place, goal in _goals(task)
+                for index, each in enumerate(task.descriptions)
+                for place in [("teams", index) if of_teams else ()]
                 for variant in VARIANTS
-                if variant not in goal
+                if variant not in each.goal
             ]
             if not problems:
                 return task, []
         except pydantic.ValidationError as error:
             problems = [_explain(document, detail, of_teams) for detail in error.errors()]
     return None, sorted(problems, key=lambda problem: problem.line or 0)
-
-
-def _goals(task: AnyTask) -> list[tuple[Location, dict[Variant, str]]]:
-    if isinstance(task, Task):
-        return [((), task.goal)]
-    return [(("teams", index), team.goal) for index, team in enumerate(task.teams)]
 
 
 def open_world(task: TeamTask) -> World | HostWorld:

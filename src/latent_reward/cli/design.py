@@ -39,7 +39,7 @@ def design(
     one. Stopped at any moment, the same command goes on without asking (or paying) again.
 
     Args:
-        task: a built-in task (`lare tasks`), one of its teams, or the path of a task file.
+        task: a built-in task (`lare tasks`) or the path of a task file; TASK/TEAM for one of several teams.
         model: the name the server knows the model by.
         out: the folder of the encoder, for `lare train --encoder`.
         n: candidates; 1 asks once and merges nothing.
@@ -102,9 +102,22 @@ def design(
     money = "" if usage["dollars"] is None else f", {usage['dollars']:.4f} $"
     screen.print(
         f"sealed {chosen}: {out} ({usage['calls']} answers, {usage['prompt_tokens']:,} + "
-        f"{usage['completion_tokens']:,} tokens{money}); train with `lare train {task} --encoder {out}`",
+        f"{usage['completion_tokens']:,} tokens{money}); {_next(str(task), out)}",
         markup=False,
     )
+
+
+def _next(task: str, out: Path) -> str:
+    """How to train with the encoder; of several teams each needs one, in a folder of its name."""
+    from latent_reward.task import find_description
+
+    whole, described = find_description(task)
+    team = described.name.removeprefix(whole.name).removeprefix("/")
+    if not team:
+        return f"train with `lare train {task} --encoder {out}`"
+    folder = out.parent if out.name == team else f"FOLDER, in which this one is called {team}"
+    train = f"lare train {task.removesuffix(f'/{team}')} --encoder {folder}"
+    return f"design one for each team of {whole.name}, then `{train}`"
 
 
 def _candidates(candidates) -> Table:

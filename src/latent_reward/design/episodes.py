@@ -1,7 +1,8 @@
 """Episodes of random and mixed behaviour: what encoders are scored on before any agent is trained.
 
-Only this module, and :mod:`latent_reward.design.world_episodes` for teams, touch an environment. They use of the
-rewards only their sum over each episode.
+Only this module, and for teams :mod:`latent_reward.design.world_episodes` and
+:mod:`latent_reward.design.host_episodes`, touch an environment. They use of the rewards only their sum over each
+episode.
 """
 
 import threading
@@ -13,7 +14,9 @@ import gymnasium
 import numpy as np
 
 from latent_reward.envs import WORLDS
-from latent_reward.task import Task, make_env
+from latent_reward.envs.pettingzoo import HostWorld
+from latent_reward.task import AnyTask, Task, TeamTask, find_description, make_env, open_world
+from latent_reward.task_check import check_task
 from latent_reward.types import LareError
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -60,19 +63,25 @@ class Episodes:
         return self.observation[chosen], self.action[chosen], self.next_observation[chosen]
 
 
-def prepare(task: Task, plan: Plan | None = None) -> Callable[[threading.Event], Episodes]:
+def prepare(task: AnyTask | str, plan: Plan | None = None) -> Callable[[threading.Event], Episodes]:
     """Creates the environment of a task now, and returns what collects its episodes until an event is set.
 
-    The second half may run in another thread; creating an environment may not.
+    ``task`` is one as :func:`~latent_reward.task.find_description` takes it; a description alone does not
+    tell where a team of PettingZoo acts. The second half may run in another thread; creating an environment
+    may not.
 
     Raises:
         LareError: the environment cannot be created or does not fit the task. The function it returns
             raises it if an observation or a reward is not finite.
     """
+    whole, task = find_description(task)
+    plan = plan or Plan()
+    if isinstance(whole, TeamTask) and whole.pettingzoo:
+        return _prepare_host(whole, whole.descriptions.index(task), plan)
     if task.env_id.partition("/")[0] in WORLDS:
-        from latent_reward.design.world_episodes import prepare_team
+        from latent_reward.design.world_episodes import prepare_world
 
-        return prepare_team(task, plan or Plan())
+        return prepare_world(task, plan)
     env = make_env(task)
     for part, space, size in (
         ("observation", env.observation_space, task.observation_size),
@@ -84,10 +93,21 @@ def prepare(task: Task, plan: Plan | None = None) -> Callable[[threading.Event],
                 f"{part}: {task.env_id} has {space.shape}, the fields of {task.name} describe {size}; "
                 "run `lare check` on the task file"
             )
-    return lambda stop: _collect(env, task, plan or Plan(), stop)
+    return lambda stop: _collect(env, task, plan, stop)
 
 
-def collect(task: Task, plan: Plan | None = None) -> Episodes:
+def _prepare_host(task: TeamTask, place: int, plan: Plan) -> Callable[[threading.Event], Episodes]:
+    from latent_reward.design.host_episodes import play
+
+    for problem in check_task(task):
+        raise LareError(f"task: {problem}")
+    world = open_world(task)
+    assert isinstance(world, HostWorld)
+    env = world.make(None)
+    return lambda stop: play(world, place, env, plan, stop)
+
+
+def collect(task: AnyTask | str, plan: Plan | None = None) -> Episodes:
     """Plays episodes of the task's environment, each with one of several behaviours in turn.
 
     The same plan gives the same episodes, unless its seconds end it.

@@ -22,7 +22,7 @@ from latent_reward.encoder import CARD, Encoder, save, with_card
 from latent_reward.fields import VARIANTS
 from latent_reward.hygiene import hints
 from latent_reward.sealing import sandbox
-from latent_reward.task import Task, load_description
+from latent_reward.task import AnyTask, find_description
 from latent_reward.types import LareError
 
 Say = Callable[[str], object]
@@ -38,7 +38,7 @@ class Spending:
 
 
 def design_encoder(
-    task: Task | str,
+    task: AnyTask | str,
     *,
     model: str | Server,
     out: str | Path,
@@ -63,8 +63,8 @@ def design_encoder(
     call it with the same arguments.
 
     Args:
-        task: a task, the name of a built-in one (``cp-6/prey`` for one of several teams), or the path of a
-            task file
+        task: a task, the name of a built-in one, or the path of a task file; with a slash and the name of the
+            team if there are several (``competitive-pp/prey``)
         model: the name the server knows the model by, or a :class:`~latent_reward.design.llm.Server`
         out: a folder; it gets the sealed encoder, ``dialogue.json``, ``candidates/``, ``ledger.jsonl``
         draw: another number gives an independent encoder
@@ -86,14 +86,14 @@ def design_encoder(
     Raises:
         LareError: nothing can be asked, or no answer passes its checks; says where the answers are.
     """
-    task = load_description(task) if isinstance(task, str) else task
+    described = find_description(task)[1]
     protocol = find_protocol(protocol) if isinstance(protocol, str) else protocol
     server = Server(model) if isinstance(model, str) else model
     out, record = Path(out), Path(record) if record else Path(out) / "record"
     chosen_by = _one_of("select", select, SELECTIONS)
     wording = _one_of("goal", goal, VARIANTS)
     _refuse(out, chosen_by, reward, overwrite, draw)
-    shown, orders = shuffled(task, draw) if anonymous else (task, None)
+    shown, orders = shuffled(described, draw) if anonymous else (described, None)
     start = opening(shown, wording, protocol, reward=reward)
     play = prepare(task, plan)
     ledger = _fresh(out)
@@ -103,7 +103,7 @@ def design_encoder(
     with _background(play) as episodes:  # before the client, which takes its time to be imported
         asked = None if replay else connect(server, budget, ledger)
         ask = notes.around(recorded(asked, server.model, record, ledger=ledger, warn=say))
-        bench = Bench(task, shown, orders, episodes, out / "candidates", reward, limits, judged)
+        bench = Bench(described, shown, orders, episodes, out / "candidates", reward, limits, judged)
         table = Table(ask, bench.judge, bench.compose, draw, reward)
         try:
             chosen = converse(start, protocol, chosen_by, table)
@@ -126,7 +126,7 @@ def design_encoder(
         protocol=finite(asdict(protocol) | {"select": select, "reward": reward, "chosen": chosen.name}),
         usage=_usage(notes.entries, server.model),
         score=finite(figures(chosen.score)) if chosen.score else {},
-        hygiene=tuple(f"{hint.field}: {hint.message}" for hint in hints(task, (wording,))),
+        hygiene=tuple(f"{hint.field}: {hint.message}" for hint in hints(described, (wording,))),
     )
     write(out / "reply.json", as_json(chosen.text))
     save(encoder, out)

@@ -85,7 +85,7 @@ def warnings(found: Score) -> tuple[str, ...]:
         against = "no more than" if found.r2 < found.r2_length + 0.05 else "beside"
         lines.append(
             f"the latents explain {share:.2f} of the return, {against} the {length:.2f} that the length of an "
-            "episode explains: they miss something that the return depends on, or bend it"
+            "episode explains: they miss something that it depends on, or it is far from linear in them"
         )
     lines += [f"{one} and {two} repeat each other" for one, two in found.duplicates]
     lines += [f"{name} never changed" for name in found.constant]

@@ -8,6 +8,7 @@ import numpy as np
 
 from latent_reward.design.episodes import Episodes, Plan
 from latent_reward.envs import find_world
+from latent_reward.envs.pettingzoo import HostWorld
 from latent_reward.envs.world import World
 from latent_reward.task import Task
 from latent_reward.types import LareError
@@ -15,8 +16,8 @@ from latent_reward.types import LareError
 BEHAVIOURS = ("uniform", "held", "biased", "own bias")
 
 
-def prepare_team(task: Task, plan: Plan) -> Callable[[threading.Event], Episodes]:
-    """Finds the world and the team of a task, and returns what plays its episodes.
+def prepare_world(task: Task, plan: Plan) -> Callable[[threading.Event], Episodes]:
+    """Finds the compiled world and the team of a task, and returns what plays its episodes.
 
     A row is one step of one agent; the return is the sum over the steps and agents of the team, and
     ``plan.steps`` bounds the rows. Actions are recorded as the encoder sees them: 1 for the chosen one, else 0.
@@ -82,22 +83,22 @@ def _collect(world: World, place: int, plan: Plan, stop: threading.Event) -> Epi
 
 
 def actions_of(world: World, count: int, seed: int) -> np.ndarray:
-    """The action of every agent at every step, [time, episode, agent], by four behaviours in turn.
+    """The action of every agent at every step, [time, episode, agent], in ``count`` episodes."""
+    return np.stack([episode_actions(world, seed, number) for number in range(count)], axis=1)
+
+
+def episode_actions(world: World | HostWorld, seed: int, number: int) -> np.ndarray:
+    """The action of every agent at every step of one episode, [time, agent], by four behaviours in turn.
 
     Uniform; one action held for some steps; one preference over the actions that all agents share; a
     preference of each agent's own.
     """
-    generator = np.random.default_rng(seed)
-    chosen = generator.integers(world.actions, size=(world.horizon, count, world.agents), dtype=np.int32)
-    for number in range(count):
-        kind = BEHAVIOURS[number % len(BEHAVIOURS)]
-        if kind == "held":
-            start = np.arange(world.horizon) // generator.integers(2, 10)
-            chosen[:, number] = chosen[start, number]
-        elif kind != "uniform":
-            agents = world.agents if kind == "own bias" else 1
-            likes = generator.gumbel(
-                size=(world.horizon, world.agents, world.actions)
-            ) + 2 * generator.normal(size=(1, agents, world.actions))
-            chosen[:, number] = likes.argmax(axis=-1)
-    return chosen
+    generator = np.random.default_rng([seed, number])
+    shape = (world.horizon, world.agents)
+    kind = BEHAVIOURS[number % len(BEHAVIOURS)]
+    if kind in ("uniform", "held"):
+        chosen = generator.integers(world.actions, size=shape, dtype=np.int32)
+        return chosen[np.arange(len(chosen)) // generator.integers(2, 10)] if kind == "held" else chosen
+    agents = world.agents if kind == "own bias" else 1
+    likes = 2 * generator.normal(size=(1, agents, world.actions))
+    return (likes + generator.gumbel(size=(*shape, world.actions))).argmax(axis=-1).astype(np.int32)
