@@ -19,7 +19,7 @@ from latent_reward.task import Task
 FOLDS = 5
 MIN_EPISODES = 10
 DUPLICATE = 0.99
-WEAK = 0.9  # R² of the bundled encoders is 0.97 and more
+WEAK = 0.9
 JUMPY = 0.5
 _PENALTIES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _CHUNK = 2048  # rows per call: one size, so that one program is compiled
