@@ -83,6 +83,14 @@ def test_the_proxy_reward_reads_numpy_and_decodes_latents_row_by_row(reference, 
     np.testing.assert_allclose(rewards, single, rtol=1e-5, atol=1e-6)
 
 
+def test_what_the_latents_are_worth_is_told_by_name(reference):
+    worth = reference.latent_worth()
+    assert set(worth) == set(reference.encoder.latent_names)
+    sizes = [abs(value) for value in worth.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 0
+
+
 def test_actions_stay_in_bounds_and_evaluation_repeats(reference, transitions):
     actions = reference.act(transitions[0])
     assert actions.shape == (20, 2)
@@ -262,6 +270,8 @@ def test_reference_methods_learn_no_reward(tmp_path):
         run.act(np.zeros(10), seed=1)
     with pytest.raises(lr.LareError, match="learns no proxy reward"):
         run.proxy_reward(np.zeros((1, 10)), np.zeros((1, 2)), np.zeros((1, 10)))
+    with pytest.raises(lr.LareError, match="no linear part"):
+        run.latent_worth()
 
 
 def test_a_direct_reward_is_the_one_latent_and_needs_just_one(tmp_path, transitions):

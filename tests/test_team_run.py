@@ -116,6 +116,7 @@ def test_what_was_learned_can_be_used(reference):
         reference.proxy_reward(before[i : i + 1], action[i : i + 1], after[i : i + 1])[0] for i in (0, 7)
     ]
     np.testing.assert_allclose(rewards[[0, 7]], single, rtol=1e-5, atol=1e-6)
+    assert set(reference.latent_worth(team="agents")) == set(reference.encoders[0].latent_names)
     assert set(reference.act(after, team="agents")) <= set(range(5))
     with pytest.raises(lr.LareError, match="no team 'prey', only agents"):
         reference.act(after, team="prey")

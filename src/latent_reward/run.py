@@ -97,6 +97,18 @@ class Run:
         state = jax.tree.map(lambda leaf: leaf[index], self._state[1])
         return np.asarray(decompose.proxy(state, credit, features))
 
+    def latent_worth(self, *, seed: int | None = None) -> dict[str, float]:
+        """What the returns say each latent is worth: reward per standard deviation, the greatest first.
+
+        It is the linear part of the decoder, without what the network adds. ``seed`` picks one of several.
+
+        Raises:
+            LareError: the method has no linear part, or the run has no such seed.
+        """
+        index = self.config.index_of(seed)
+        state = jax.tree.map(lambda leaf: leaf[index], self._state[1])
+        return decompose.latent_worth(state, self.encoder.latent_names if self.encoder else ())
+
     def act(
         self, observation: Float[np.ndarray, "*batch observation"], *, seed: int | None = None
     ) -> Float[np.ndarray, "*batch action"]:

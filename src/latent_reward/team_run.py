@@ -95,6 +95,16 @@ class TeamRun:
         assert state.decomposer is not None
         return np.asarray(decompose.proxy(state.decomposer, credit, features))
 
+    def latent_worth(self, *, seed: int | None = None, team: str | None = None) -> dict[str, float]:
+        """What the returns of its team say each latent is worth, as :meth:`latent_reward.Run.latent_worth` has it.
+
+        Raises:
+            LareError: the method has no linear part, or the run has no such seed or team.
+        """
+        number, state = self._pick(seed, team)
+        encoder = self.encoders[number]
+        return decompose.latent_worth(state.decomposer, encoder.latent_names if encoder else ())
+
     def act(
         self,
         observation: Float[np.ndarray, "*batch observation"],

@@ -1,5 +1,6 @@
 """Commands around a run: ``train`` and ``evaluate``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -79,17 +80,21 @@ def train(
 
 
 def evaluate(run: Positional[RunFolder], *, episodes: int = 10, video: bool = False) -> None:
-    """Play episodes with a trained policy and print their true returns.
+    """Play episodes with a trained policy; print their true returns and what each latent turned out to be worth.
 
     Args:
         run: the folder of a run.
         episodes: episodes per seed, the same ones every time.
         video: also write one episode per seed as an MP4 file into the run folder.
     """
+    from latent_reward.credit.methods import Learned
     from latent_reward.run import load_run
+    from latent_reward.team_run import TeamRun
 
     trained = load_run(run)
     returns = trained.evaluate(episodes)
+    credit = trained.config.method.credit
+    tells_worth = isinstance(credit, Learned) and credit.linear
     teams = returns if isinstance(returns, dict) else {"": returns}
     for index, seed in enumerate(trained.config.seeds):
         for team, each in ((team, found[index]) for team, found in teams.items()):
@@ -97,9 +102,17 @@ def evaluate(run: Positional[RunFolder], *, episodes: int = 10, video: bool = Fa
                 f"seed {seed}{team and ' ' + team}: return {each.mean():,.2f} ± {each.std():,.2f} over {episodes} "
                 f"episodes ({each.min():,.2f} to {each.max():,.2f})"
             )
+            if tells_worth:
+                of_team = partial(trained.latent_worth, team=team) if isinstance(trained, TeamRun) else None
+                _print_worth((of_team or trained.latent_worth)(seed=seed))
         if video:
             path = trained.film(run / f"seed{seed}.mp4", seed=seed)
             screen.print(f"seed {seed}: {path}", markup=False)
+
+
+def _print_worth(worth: dict[str, float]) -> None:
+    words = ", ".join(f"{name} {value:+.3g}" for name, value in worth.items())
+    screen.print(f"  reward per standard deviation: {words}", markup=False, highlight=False)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
@@ -19,7 +20,16 @@ from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.credit.methods import Learned
 from latent_reward.credit.statistics import Moments, deviation, init_moments, merge, standardise
 from latent_reward.networks import MLP, adam, init_adam, init_mlp
-from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Lengths, Returns, Scalar
+from latent_reward.types import (
+    AgentMask,
+    EpisodeFeatures,
+    EpisodeRewards,
+    Key,
+    LareError,
+    Lengths,
+    Returns,
+    Scalar,
+)
 
 UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 
@@ -102,6 +112,23 @@ def proxy(
 ) -> Float[Array, "*batch"]:
     """The proxy reward r̂ = f(z), in the units of the environment's reward."""
     return decode(state.decoder, state, config, features) * reward_unit(state, config)
+
+
+def latent_worth(state: Decomposer | None, names: tuple[str, ...]) -> dict[str, float]:
+    """Reward that one standard deviation of each latent adds by the linear part, the greatest first.
+
+    Of an encoder that is applied to o and to o′ it is the sum of both.
+
+    Raises:
+        LareError: the method has no linear part.
+    """
+    if state is None or state.linear is None:
+        raise LareError(
+            "method: it has no linear part, which would tell what a latent is worth; use a run of lare"
+        )
+    values = np.asarray(state.linear.weight * deviation(state.features))
+    total = values.reshape(-1, len(names)).sum(axis=0)
+    return {names[index]: float(total[index]) for index in np.argsort(-np.abs(total))}
 
 
 def allocate(credit: Learned, proxy: EpisodeRewards, mask: AgentMask) -> EpisodeRewards:
