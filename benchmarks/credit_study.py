@@ -5,8 +5,8 @@
 
 The episodes that a dense run met are replayed in their order, from random play to a trained policy. After each
 one the decoder gets as many updates as the episode has steps, as in training, from returns alone. Each new
-episode is predicted before it is fitted. Printed at tenths of the run: explained variance of held-out returns /
-correlation with the hidden reward over the last ten episodes. It takes about 20 s per variant on one thread.
+episode is predicted before it is fitted. Printed after ``--marks`` episodes: the correlation of these predictions
+with the hidden rewards of all steps of the last three episodes. It takes about 20 s per variant on one thread.
 """
 
 import argparse
@@ -73,9 +73,9 @@ def pad(episode: tuple[np.ndarray, np.ndarray, np.ndarray], horizon: int) -> rin
     )
 
 
-def study(run: lr.Run, credit: Learned, encoder: lr.Encoder, warmup: int) -> list[tuple[float, float]]:
-    """(explained variance, correlation) at tenths of the recorded episodes."""
-    episodes = recorded_episodes(run)
+def study(run: lr.Run, credit: Learned, encoder: lr.Encoder, warmup: int, marks: list[int]) -> list[float]:
+    """Held-out correlation over three episodes, after each number of episodes in ``marks``."""
+    episodes = recorded_episodes(run)[: max(marks)]
     reads_latents = credit.features == "latent"
     config = replace(run.config, method=replace(run.config.method, credit=credit))
     learner = build_learner(config, run.task, encoder if reads_latents else None)
@@ -102,16 +102,15 @@ def study(run: lr.Run, credit: Learned, encoder: lr.Encoder, warmup: int) -> lis
         )
         return jax.tree.map(lambda leaf: leaf[None], decomposer)
 
-    seen, steps, rows = monitor.init_monitor(10), 0, []
+    seen, steps, rows = monitor.init_monitor(3), 0, []
     for number, episode in enumerate(episodes, 1):
         decomposer, replay, proxy = core.absorb(learner, decomposer, replay, pad(episode, learner.horizon))
         seen = monitor.note_episode(seen, np.asarray(proxy[0])[: len(episode[2])], episode[2])
         steps += len(episode[2])
         if steps >= warmup:
             decomposer = fit(decomposer, replay, jax.random.key(number), len(episode[2]))
-        if number % max(1, len(episodes) // 10) == 0 and steps > warmup:
-            quality = monitor.credit_quality(seen)
-            rows.append((quality.explained_variance, quality.correlation))
+        if number in marks:
+            rows.append(monitor.credit_quality(seen).correlation)
     return rows
 
 
@@ -123,15 +122,13 @@ if __name__ == "__main__":
     parser.add_argument("--draws", nargs="*", type=int, default=[0])
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--warmup", type=int, default=10_000)
+    parser.add_argument("--marks", nargs="*", type=int, default=[13, 16, 20, 25, 30, 40])
     arguments = parser.parse_args()
     recorded = lr.load_run(arguments.run)
     for draw in arguments.draws:
         chosen = lr.load_encoder(recorded.task, draw)
         for name in arguments.variants:
             began = time.perf_counter()
-            cells = [
-                f"{e:5.2f}/{c:4.2f}" for e, c in study(recorded, VARIANTS[name], chosen, arguments.warmup)
-            ]
-            print(
-                f"draw {draw}  {name:25s} {' '.join(cells)}  {time.perf_counter() - began:.0f} s", flush=True
-            )
+            found = study(recorded, VARIANTS[name], chosen, arguments.warmup, arguments.marks)
+            cells = " ".join(f"{correlation:5.2f}" for correlation in found)
+            print(f"draw {draw}  {name:26s} {cells}  {time.perf_counter() - began:.0f} s", flush=True)
