@@ -93,7 +93,7 @@ def test_every_method_learns_and_only_dense_is_told_more_than_returns(encoder, m
     if isinstance(TEAM_METHODS[method].credit, Direct):
         encoder = seal(SOURCE.replace(", side]", "]"), Sizes())
     learner = make_learner(encoder, method)
-    (state,) = one_seed(start(learner))
+    (state,) = core._init(learner, jax.random.key(0))
     actors = core.actors(learner, (state,))
     (rollout,) = jax.jit(core.play, static_argnums=(0, 3))(learner.world, actors, jax.random.key(0), EPISODES)
 

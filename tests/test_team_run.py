@@ -12,13 +12,17 @@ from safetensors.numpy import load_file
 
 import latent_reward as lr
 from latent_reward import cli
+from latent_reward.agents.ppo import PPOConfig
 from latent_reward.credit.methods import TEAM_METHODS
 from latent_reward.encoders import bundled_folder
 from latent_reward.team_run import TeamRun
 from latent_reward.training import on_policy
 from latent_reward.training.on_policy import OnPolicy, TeamReport
+from latent_reward.training.plan import Fitting
 
 SETTINGS = {
+    "agent": PPOConfig(hidden=(16,), epochs=2),
+    "fitting": Fitting(first_updates=10, updates=2, buffer_episodes=12),
     "iterations": 5,
     "episodes": 4,
     "evaluate_every": 2,

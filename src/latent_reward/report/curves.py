@@ -58,7 +58,7 @@ def draw_run(folder: Path, task: str, method: str) -> None:
         if field != "return_mean":
             axes.set_ylim(-1.05, 1.05)
         axes.grid(alpha=0.3)
-        if len(teams) > 1:
+        if len(teams) > 1 and axes.lines:
             axes.legend()
     figure.suptitle(f"{task}: {method}")
     save_figure(figure, folder / CURVE)

@@ -8,6 +8,7 @@ import builtins
 import math
 import operator
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,6 +72,11 @@ _warm_up()
 
 def traced_names() -> dict[str, Any]:
     """Everything a source can see when it is traced: the same names, over :class:`Array`."""
+    return _scope(*_traced_tools(), LOOP_BUDGET)
+
+
+@cache  # a source is traced once for every way through it, and only what it may loop is counted anew
+def _traced_tools() -> tuple[dict, dict, dict]:
     tools: dict[str, Any] = {name: getattr(np, name) for name in words.CONSTANTS}
     # JAX's integers and floats have 32 bits.
     tools |= {name: getattr(np, _NARROW.get(name, name)) for name in words.DTYPES}
@@ -84,7 +90,7 @@ def traced_names() -> dict[str, Any]:
     plain = {name: _lifted_math(name, tools) for name in words.MATH}
     own = {"float": _float, "int": _int, "bool": _bool, "min": _least(min, jnp.minimum),
            "max": _least(max, jnp.maximum)}  # fmt: skip
-    return _scope(tools, plain, own, LOOP_BUDGET)
+    return tools, plain, own
 
 
 _NARROW = {"float64": "float32", "int64": "int32"}

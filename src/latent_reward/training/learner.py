@@ -6,12 +6,13 @@ episodes, rewards decoded afresh for a batch of transitions, one TD3 step on the
 Every array has a leading seed axis; one seed is an axis of length one.
 """
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from latent_reward.agents import td3
@@ -27,7 +28,7 @@ from latent_reward.types import Keys
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """What stays fixed while a run trains; hashed by identity, so it can be static in ``jax.jit``.
+    """What stays fixed while a run trains, static in ``jax.jit``: equal ones share their compiled programs.
 
     Attributes:
         credit: the method's way to assign credit.
@@ -50,6 +51,20 @@ class Learner:
     horizon: int
     batch_size: int
     capacity: int
+
+    @cached_property
+    def _value(self) -> tuple:
+        """All fields as plain values: arrays, which the range of actions has, are not hashable."""
+        bounds = tuple(tuple(np.asarray(each).tolist()) for each in self.actions)
+        return (*(getattr(self, each.name) for each in fields(self) if each.name != "actions"), bounds)
+
+    def __eq__(self, other: object) -> bool:
+        """Same values."""
+        return isinstance(other, Learner) and self._value == other._value
+
+    def __hash__(self) -> int:
+        """By value."""
+        return hash(self._value)
 
     @property
     def latent_size(self) -> int:

@@ -34,9 +34,9 @@ _BLOCK_ROWS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class TeamLearner:
-    """What stays fixed while a run trains; hashed by identity, so it can be static in ``jax.jit``.
+    """What stays fixed while a run trains, static in ``jax.jit``: equal ones share their compiled programs.
 
     Attributes:
         world: where the teams act.
@@ -78,8 +78,12 @@ class Measures(NamedTuple):
 
 def init(learner: TeamLearner, keys: Keys) -> tuple[TeamState, ...]:
     """Fresh state of every team for each of ``keys``, committed to its device."""
-    one = partial(_init, learner)
-    return jax.device_put(jax.jit(lambda keys: _over_seeds(one, keys))(keys), jax.devices()[0])
+    return jax.device_put(_init_all(learner, keys), jax.devices()[0])
+
+
+@partial(jax.jit, static_argnums=0)
+def _init_all(learner: TeamLearner, keys: Keys) -> tuple[TeamState, ...]:
+    return _over_seeds(partial(_init, learner), keys)
 
 
 def _init(learner: TeamLearner, key: Key) -> tuple[TeamState, ...]:
