@@ -4,7 +4,7 @@
     python benchmarks/credit_study.py results/HalfCheetah-v5/dense/0 --draws 0 1 2
 
 The episodes that a dense run met are replayed in their order, from random play to a trained policy. After each
-one the decoder gets as many updates as the episode has steps, as in training, from returns alone. Each new
+one the decoder gets an update per step of it, as in training, from returns alone. Each new
 episode is predicted before it is fitted. Printed after ``--marks`` episodes: the correlation of these predictions
 with the hidden rewards of all steps of the last three episodes. It takes about 20 s per variant on one thread.
 """
@@ -73,7 +73,9 @@ def pad(episode: tuple[np.ndarray, np.ndarray, np.ndarray], horizon: int) -> rin
     )
 
 
-def study(run: lr.Run, credit: Learned, encoder: lr.Encoder, warmup: int, marks: list[int]) -> list[float]:
+def study(
+    run: lr.Run, credit: Learned, encoder: lr.Encoder, warmup: int, marks: list[int], updates: int
+) -> list[float]:
     """Held-out correlation over three episodes, after each number of episodes in ``marks``."""
     episodes = recorded_episodes(run)[: max(marks)]
     reads_latents = credit.features == "latent"
@@ -108,7 +110,7 @@ def study(run: lr.Run, credit: Learned, encoder: lr.Encoder, warmup: int, marks:
         seen = monitor.note_episode(seen, np.asarray(proxy[0])[: len(episode[2])], episode[2])
         steps += len(episode[2])
         if steps >= warmup:
-            decomposer = fit(decomposer, replay, jax.random.key(number), len(episode[2]))
+            decomposer = fit(decomposer, replay, jax.random.key(number), updates * len(episode[2]))
         if number in marks:
             rows.append(monitor.credit_quality(seen).correlation)
     return rows
@@ -123,12 +125,15 @@ if __name__ == "__main__":
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--warmup", type=int, default=10_000)
     parser.add_argument("--marks", nargs="*", type=int, default=[13, 16, 20, 25, 30, 40])
+    parser.add_argument("--updates", type=int, default=1, help="decoder updates per step of an episode")
     arguments = parser.parse_args()
     recorded = lr.load_run(arguments.run)
     for draw in arguments.draws:
         chosen = lr.load_encoder(recorded.task, draw)
         for name in arguments.variants:
             began = time.perf_counter()
-            found = study(recorded, VARIANTS[name], chosen, arguments.warmup, arguments.marks)
+            found = study(
+                recorded, VARIANTS[name], chosen, arguments.warmup, arguments.marks, arguments.updates
+            )
             cells = " ".join(f"{correlation:5.2f}" for correlation in found)
             print(f"draw {draw}  {name:26s} {cells}  {time.perf_counter() - began:.0f} s", flush=True)
