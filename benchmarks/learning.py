@@ -99,6 +99,7 @@ def train(out: Path, experiment: Experiment, method: str, seeds: tuple[int, ...]
         "OMP_NUM_THREADS": "1",
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
         "JAX_PLATFORMS": "cpu",
+        "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
     }
     log = out / f"{experiment.task}-{method}-{target.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

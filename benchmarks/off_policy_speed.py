@@ -27,9 +27,10 @@ PACKAGES = {"lare": "latent_reward", "SB3": "stable_baselines3", "SBX": "sbx"}
 
 def time_lare(method: str, warmup: int, steps: int, threads: int) -> float:
     """Seconds for ``steps`` learning steps of the training loop that ``lare train`` runs."""
+    from latent_reward import load_encoder, load_task, make_env  # isort: skip - it tells JAX how many cores there are
+
     import jax
 
-    from latent_reward import load_encoder, load_task, make_env
     from latent_reward.agents.td3 import TD3Config
     from latent_reward.credit.methods import Learned, find_method
     from latent_reward.run import RunConfig, build_learner

@@ -160,6 +160,19 @@ def test_the_same_seed_repeats_bit_by_bit_and_another_seed_differs(lare, env):
     assert not same(first, trained(lare, seeds=(1,), **env))
 
 
+def test_updates_made_at_once_equal_updates_left_for_the_actors_turn(lare):
+    training, left = trained(lare, steps=22), 0
+    for _ in range(22, 36):
+        training.advance()
+        before = np.array(training.state.agent.critics.weights[0])
+        training.settle()
+        left += not np.array_equal(before, training.state.agent.critics.weights[0])
+    assert left == 6  # every second step, but for the one at which an episode ends
+    at_once = trained(lare)
+    at_once.settle()
+    assert same(training, at_once)
+
+
 @pytest.mark.parametrize("env", [{}, {"wall": 0.55}])
 def test_two_seeds_in_lockstep_equal_two_single_runs(lare, env):
     together = trained(lare, seeds=(3, 4), **env)

@@ -1,14 +1,16 @@
 """TD3 against NumPy, the rules it is known for, and problems whose answer is known."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import Array
 
 from latent_reward.agents import td3
-from latent_reward.agents.td3 import ActionRange, TD3Config, Transitions
+from latent_reward.agents.td3 import ActionRange, TD3Config
 from latent_reward.networks import init_mlp, polyak
 
 LOW, HIGH = np.array([-1.0, 2.0], np.float32), np.array([3.0, 2.5], np.float32)
@@ -27,20 +29,40 @@ def fresh(config=CONFIG, seed=0):
     return state._replace(target_actor=other.actor, target_critics=other.critics)
 
 
+class Batch(NamedTuple):
+    """Transitions, with what is drawn for target actions."""
+
+    observation: Array
+    action: Array
+    reward: Array
+    next_observation: Array
+    terminated: Array
+    noise: Array
+
+
 def transitions(seed=0, rows=32):
     random = np.random.default_rng(seed)
     o, o_next = random.normal(size=(2, rows, 3)).astype(np.float32)
     action = random.uniform(LOW, HIGH, (rows, 2)).astype(np.float32)
     reward = random.normal(size=rows).astype(np.float32)
-    return Transitions(*map(jnp.asarray, (o, action, reward, o_next, random.random(rows) < 0.3)))
+    noise = random.normal(size=(rows, 2)).astype(np.float32)
+    return Batch(*map(jnp.asarray, (o, action, reward, o_next, random.random(rows) < 0.3, noise)))
 
 
-update = jax.jit(
-    lambda state, batch, key, actions, config, update_actor: td3.update(
-        state, config, actions, batch, key, update_actor=update_actor
-    ),
-    static_argnums=(4, 5),
-)
+def targets(state, config, batch, actions=RANGE):
+    """The target of both critics."""
+    value = td3.bootstrap(state, config, actions, batch.next_observation, batch.terminated, batch.noise)
+    return batch.reward + value
+
+
+def learn(state, batch, actions, config, update_actor):
+    """One update of everything, or of the critics alone."""
+    target = targets(state, config, batch, actions)
+    state, loss = td3.update_critics(state, config, batch.observation, batch.action, target)
+    return td3.update_actor(state, config, actions, batch.observation) if update_actor else state, loss
+
+
+update = jax.jit(learn, static_argnums=(3, 4))
 
 
 def forward(net, x, head=None):
@@ -74,15 +96,15 @@ def same(a, b):
 def test_targets_and_critic_loss_equal_their_definition():
     state, batch = fresh(QUIET), transitions()
     y = reference_targets(state, QUIET, batch)
-    got = td3.targets(state, QUIET, RANGE, batch, jax.random.key(0))
+    got = targets(state, QUIET, batch)
     np.testing.assert_allclose(got, y, rtol=1e-4, atol=1e-5)
     x = np.concatenate([batch.observation, batch.action], axis=1)
     q = np.array([forward(parts(state.critics), x, head)[:, 0] for head in (0, 1)])
     np.testing.assert_allclose(
         td3.values(state.critics, batch.observation, batch.action), q, rtol=1e-4, atol=1e-5
     )
-    y = td3.targets(state, CONFIG, RANGE, batch, jax.random.key(0))
-    _, loss = update(state, batch, jax.random.key(0), RANGE, CONFIG, False)
+    y = targets(state, CONFIG, batch)
+    _, loss = update(state, batch, RANGE, CONFIG, False)
     assert float(loss) == pytest.approx(float(((q - y) ** 2).mean(axis=1).sum()), rel=1e-4)
 
 
@@ -90,8 +112,8 @@ def test_termination_stops_the_bootstrap_and_nothing_else_does():
     state, batch = fresh(QUIET), transitions()
     over = batch._replace(terminated=jnp.ones(32, bool))
     running = batch._replace(terminated=jnp.zeros(32, bool))
-    np.testing.assert_array_equal(td3.targets(state, QUIET, RANGE, over, jax.random.key(0)), batch.reward)
-    rest = td3.targets(state, QUIET, RANGE, running, jax.random.key(0)) - batch.reward
+    np.testing.assert_array_equal(targets(state, QUIET, over), batch.reward)
+    rest = targets(state, QUIET, running) - batch.reward
     assert (jnp.abs(rest) > 1e-4).all()
 
 
@@ -104,31 +126,31 @@ def test_target_actions_are_smoothed_by_clipped_noise_inside_the_action_range():
     still = jax.tree.map(jnp.zeros_like, state.target_actor)
     state = state._replace(target_critics=critics, target_actor=still)
     batch = transitions(rows=500)._replace(reward=jnp.zeros(500), terminated=jnp.zeros(500, bool))
-    smoothed = np.asarray(td3.targets(state, config, RANGE, batch, jax.random.key(0)))
+    smoothed = np.asarray(targets(state, config, batch))
     middle, half = 1.0, 2.0
     assert smoothed.min() == pytest.approx(middle - 0.25 * half)
     assert smoothed.max() == pytest.approx(middle + 0.25 * half)
     at_the_edge = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.0), state.target_actor)
     at_the_edge = type(still)(at_the_edge.weights, (jnp.full(2, 50.0),))
-    smoothed = td3.targets(state._replace(target_actor=at_the_edge), config, RANGE, batch, jax.random.key(0))
+    smoothed = targets(state._replace(target_actor=at_the_edge), config, batch)
     assert float(smoothed.max()) == pytest.approx(HIGH[0])
     assert float(smoothed.min()) == pytest.approx(HIGH[0] - 0.25 * half)
 
 
 def test_actor_and_targets_move_only_when_told_to():
     state, batch = fresh(), transitions()
-    critic_only, _ = update(state, batch, jax.random.key(0), RANGE, CONFIG, False)
+    critic_only, _ = update(state, batch, RANGE, CONFIG, False)
     unmoved = ("actor", "actor_optimiser", "target_actor", "target_critics")
     assert all(same(getattr(critic_only, name), getattr(state, name)) for name in unmoved)
     assert not same(critic_only.critics, state.critics)
-    everything, _ = update(state, batch, jax.random.key(0), RANGE, CONFIG, True)
+    everything, _ = update(state, batch, RANGE, CONFIG, True)
     assert not any(same(getattr(everything, name), getattr(state, name)) for name in unmoved)
     assert same(everything.critics, critic_only.critics)
 
 
 def test_targets_follow_by_the_polyak_rate():
     state, batch = fresh(), transitions()
-    new, _ = update(state, batch, jax.random.key(0), RANGE, CONFIG, True)
+    new, _ = update(state, batch, RANGE, CONFIG, True)
     for slow, before, fast in (
         (new.target_actor, state.target_actor, new.actor),
         (new.target_critics, state.target_critics, new.critics),
@@ -145,7 +167,7 @@ def test_the_actor_climbs_the_first_critic():
         action = td3.policy(actor, RANGE, batch.observation)
         return float(td3.values(new.critics, batch.observation, action)[0].mean())
 
-    new, _ = update(state, batch, jax.random.key(0), RANGE, CONFIG, True)
+    new, _ = update(state, batch, RANGE, CONFIG, True)
     assert value(new.actor) > value(state.actor)
 
 
@@ -161,7 +183,9 @@ def test_actions_stay_inside_an_asymmetric_box_and_reach_its_edges(scale):
     config = TD3Config(hidden=(16,), exploration_noise=2.0)
     actor = jax.tree.map(lambda leaf: scale * leaf, initialise(jax.random.key(1), config).actor)
     observation = jax.random.normal(jax.random.key(2), (500, 3))
-    noisy = np.asarray(td3.act(actor, config, RANGE, observation, jax.random.key(3)))
+    noisy = np.asarray(
+        td3.act(actor, config, RANGE, observation, jax.random.normal(jax.random.key(3), (500, 2)))
+    )
     for action in (noisy, np.asarray(td3.policy(actor, RANGE, observation))):
         assert (action >= LOW - 1e-6).all()
         assert (action <= HIGH + 1e-6).all()
@@ -172,7 +196,9 @@ def test_actions_stay_inside_an_asymmetric_box_and_reach_its_edges(scale):
 def test_exploration_noise_is_in_units_of_the_action_range():
     config = TD3Config(hidden=(), exploration_noise=0.1)
     actor = jax.tree.map(jnp.zeros_like, initialise(jax.random.key(0), config).actor)
-    noisy = np.asarray(td3.act(actor, config, RANGE, jnp.zeros((5000, 3)), jax.random.key(3)))
+    noisy = np.asarray(
+        td3.act(actor, config, RANGE, jnp.zeros((5000, 3)), jax.random.normal(jax.random.key(3), (5000, 2)))
+    )
     np.testing.assert_allclose(noisy.mean(axis=0), RANGE.middle, atol=0.02)
     np.testing.assert_allclose(noisy.std(axis=0), 0.1 * RANGE.half_width, rtol=0.05)
 
@@ -187,7 +213,8 @@ def train(key, mapped=lambda function: function, updates=8):
         key = jax.random.fold_in(key, number)
         batch = transitions()
         batch = batch._replace(reward=batch.reward + jax.random.normal(key, batch.reward.shape))
-        return update(state, batch, key, RANGE, CONFIG, True)[0]
+        batch = batch._replace(noise=jax.random.normal(key, batch.noise.shape))
+        return update(state, batch, RANGE, CONFIG, True)[0]
 
     state = mapped(lambda k: initialise(k, CONFIG))(key)
     for number in range(updates):
@@ -221,7 +248,8 @@ def solve(batch):
     """Train on the same transitions over and over."""
 
     def one(state, key):
-        return td3.update(state, FAST, WIDE, batch, key, update_actor=True)[0], None
+        batch_now = batch._replace(noise=jax.random.normal(key, batch.noise.shape))
+        return learn(state, batch_now, WIDE, FAST, True)[0], None
 
     state = td3.init(jax.random.key(0), FAST, 3, 2)
     return jax.lax.scan(one, state, jax.random.split(jax.random.key(1), 600))[0]
@@ -232,7 +260,8 @@ def problem(here, after, reward, terminated):
     action = WIDE.middle + WIDE.half_width * jax.random.uniform(jax.random.key(2), (256, 2), minval=-1.0)
     states = [jax.nn.one_hot(jnp.broadcast_to(jnp.asarray(index), 256), 3) for index in (here, after)]
     reward = jnp.broadcast_to(reward(action), 256).astype(jnp.float32)
-    return Transitions(states[0], action, reward, states[1], jnp.broadcast_to(jnp.asarray(terminated), 256))
+    over = jnp.broadcast_to(jnp.asarray(terminated), 256)
+    return Batch(states[0], action, reward, states[1], over, jnp.zeros((256, 2)))
 
 
 def test_a_bandit_with_a_known_best_action_is_solved():

@@ -8,6 +8,7 @@ Names are imported when first used, so that the locked process that compiles gen
 ``lare --help``, start without the training stack.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,11 @@ _HOME = {
     "load_encoder": "encoders",
     "LareError": "types",
 }
+
+# On a lone core nothing can run beside the host program, and handing every step to another thread costs time
+# (`benchmarks/off_policy_speed.py --threads 1`). JAX reads this when it is imported.
+if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1:
+    os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "false")
 
 
 def __getattr__(name: str):

@@ -1,11 +1,11 @@
-"""TD3 (Fujimoto, van Hoof and Meger 2018, arXiv 1802.09477) as three pure functions.
+"""TD3 (Fujimoto, van Hoof and Meger 2018, arXiv 1802.09477) as pure functions.
 
 Every step:
     1. the reward is decoded afresh from stored features (the caller does that);
-    2. y = r + γ (1 − terminated) min_j Q̄_j(o′, π̄(o′) + clipped noise);
-    3. both critics take one Adam step on (Q_j(o, a) − y)².
+    2. y = r + γ (1 − terminated) min_j Q̄_j(o′, π̄(o′) + clipped noise): ``bootstrap``;
+    3. both critics take one Adam step on (Q_j(o, a) − y)²: ``update_critics``.
 Every second step:
-    4. the actor takes one Adam step on −Q_1(o, π(o)); all targets move by τ.
+    4. the actor takes one Adam step on −Q_1(o, π(o)); all targets move by τ: ``update_actor``.
 Time limits are not terminations: the target bootstraps through them.
 """
 
@@ -52,6 +52,13 @@ class ActionRange(NamedTuple):
     middle: Float[Array, " action"]
     half_width: Float[Array, " action"]
 
+    def disturb(
+        self, action: Float[Array, "*batch action"], noise: Float[Array, "*batch action"]
+    ) -> Float[Array, "*batch action"]:
+        """``action`` plus ``noise`` in units of the half-width, clipped to the range."""
+        low, high = self.middle - self.half_width, self.middle + self.half_width
+        return jnp.clip(action + noise * self.half_width, low, high)
+
 
 class TD3(NamedTuple):
     """State of the agent. Critics are one MLP with a leading axis of two."""
@@ -62,16 +69,6 @@ class TD3(NamedTuple):
     target_critics: MLP
     actor_optimiser: optax.OptState
     critic_optimiser: optax.OptState
-
-
-class Transitions(NamedTuple):
-    """What one update learns from; ``reward`` is the proxy reward."""
-
-    observation: Observations
-    action: Actions
-    reward: Scalars
-    next_observation: Observations
-    terminated: Bool[Array, " batch"]
 
 
 def init(key: Key, config: TD3Config, observation_size: int, action_size: int) -> TD3:
@@ -103,69 +100,73 @@ def act(
     config: TD3Config,
     actions: ActionRange,
     observation: Float[Array, "*batch observation"],
-    key: Key,
+    noise: Float[Array, "*batch action"],
 ) -> Float[Array, "*batch action"]:
-    """π(o) plus Gaussian exploration noise, clipped to the action range."""
-    action = policy(actor, actions, observation)
-    noise = config.exploration_noise * jax.random.normal(key, action.shape)
-    low, high = actions.middle - actions.half_width, actions.middle + actions.half_width
-    return jnp.clip(action + noise * actions.half_width, low, high)
+    """π(o) plus ``noise``, drawn from N(0, 1), in units of ``exploration_noise``, clipped to the action range."""
+    return actions.disturb(policy(actor, actions, observation), config.exploration_noise * noise)
 
 
-def values(critics: MLP, observation: Observations, action: Actions) -> Float[Array, "critic batch"]:
+def values(
+    critics: MLP,
+    observation: Float[Array, "*batch observation"],
+    action: Float[Array, "*batch action"],
+) -> Float[Array, "critic *batch"]:
     """Q_1 and Q_2 of each row."""
-    return jax.vmap(MLP.__call__, in_axes=(0, None))(
-        critics, jnp.concatenate([observation, action], axis=-1)
-    )[..., 0]
+    rows = jnp.concatenate([observation, action], axis=-1)
+    return jax.vmap(MLP.__call__, in_axes=(0, None))(critics, rows)[..., 0]
 
 
-def targets(state: TD3, config: TD3Config, actions: ActionRange, batch: Transitions, key: Key) -> Scalars:
-    """y = r + γ (1 − terminated) min_j Q̄_j(o′, ã), ã the smoothed target action."""
-    action = policy(state.target_actor, actions, batch.next_observation)
-    noise = config.target_noise * jax.random.normal(key, action.shape)
-    noise = jnp.clip(noise, -config.target_noise_clip, config.target_noise_clip) * actions.half_width
-    low, high = actions.middle - actions.half_width, actions.middle + actions.half_width
-    smoothed = jnp.clip(action + noise, low, high)
-    bootstrap = values(state.target_critics, batch.next_observation, smoothed).min(axis=0)
-    return batch.reward + config.discount * jnp.where(batch.terminated, 0.0, bootstrap)
-
-
-def update(
+def bootstrap(
     state: TD3,
     config: TD3Config,
     actions: ActionRange,
-    batch: Transitions,
-    key: Key,
-    *,
-    update_actor: bool,
-) -> tuple[TD3, Scalar]:
-    """One critic step, and where ``update_actor`` (static) also one of the actor and targets.
+    next_observation: Float[Array, "*batch observation"],
+    terminated: Bool[Array, "*batch"],
+    noise: Float[Array, "*batch action"],
+) -> Float[Array, "*batch"]:
+    """What the target of a critic adds to the reward: γ (1 − terminated) min_j Q̄_j(o′, ã).
 
-    Returns the new state and the critic loss before the step.
+    ã is the target policy's action with ``noise``, drawn from N(0, 1), in units of ``target_noise``, clipped.
+    It depends on target networks only, which ``update_actor`` alone moves: so one pass serves all updates of the
+    critics until then.
     """
-    target = targets(state, config, actions, batch, key)
+    limit = config.target_noise_clip
+    noise = jnp.clip(config.target_noise * noise, -limit, limit)
+    smoothed = actions.disturb(policy(state.target_actor, actions, next_observation), noise)
+    value = values(state.target_critics, next_observation, smoothed).min(axis=0)
+    return config.discount * jnp.where(terminated, 0.0, value)
 
-    def critic_loss(critics: MLP) -> Scalar:
-        error = values(critics, batch.observation, batch.action) - target
+
+def update_critics(
+    state: TD3, config: TD3Config, observation: Observations, action: Actions, target: Scalars
+) -> tuple[TD3, Scalar]:
+    """One Adam step of both critics on (Q_j(o, a) − y)², with y the reward plus ``bootstrap``.
+
+    Returns the new state and the loss, summed over critics, before the step.
+    """
+
+    def loss_of(critics: MLP) -> Scalar:
+        error = values(critics, observation, action) - target
         return (error**2).mean(axis=1).sum()
 
-    loss, gradient = jax.value_and_grad(critic_loss)(state.critics)
-    critics, critic_optimiser = adam(state.critics, gradient, state.critic_optimiser, config.learning_rate)
-    state = state._replace(critics=critics, critic_optimiser=critic_optimiser)
-    if not update_actor:
-        return state, loss
+    loss, gradient = jax.value_and_grad(loss_of)(state.critics)
+    critics, optimiser = adam(state.critics, gradient, state.critic_optimiser, config.learning_rate)
+    return state._replace(critics=critics, critic_optimiser=optimiser), loss
 
-    first_critic: MLP = jax.tree.map(lambda leaf: leaf[0], critics)
 
-    def actor_loss(actor: MLP) -> Scalar:
-        action = policy(actor, actions, batch.observation)
-        return -first_critic(jnp.concatenate([batch.observation, action], axis=-1)).mean()
+def update_actor(state: TD3, config: TD3Config, actions: ActionRange, observation: Observations) -> TD3:
+    """One Adam step of the actor on −Q_1(o, π(o)), and one Polyak step of all targets."""
+    first_critic: MLP = jax.tree.map(lambda leaf: leaf[0], state.critics)
 
-    gradient = jax.grad(actor_loss)(state.actor)
-    actor, actor_optimiser = adam(state.actor, gradient, state.actor_optimiser, config.learning_rate)
+    def loss_of(actor: MLP) -> Scalar:
+        action = policy(actor, actions, observation)
+        return -first_critic(jnp.concatenate([observation, action], axis=-1)).mean()
+
+    gradient = jax.grad(loss_of)(state.actor)
+    actor, optimiser = adam(state.actor, gradient, state.actor_optimiser, config.learning_rate)
     return state._replace(
         actor=actor,
-        actor_optimiser=actor_optimiser,
+        actor_optimiser=optimiser,
         target_actor=polyak(state.target_actor, actor, config.polyak),
-        target_critics=polyak(state.target_critics, critics, config.polyak),
-    ), loss
+        target_critics=polyak(state.target_critics, state.critics, config.polyak),
+    )

@@ -1,8 +1,9 @@
 """The compiled half of off-policy training: agent, decomposer and replay of every seed, and what moves them.
 
 ``absorb`` runs when an episode ends: predict its return (nothing has been fitted to it yet, so this is a
-held-out prediction), encode its steps once, store it. ``update`` runs every step: one decoder step on stored
-episodes, rewards decoded afresh for a batch of transitions, one TD3 step on them, all in one program.
+held-out prediction), encode its steps once, store it. ``update`` is all learning from one update of the actor to
+the next, in one program. For each step that means one decoder step on stored episodes, rewards decoded afresh for a
+batch of transitions and one step of the critics on them; then the actor's.
 Every array has a leading seed axis; one seed is an axis of length one.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from latent_reward.agents import td3
 from latent_reward.credit import decompose
@@ -23,7 +24,7 @@ from latent_reward.encoder import Encoder
 from latent_reward.networks import MLP
 from latent_reward.training import replay as ring
 from latent_reward.training.replay import Episode, Replay
-from latent_reward.types import Keys
+from latent_reward.types import Key, Keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,51 +149,95 @@ def absorb(
     return jax.vmap(one)(decomposer, replay, episode)
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="update_actor", donate_argnums=(1, 2))
+@partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
 def update(
     learner: Learner,
     agent: td3.TD3,
     decomposer: Any,
     replay: Replay,
     keys: Keys,
-    step: Int[Array, ""],
-    *,
-    update_actor: bool,
+    first: Int[Array, ""],
+    count: Int[Array, ""],
+    update_actor: Bool[Array, ""],
 ) -> tuple[td3.TD3, Any, dict[str, Float[Array, " seed"]]]:
-    """One step of decoder, critics and (where ``update_actor``) actor and targets, for every seed."""
-    credit = learner.credit
+    """The updates of steps ``first`` to ``first + count − 1`` for every seed.
+
+    Each is one of the decoder and the critics; where ``update_actor``, one of the actor and the targets follows the
+    last. ``count`` is at most ``policy_delay``, so that target networks stand still and all values of the batches can
+    be bootstrapped in one pass. However the same steps are divided into calls, they give the same numbers.
+    """
+    credit, config = learner.credit, learner.agent
 
     def one(agent, decomposer, replay, key):
-        k_window, k_batch, k_noise = jax.random.split(jax.random.fold_in(key, step), 3)
-        losses = {}
-        batch = ring.sample(replay, k_batch, learner.batch_size)
-        if isinstance(credit, Learned):
-            raw = learner.latent_size == 0
-            subset = None if credit.loss == "rd" else min(credit.subset, learner.horizon)
-            window = ring.sample_window(
-                replay,
-                k_window,
-                episodes=max(1, credit.batch_steps // (subset or learner.horizon)),
-                subset=subset,
-                horizon=learner.horizon,
-                raw=raw,
+        drawn, windows, noise = jax.vmap(partial(_draw, learner, replay, key))(
+            first + jnp.arange(config.policy_delay)
+        )
+        value = td3.bootstrap(agent, config, learner.actions, drawn.next_observation, drawn.terminated, noise)
+
+        def step(index, carry):
+            agent, decomposer, losses = carry
+            batch, window = jax.tree.map(lambda leaf: leaf[index], (drawn, windows))
+            if isinstance(credit, Learned):
+                decomposer, losses["decoder_loss"] = decompose.update(decomposer, credit, window)
+                features = batch.features
+                if learner.latent_size == 0:
+                    features = raw_features(batch.observation, batch.action, batch.next_observation)
+                reward = decompose.proxy(decomposer, credit, features)
+            else:
+                reward = batch.reward[:, 0]
+            agent, losses["critic_loss"] = td3.update_critics(
+                agent, config, batch.observation, batch.action, reward + value[index]
             )
-            decomposer, losses["decoder_loss"] = decompose.update(decomposer, credit, window)
-            features = batch.features
-            if raw:
-                features = raw_features(batch.observation, batch.action, batch.next_observation)
-            reward = decompose.proxy(decomposer, credit, features)
-        else:
-            reward = batch.reward[:, 0]
-        transitions = td3.Transitions(
-            batch.observation, batch.action, reward, batch.next_observation, batch.terminated
-        )
-        agent, losses["critic_loss"] = td3.update(
-            agent, learner.agent, learner.actions, transitions, k_noise, update_actor=update_actor
-        )
+            return agent, decomposer, losses
+
+        names = ("decoder_loss", "critic_loss") if isinstance(credit, Learned) else ("critic_loss",)
+        losses = {name: jnp.zeros(()) for name in names}
+        agent, decomposer, losses = jax.lax.fori_loop(0, count, step, (agent, decomposer, losses))
+        # a loop of at most one turn: in contrast to a branch it leaves the arrays where they are
+        last = drawn.observation[count - 1]
+        turn = lambda _, agent: td3.update_actor(agent, config, learner.actions, last)  # noqa: E731
+        agent = jax.lax.fori_loop(0, update_actor.astype(jnp.int32), turn, agent)
         return agent, decomposer, losses
 
-    return jax.vmap(one)(agent, decomposer, replay, keys)
+    return _over_seeds(one, agent, decomposer, replay, keys)
+
+
+def _draw(learner: Learner, replay: Replay, key: Key, step: Int[Array, ""]) -> tuple[Any, Any, Array]:
+    """What the update of one step draws: transitions, a window for the decoder, noise of target actions."""
+    credit = learner.credit
+    k_window, k_batch, k_noise = jax.random.split(jax.random.fold_in(key, step), 3)
+    batch = ring.sample(replay, k_batch, learner.batch_size)
+    noise = jax.random.normal(k_noise, batch.action.shape)
+    if not isinstance(credit, Learned):
+        return batch, None, noise
+    subset = None if credit.loss == "rd" else min(credit.subset, learner.horizon)
+    window = ring.sample_window(
+        replay,
+        k_window,
+        episodes=max(1, credit.batch_steps // (subset or learner.horizon)),
+        subset=subset,
+        horizon=learner.horizon,
+        raw=learner.latent_size == 0,
+    )
+    return batch, window, noise
+
+
+def _over_seeds(function, *arguments):
+    """Map over the leading seed axis. A lone seed is no batch: its matrix products are faster without the axis."""
+    if len(jax.tree.leaves(arguments)[0]) > 1:
+        return jax.vmap(function)(*arguments)
+    alone = jax.tree.map(lambda leaf: leaf[0], arguments)
+    return jax.tree.map(lambda leaf: leaf[None], function(*alone))
+
+
+@partial(jax.jit, static_argnums=0)
+def exploration(learner: Learner, keys: Keys, steps: Int[Array, " step"]) -> Float[Array, "step seed action"]:
+    """Noise from N(0, 1) for the actions of ``steps``, many at a time: one by one it costs more than the policy."""
+
+    def one(key, step):
+        return jax.random.normal(jax.random.fold_in(key, step), (learner.action_size,))
+
+    return jax.vmap(jax.vmap(one, (0, None)), (None, 0))(keys, steps)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -200,15 +245,14 @@ def explore(
     learner: Learner,
     actor: MLP,
     observation: Float[Array, "seed observation"],
-    keys: Keys,
-    step: Int[Array, ""],
+    noise: Float[Array, "seed action"],
 ) -> Float[Array, "seed action"]:
     """The action each seed takes: its policy plus exploration noise."""
 
-    def one(actor, observation, key):
-        return td3.act(actor, learner.agent, learner.actions, observation, jax.random.fold_in(key, step))
+    def one(actor, observation, noise):
+        return td3.act(actor, learner.agent, learner.actions, observation, noise)
 
-    return jax.vmap(one)(actor, observation, keys)
+    return _over_seeds(one, actor, observation, noise)
 
 
 @partial(jax.jit, static_argnums=0)

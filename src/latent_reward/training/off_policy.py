@@ -2,7 +2,8 @@
 
 Every step, for all seeds side by side:
     1. choose actions: uniformly random during the warm-up, then policy plus noise;
-    2. start the compiled update (it runs while the environments step: it needs only finished episodes);
+    2. when the actor's turn has come, start the compiled update of all steps since its last one (it runs while the
+       environments step: it needs only finished episodes);
     3. step the environments, noting the hidden rewards;
     4. where an episode ends, absorb it and start the next one from its own seed.
 Every ``evaluate_every`` steps the deterministic policy plays fixed, seeded episodes.
@@ -31,6 +32,7 @@ from latent_reward.types import LareError
 
 _ACT, _UPDATE, _INIT = 0, 1, 2
 _RESET, _WARM_UP, _EVALUATION = 0, 1, 2
+_NOISE_STEPS = 256  # steps whose exploration noise is drawn in one call
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ class OffPolicy:
         self._low, self._high = middle - half, middle + half
         self.step = 0
         self._stored = False
+        self._due = 0  # steps whose update has not been started
         self._losses: dict = {}
+        self._noise_block: tuple[int, np.ndarray] = (-1, np.empty(0))  # which block of steps, and their noise
         self._clock = time.perf_counter()
         self._clock_step = 0
         for track in self.tracks:
@@ -165,34 +169,52 @@ class OffPolicy:
         learning = self.step >= self.schedule.warmup and self._stored
         if self.step >= self.schedule.warmup:
             observation = np.stack([track.observation[track.steps] for track in self.tracks])
-            noisy = core.explore(
-                self.learner, self.state.agent.actor, observation, self._keys[_ACT], np.int32(self.step)
-            )
-            actions = np.asarray(noisy)
+            actor, noise = self.state.agent.actor, self._noise()
+            actions = np.asarray(core.explore(self.learner, actor, observation, noise))
         else:
             actions = np.stack([self._random_action(track.seed) for track in self.tracks])
         if learning:
-            self._update()
+            self._due += 1
+            if self.step % self.learner.agent.policy_delay == 0:
+                self._update(self.step, update_actor=True)
         ended, terminated = zip(*(t.step(a) for t, a in zip(self.tracks, actions, strict=True)), strict=True)
         self.step += 1
         if any(ended):
+            self.settle()
             self._absorb(np.asarray(ended), np.asarray(terminated))
+
+    def _noise(self) -> np.ndarray:
+        block, index = divmod(self.step, _NOISE_STEPS)
+        if block != self._noise_block[0]:
+            steps = np.arange(block * _NOISE_STEPS, (block + 1) * _NOISE_STEPS, dtype=np.int32)
+            self._noise_block = block, np.asarray(core.exploration(self.learner, self._keys[_ACT], steps))
+        return self._noise_block[1][index]
 
     def _random_action(self, seed: int) -> np.ndarray:
         random = np.random.default_rng((seed, _WARM_UP, self.step))
         return random.uniform(self._low, self._high).astype(np.float32)
 
-    def _update(self) -> None:
+    def settle(self) -> None:
+        """Make the updates that are due, so that ``state`` is that of the present step.
+
+        Until the actor's turn they change nothing an environment sees, so ``advance`` leaves them for one call.
+        """
+        if self._due:
+            self._update(self.step - 1, update_actor=False)
+
+    def _update(self, last: int, *, update_actor: bool) -> None:
         agent, decomposer, self._losses = core.update(
             self.learner,
             self.state.agent,
             self.state.decomposer,
             self.state.replay,
             self._keys[_UPDATE],
-            np.int32(self.step),
-            update_actor=self.step % self.learner.agent.policy_delay == 0,
+            np.int32(last - self._due + 1),
+            np.int32(self._due),
+            np.bool_(update_actor),
         )
         self.state = self.state._replace(agent=agent, decomposer=decomposer)
+        self._due = 0
 
     def _absorb(self, ended: np.ndarray, terminated: np.ndarray) -> None:
         episode = Episode(
@@ -218,6 +240,7 @@ class OffPolicy:
 
     def save(self, path: Path, config: str) -> None:
         """Write a checkpoint: the learner's arrays (of the replay only what was written) and the tracks."""
+        self.settle()
         arrays = {name: np.asarray(leaf) for name, leaf in checkpoint.named(self.state, "state").items()}
         for name, rows in written(self.state.replay).items():
             arrays[f"state.replay.{name}"] = arrays[f"state.replay.{name}"][:, :rows]
@@ -244,6 +267,7 @@ class OffPolicy:
 
     def evaluate(self) -> list[Report]:
         """Play the fixed evaluation episodes with the deterministic policy and report on every seed."""
+        self.settle()
         jax.block_until_ready(self.state.agent)
         elapsed, self._clock = time.perf_counter() - self._clock, time.perf_counter()
         speed = (self.step - self._clock_step) / max(elapsed, 1e-9)
