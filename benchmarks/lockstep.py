@@ -48,7 +48,7 @@ def measure(options: argparse.Namespace, seeds: int) -> tuple[float, float]:
     try:
         seconds(training, 2 * task.max_steps)  # compiles `absorb`
         idle = seconds(training, warmup - training.step)
-        seconds(training, options.warmup)  # compiles `update` with and without an actor step
+        seconds(training, options.warmup)  # compiles `update`
         return options.steps / seconds(training, options.steps), task.max_steps / idle
     finally:
         training.close()
