@@ -72,6 +72,17 @@ def test_a_run_folder_stands_on_its_own(reference):
     )
 
 
+def test_a_run_plays_episodes_whose_rewards_follow_from_what_is_seen(reference):
+    (played,), (again,), (other,) = reference.play(3), reference.play(3, seed=0), reference.play(3, seed=1)
+    after = np.asarray(played.observation)[1:]
+    landmarks, others = after[..., 4:16].reshape(25, 3, 6, 6, 2), after[..., 16:].reshape(25, 3, 6, 5, 2)
+    away = np.linalg.norm(landmarks, axis=-1).min(axis=-1)
+    touching = (np.linalg.norm(others, axis=-1) < 0.3).sum(axis=-1)
+    np.testing.assert_allclose(played.reward, -away - touching, rtol=1e-5, atol=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, played, again)
+    assert not np.array_equal(played.action, other.action)
+
+
 def test_a_run_that_is_interrupted_and_then_killed_goes_on_to_the_same_numbers(
     reference, tmp_path, monkeypatch
 ):

@@ -28,11 +28,11 @@ from latent_reward.training import team_learner as core
 from latent_reward.training.host_teams import HostTeams
 from latent_reward.training.on_policy import purpose_keys
 from latent_reward.training.plan import OnPolicyPlan
-from latent_reward.training.rollout import watch
+from latent_reward.training.rollout import Rollout, play, watch
 from latent_reward.training.team_learner import TeamLearner, TeamState
-from latent_reward.types import LareError
+from latent_reward.types import Key, LareError
 
-_FINAL, _FILM = 3, 4  # random numbers apart from those of training and its evaluations
+_FINAL, _FILM, _PLAY = 3, 4, 5  # random numbers apart from those of training and its evaluations
 _FRAMES_PER_SECOND = 10  # particle worlds move in steps of 0.1 s
 
 
@@ -126,15 +126,27 @@ class TeamRun:
         names = [team.name for team in self.task.teams]
         return {name: np.asarray(returns) for name, (returns, _) in zip(names, played, strict=True)}
 
+    def play(self, episodes: int, *, seed: int | None = None) -> tuple[Rollout, ...]:
+        """Seeded episodes, actions drawn from the policies: what each team saw and did, and its true rewards.
+
+        Raises:
+            LareError: the run has no such seed, or its environment is not a compiled world.
+        """
+        if isinstance(self._learner.world, HostWorld):
+            raise LareError(
+                f"task: {self.task.name} plays on the host; step its environment with run.act instead"
+            )
+        states, key = self._of_seed(seed, _PLAY)
+        actors = core.actors(self._learner, states)
+        return jax.jit(play, static_argnums=(0, 3))(self._learner.world, actors, key, episodes)
+
     def film(self, path: Path, *, seed: int | None = None) -> Path:
         """Write one seeded episode as an MP4 file.
 
         Raises:
             LareError: the file cannot be written.
         """
-        index = self.config.index_of(seed)
-        states = jax.tree.map(lambda leaf: leaf[index], self._states)
-        key = purpose_keys(self.config.seeds, _FILM)[index]
+        states, key = self._of_seed(seed, _FILM)
         world = self._learner.world
         if isinstance(world, HostWorld):
             one = jax.tree.map(lambda leaf: leaf[None], states)
@@ -155,6 +167,12 @@ class TeamRun:
         finally:
             if host:
                 host.close()
+
+    def _of_seed(self, seed: int | None, purpose: int) -> tuple[tuple[TeamState, ...], Key]:
+        """The teams of one seed, and a key of its own for ``purpose``."""
+        index = self.config.index_of(seed)
+        states = jax.tree.map(lambda leaf: leaf[index], self._states)
+        return states, purpose_keys(self.config.seeds, purpose)[index]
 
     def _pick(self, seed: int | None, team: str | None) -> tuple[int, TeamState]:
         names = [each.name for each in self.task.teams]
