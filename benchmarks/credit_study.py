@@ -29,7 +29,7 @@ from latent_reward.training import replay as ring
 LARE = METHODS["lare"].credit
 VARIANTS = {
     "lare": LARE,
-    "view: both": replace(LARE, view="both"),
+    "view: next": replace(LARE, view="next"),
     "lare-paper (view: current)": METHODS["lare-paper"].credit,
     "latents standardised": replace(LARE, standardise=True),
     "returns scaled": replace(LARE, scale_returns=True),

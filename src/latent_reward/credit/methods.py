@@ -76,14 +76,19 @@ class Method:
 
 
 # Latents are meant to add up to the reward, nearly: a linear part gets that from a dozen returns, and for the rest
-# of half a dozen latents 64 units are enough.
-_LARE = Learned("latent", "rrd-unbiased", hidden=(64, 64), linear=True)
+# of half a dozen latents 64 units are enough. Rewards are paid for what happens between o and o′, so that the mean
+# of a latent over both tells more than either.
+_LARE = Learned("latent", "rrd-unbiased", view="both", hidden=(64, 64), linear=True)
 _RAW = Learned("raw", "rrd")
 
 METHODS = {
     method.name: method
     for method in (
-        Method("lare", "latent rewards, unbiased random subsets: our best setting", _LARE),
+        Method(
+            "lare",
+            "latent rewards before and after each step, unbiased random subsets: our best setting",
+            _LARE,
+        ),
         Method(
             "lare-paper",
             "latent rewards as released with the paper: φ(o, a), before the action shows",
@@ -113,7 +118,7 @@ METHODS = {
 # A team's decoder is that of the published team experiments, on the observation that is reached: deeper and
 # narrower, and fitted to 32 whole episodes of 25 steps at a time.
 _TEAM = {"hidden": (64, 64, 64, 64), "learning_rate": 5e-4, "weight_decay": 1e-5, "batch_steps": 800}
-_TEAM_LARE = replace(_LARE, **_TEAM)
+_TEAM_LARE = replace(_LARE, view="next", **_TEAM)
 _TEAM_RAW = Learned("next", "rrd", subset=10, **_TEAM)
 
 TEAM_METHODS = {
