@@ -1,4 +1,4 @@
-"""How much memory the replay takes: computed for every built-in task, and measured for one if asked.
+"""How much memory the replay takes: computed for every built-in task of one agent, and measured for one if asked.
 
     python benchmarks/replay_memory.py                                    # allocates nothing
     python benchmarks/replay_memory.py --fill HalfCheetah-v5 --transitions 200000
@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from latent_reward import load_encoder, load_task
+from latent_reward.credit.features import feature_size
+from latent_reward.credit.methods import METHODS, Learned
 from latent_reward.task import Task, task_names
 from latent_reward.training import replay as ring
 
@@ -24,7 +26,9 @@ MEGA = 1e6
 
 def replay_of(task: Task, transitions: int):
     """A function that makes the replay of ``lare``, with the latents of the bundled encoder."""
-    latents = len(load_encoder(task).latent_names)
+    credit = METHODS["lare"].credit
+    assert isinstance(credit, Learned)
+    latents = feature_size(credit, load_encoder(task), task.observation_size, task.action_size)
     sizes = (task.observation_size, task.action_size, latents)
     return partial(ring.init, transitions, task.max_steps, *sizes, False)
 
@@ -36,10 +40,12 @@ def size(tree) -> int:
 
 def table(transitions: int) -> None:
     """Print one line per built-in task; only shapes are computed."""
-    print(f"| task | latents | replay of {transitions:,}, MB | two float64 observations, MB |")
+    print(f"| task | stored latents | replay of {transitions:,}, MB | two float64 observations, MB |")
     print("| --- | --- | --- | --- |")
     for name in task_names():
         task = load_task(name)
+        if not isinstance(task, Task):
+            continue
         shapes = jax.eval_shape(replay_of(task, transitions))
         common = transitions * 8 * (2 * task.observation_size + task.action_size + 2)
         latents = shapes.features.shape[1]
@@ -57,6 +63,8 @@ def resident() -> float:
 def fill(name: str, transitions: int) -> None:
     """Fill a replay with full-length episodes and print what the process grew by."""
     task = load_task(name)
+    if not isinstance(task, Task):
+        raise SystemExit(f"fill: {name} is a task of teams; give one of one agent")
     make, horizon = replay_of(task, transitions), task.max_steps
     insert = jax.jit(ring.insert, donate_argnums=0)
 

@@ -319,7 +319,7 @@ def test_seeds_are_spelled_briefly():
 def test_a_configuration_is_written_with_every_default():
     config = json.loads(RunConfig("Reacher-v5", find_method("lare")).to_json())
     assert config["plan"]["agent"]["polyak"] == 0.005
-    assert config["method"]["credit"]["view"] == "next"
+    assert config["method"]["credit"]["weight_decay"] == 0.0
 
 
 @pytest.mark.parametrize(
