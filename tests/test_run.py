@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 import latent_reward as lr
 from latent_reward import trainer
 from latent_reward.config import RunConfig, spell_seeds
-from latent_reward.credit.methods import METHODS, find_method
+from latent_reward.credit.methods import METHODS, Learned, find_method
 from latent_reward.encoders import bundled_folder
 from latent_reward.sealing.verify import seal
 from latent_reward.training.off_policy import Report
@@ -319,7 +319,8 @@ def test_seeds_are_spelled_briefly():
 def test_a_configuration_is_written_with_every_default():
     config = json.loads(RunConfig("Reacher-v5", find_method("lare")).to_json())
     assert config["plan"]["agent"]["polyak"] == 0.005
-    assert config["method"]["credit"]["weight_decay"] == 0.0
+    assert config["method"]["credit"]["view"] == "both"
+    assert set(config["method"]["credit"]) == {field.name for field in dataclasses.fields(Learned)}
 
 
 @pytest.mark.parametrize(

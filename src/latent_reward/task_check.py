@@ -49,7 +49,8 @@ def _world_findings(task: TeamTask) -> Iterator[Finding]:
         yield (error.field,), error.message, error.remedy
         return
     except LareError as error:
-        yield ("world",), str(error).removeprefix("world: "), "correct the name"
+        message, _, remedy = str(error).removeprefix("world: ").partition("; ")
+        yield ("world",), message, remedy or "correct the name"
         return
     where = world.name
     if task.max_steps != world.horizon:

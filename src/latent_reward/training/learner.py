@@ -24,6 +24,7 @@ from latent_reward.encoder import Encoder
 from latent_reward.networks import MLP
 from latent_reward.training import replay as ring
 from latent_reward.training.replay import Episode, Replay
+from latent_reward.training.seeds import over_seeds
 from latent_reward.types import Key, Keys
 
 
@@ -199,7 +200,7 @@ def update(
         agent = jax.lax.fori_loop(0, update_actor.astype(jnp.int32), turn, agent)
         return agent, decomposer, losses
 
-    return _over_seeds(one, agent, decomposer, replay, keys)
+    return over_seeds(one, agent, decomposer, replay, keys)
 
 
 def _draw(learner: Learner, replay: Replay, key: Key, step: Int[Array, ""]) -> tuple[Any, Any, Array]:
@@ -220,14 +221,6 @@ def _draw(learner: Learner, replay: Replay, key: Key, step: Int[Array, ""]) -> t
         raw=learner.latent_size == 0,
     )
     return batch, window, noise
-
-
-def _over_seeds(function, *arguments):
-    """Map over the leading seed axis. A lone seed is no batch: its matrix products are faster without the axis."""
-    if len(jax.tree.leaves(arguments)[0]) > 1:
-        return jax.vmap(function)(*arguments)
-    alone = jax.tree.map(lambda leaf: leaf[0], arguments)
-    return jax.tree.map(lambda leaf: leaf[None], function(*alone))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -252,7 +245,7 @@ def explore(
     def one(actor, observation, noise):
         return td3.act(actor, learner.agent, learner.actions, observation, noise)
 
-    return _over_seeds(one, actor, observation, noise)
+    return over_seeds(one, actor, observation, noise)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -26,6 +26,7 @@ from latent_reward.envs.world import World
 from latent_reward.training import team_replay
 from latent_reward.training.plan import Fitting
 from latent_reward.training.rollout import Rollout, play
+from latent_reward.training.seeds import over_seeds
 from latent_reward.training.team_replay import TeamReplay
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Keys, Scalar
 
@@ -83,7 +84,7 @@ def init(learner: TeamLearner, keys: Keys) -> tuple[TeamState, ...]:
 
 @partial(jax.jit, static_argnums=0)
 def _init_all(learner: TeamLearner, keys: Keys) -> tuple[TeamState, ...]:
-    return _over_seeds(partial(_init, learner), keys)
+    return over_seeds(partial(_init, learner), keys, apart=True)
 
 
 def _init(learner: TeamLearner, key: Key) -> tuple[TeamState, ...]:
@@ -99,16 +100,6 @@ def _init(learner: TeamLearner, key: Key) -> tuple[TeamState, ...]:
             replay = team_replay.init(learner.fitting.buffer_episodes, learner.episodes, shape)
         states.append(TeamState(agent, decomposer, replay))
     return tuple(states)
-
-
-def _over_seeds(function, *arguments):
-    """Map over the leading seed axis: side by side on an accelerator, one after the other on a processor.
-
-    There, a batch of small matrix products takes longer than the products one by one.
-    """
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(lambda each: function(*each), arguments)
-    return jax.vmap(function)(*arguments)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -129,7 +120,7 @@ def advance(
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
         return jax.lax.fori_loop(start, stop, iteration, (states, nothing))
 
-    return _over_seeds(one, states, keys)
+    return over_seeds(one, states, keys, apart=True)
 
 
 @partial(jax.jit, static_argnums=(0, 3))
@@ -145,7 +136,7 @@ def evaluate(
         rollouts = play(world, actors(learner, states), key, episodes)
         return tuple((rollout.returns, rollout.won) for rollout in rollouts)
 
-    return _over_seeds(one, states, keys)
+    return over_seeds(one, states, keys, apart=True)
 
 
 def actors(learner: TeamLearner, states: tuple[TeamState, ...]) -> tuple:
@@ -182,7 +173,7 @@ def learn_from(
     def one(states, rollouts, key):
         return _learn_all(learner, states, rollouts, key, index)
 
-    return _over_seeds(one, states, rollouts, keys)
+    return over_seeds(one, states, rollouts, keys, apart=True)
 
 
 def _learn_all(
