@@ -462,5 +462,7 @@ def test_several_teams_are_told_apart_by_name(tmp_path):
 )
 def test_each_mistake_in_a_team_task_is_found_where_it_stands(tmp_path, old, new, field, message):
     problems = check_task(write_teams(tmp_path, lambda text: text.replace(old, new, 1)))
-    assert any(each.field == field and message in each.message for each in problems), problems
+    assert any(each.field == field and message in f"{each.message}; {each.remedy}" for each in problems), (
+        problems
+    )
     assert all(each.line is not None for each in problems)
