@@ -273,7 +273,7 @@ class Checker(ast.NodeVisitor):
             known = "an arithmetic or reduction function such as np.sum, np.where, np.clip, np.linalg.norm"
             self.refuse(
                 node,
-                f"`np.{name[:MAX_NAME]}` is not in the language",
+                f"`{text(node)}` is not in the language",
                 words.INSTEAD.get(name, words.INSTEAD.get(name.split(".")[0], known)),
             )
 
