@@ -144,12 +144,12 @@ def finished(out: Path, docs: Path, experiment: Experiment) -> dict[str, list[di
 
 
 def report(out: Path, docs: Path) -> None:
-    """Draw one picture per task and print a Markdown table of finals; runs that are not finished are left out."""
+    """Draw one picture and one Markdown table per task, and one table of all; unfinished runs are left out."""
     docs.mkdir(parents=True, exist_ok=True)
-    for experiment in EXPERIMENTS:
-        rows = finished(out, docs, experiment)
-        if not rows:
-            continue
+    found = {experiment: finished(out, docs, experiment) for experiment in EXPERIMENTS}
+    found = {experiment: rows for experiment, rows in found.items() if rows}
+    (docs / "overview.md").write_text("\n".join([*overview(found), ""]), "utf-8")
+    for experiment, rows in found.items():
         figure = Figure(figsize=(13, 4), layout="constrained")
         for axes, (field, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
             for method, each in rows.items():
@@ -168,6 +168,24 @@ def report(out: Path, docs: Path) -> None:
         print("\n".join(table))
         lines = [json.dumps(row) for each in rows.values() for row in each]
         (docs / f"{experiment.task}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def overview(found: dict[Experiment, dict[str, list[dict]]]) -> list[str]:
+    """Mean return at the end by method and task, a Markdown table."""
+    heads = [f"{each.task}, {each.length[1]:,} {each.length[0]}" for each in found]
+    lines = [f"| return at the end | {' | '.join(heads)} |", "| -- |" + " -: |" * len(heads)]
+    lines.append(f"| seeds | {' | '.join(str(len(each.seeds)) for each in found)} |")
+    for method in ALL:
+        cells = []
+        for experiment, rows in found.items():
+            if method not in rows:
+                cells.append("")
+                continue
+            final = np.array([row["return_mean"] for row in rows[method] if row["step"] >= experiment.steps])
+            few = "" if len(final) == len(experiment.seeds) else f" ({len(final)})"
+            cells.append(f"{_number(final.mean(), final)}{few}")
+        lines.append(f"| `{method}` | {' | '.join(cells)} |")
+    return lines
 
 
 def _table(experiment: Experiment, rows: dict[str, list[dict]]) -> list[str]:
@@ -194,9 +212,13 @@ def _spread(values: np.ndarray) -> str:
     values = values[np.isfinite(values)]
     if not len(values):
         return "-"
-    digits = 0 if np.abs(values).max() >= 100 else 2
-    low, high = values.min(), values.max()
-    return f"{values.mean():,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+    mean, low, high = (_number(value, values) for value in (values.mean(), values.min(), values.max()))
+    return f"{mean} ({low} to {high})"
+
+
+def _number(value: float, values: np.ndarray) -> str:
+    """``value`` as precisely as ``values`` deserve."""
+    return f"{value:,.{0 if np.abs(values).max() >= 100 else 2}f}"
 
 
 if __name__ == "__main__":

@@ -196,6 +196,12 @@ def test_every_metric_is_described():
     assert [name for name in sorted(names) if f"`{name}`" not in page] == []
 
 
+def test_the_results_in_the_readme_are_those_of_the_report():
+    table = (ROOT / "docs/results/overview.md").read_text("utf-8").splitlines()
+    assert len(table) > 3
+    assert [line for line in table if line not in PAGES["README.md"].splitlines()] == []
+
+
 def test_version_and_paper_agree_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     assert re.search(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1] == version

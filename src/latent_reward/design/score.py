@@ -98,8 +98,9 @@ def warnings(found: Score) -> tuple[str, ...]:
 
 
 def apply(encoder: Encoder) -> Latents:
-    """The latents as training sees them by default: an encoder that names ``next_observation`` gets the
-    step as it is; any other looks at the observation that follows the action.
+    """The latents after each step; an encoder that names ``next_observation`` gets the step as it is.
+
+    ``lare`` of one agent looks before each step too: summed over an episode the two differ at its ends only.
     """
     both = encoder.needs_next_observation
 
