@@ -179,7 +179,7 @@ def overview(found: dict[Experiment, dict[str, list[dict]]]) -> list[str]:
         cells = []
         for experiment, rows in found.items():
             if method not in rows:
-                cells.append("")
+                cells.append("–")
                 continue
             final = np.array([row["return_mean"] for row in rows[method] if row["step"] >= experiment.steps])
             few = "" if len(final) == len(experiment.seeds) else f" ({len(final)})"
