@@ -96,6 +96,8 @@ def test_actions_stay_in_bounds_and_evaluation_repeats(reference, transitions):
     assert actions.shape == (20, 2)
     assert np.abs(actions).max() <= 1
     np.testing.assert_array_equal(reference.evaluate(2), reference.evaluate(2))
+    with pytest.raises(lr.LareError, match=r"episodes: 0 is not possible"):
+        reference.evaluate(0)
 
 
 def start(folder):

@@ -143,6 +143,9 @@ def test_evaluation_repeats_and_a_film_shows_every_step(reference, capsys):
     returns = reference.evaluate(3)["agents"]
     assert returns.shape == (2, 3)
     np.testing.assert_array_equal(returns, reference.evaluate(3)["agents"])
+    for ask in (reference.evaluate, reference.play):
+        with pytest.raises(lr.LareError, match=r"episodes: 0 is not possible"):
+            ask(0)
     cli.main(["evaluate", str(reference.folder), "--episodes", "3", "--video"])
     shown = capsys.readouterr().out
     assert f"seed 1 agents: return {returns[1].mean():,.2f}" in shown

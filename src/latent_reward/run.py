@@ -35,7 +35,7 @@ from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner
 from latent_reward.training.off_policy import derive, play
 from latent_reward.training.plan import OffPolicyPlan
-from latent_reward.types import LareError
+from latent_reward.types import LareError, at_least_one
 
 _FINAL = 3  # seeds of final evaluations differ from those of resets, warm-up and training evaluations
 
@@ -118,7 +118,12 @@ class Run:
         return np.asarray(td3.policy(actor, self._learner.actions, jnp.asarray(observation, jnp.float32)))
 
     def evaluate(self, episodes: int = 10) -> Float[np.ndarray, "seed episode"]:
-        """True returns of the deterministic policy in ``episodes`` seeded episodes of each seed."""
+        """True returns of the deterministic policy in ``episodes`` seeded episodes of each seed.
+
+        Raises:
+            LareError: ``episodes`` is below 1.
+        """
+        at_least_one(episodes=episodes)
         envs = [[make_env(self.task) for _ in range(episodes)] for _ in self.config.seeds]
         seeds = [[derive(seed, _FINAL, episode) for episode in range(episodes)] for seed in self.config.seeds]
         try:

@@ -30,7 +30,7 @@ from latent_reward.training.on_policy import purpose_keys
 from latent_reward.training.plan import OnPolicyPlan
 from latent_reward.training.rollout import Rollout, play, watch
 from latent_reward.training.team_learner import TeamLearner, TeamState
-from latent_reward.types import Key, LareError
+from latent_reward.types import Key, LareError, at_least_one
 
 _FINAL, _FILM, _PLAY = 3, 4, 5  # random numbers apart from those of training and its evaluations
 _FRAMES_PER_SECOND = 10  # particle worlds move in steps of 0.1 s
@@ -118,7 +118,12 @@ class TeamRun:
         return np.asarray(ppo.log_policy(actor, jnp.asarray(observation, jnp.float32)).argmax(axis=-1))
 
     def evaluate(self, episodes: int = 50) -> dict[str, Float[np.ndarray, "seed episode"]]:
-        """True returns of each team in ``episodes`` seeded episodes of each seed, actions drawn from the policy."""
+        """True returns of each team in ``episodes`` seeded episodes of each seed, actions drawn from the policy.
+
+        Raises:
+            LareError: ``episodes`` is below 1.
+        """
+        at_least_one(episodes=episodes)
         keys = purpose_keys(self.config.seeds, _FINAL)
         with self._host() as host:
             look = host.evaluate if host else partial(core.evaluate, self._learner)
@@ -130,8 +135,9 @@ class TeamRun:
         """Seeded episodes, actions drawn from the policies: what each team saw and did, and its true rewards.
 
         Raises:
-            LareError: the run has no such seed, or its environment is not a compiled world.
+            LareError: the run has no such seed, its environment is not a compiled world, or ``episodes`` is below 1.
         """
+        at_least_one(episodes=episodes)
         if isinstance(self._learner.world, HostWorld):
             raise LareError(
                 f"task: {self.task.name} plays on the host; step its environment with run.act instead"

@@ -32,6 +32,17 @@ class LareError(Exception):
     """
 
 
+def at_least_one(**counts: int) -> None:
+    """Refuse counts of nothing.
+
+    Raises:
+        LareError: one of them is below 1; it is named.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise LareError(f"{name}: {count} is not possible; give a whole number of at least 1")
+
+
 class TaskError(LareError):
     """A task that does not fit its environment: the field at fault, what is wrong and the remedy."""
 

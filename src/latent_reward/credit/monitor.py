@@ -68,12 +68,12 @@ def verdict(quality: CreditQuality) -> str:
     if quality.spread < 1e-3:
         return (
             "credit: the decoder gives every step the same reward, so it says nothing beyond the mean; "
-            "check the encoder's latents (`lare encoders`), or try another draw or --method rrd-unbiased"
+            "try another --method, or another --draw of the encoder if it reads latents"
         )
     if quality.explained_variance < 0.0:
         return (
             f"credit: the proxy rewards explain held-out returns worse than a constant would "
-            f"(explained variance {quality.explained_variance:.2f}); if this persists, the latents miss what the "
-            "return depends on: try another draw or --method rrd-unbiased"
+            f"(explained variance {quality.explained_variance:.2f}); if this persists, what the decoder reads does not "
+            "tell the return: try another --method, or another --draw of the encoder if it reads latents"
         )
     return ""

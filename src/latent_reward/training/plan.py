@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from latent_reward.agents.ppo import PPOConfig
 from latent_reward.agents.td3 import TD3Config
-from latent_reward.types import LareError
+from latent_reward.types import LareError, at_least_one
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,4 @@ def _names(kind: type) -> set[str]:
 
 
 def _at_least_one(part: Any, *names: str) -> None:
-    for name in names:
-        if getattr(part, name) < 1:
-            raise LareError(
-                f"{name}: {getattr(part, name)} is not possible; give a whole number of at least 1"
-            )
+    at_least_one(**{name: getattr(part, name) for name in names})
