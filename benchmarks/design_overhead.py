@@ -18,7 +18,7 @@ from itertools import cycle
 from latent_reward.design.dialogue import SELECTIONS
 from latent_reward.design.llm import Server
 from latent_reward.design.make import design_encoder
-from latent_reward.encoders import bundled_draws, bundled_folder
+from latent_reward.encoder.bundled import bundled_draws, bundled_folder
 
 
 class Model(http.server.BaseHTTPRequestHandler):

@@ -14,7 +14,7 @@ import numpy as np
 
 from latent_reward import LareError, load_run
 from latent_reward.credit.methods import Fixed
-from latent_reward.envs.cooperative_navigation import SEEN_AGENTS, SEEN_LANDMARKS, SIZE
+from latent_reward.envs.particle.cooperative_navigation import SEEN_AGENTS, SEEN_LANDMARKS, SIZE
 from latent_reward.team_run import TeamRun
 
 

@@ -56,7 +56,7 @@ def ours(name: str) -> float:
     """One of our worlds."""
     import jax
 
-    from latent_reward.envs import find_world
+    from latent_reward.envs.worlds import find_world
 
     world = find_world(name)
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_reward.envs.predator_prey import COMPETITIVE_SIGHT, SCALES, competitive_pp
-from latent_reward.envs.prey import load_prey
+from latent_reward.envs.particle.predator_prey import COMPETITIVE_SIGHT, SCALES, competitive_pp
+from latent_reward.envs.particle.prey import load_prey
 
 EPISODES = 1000
 

@@ -19,8 +19,8 @@ import numpy as np
 import latent_reward as lr
 from latent_reward.credit import decompose
 from latent_reward.credit.methods import find_method
-from latent_reward.envs import find_world
-from latent_reward.task import Task, task_names
+from latent_reward.envs.worlds import find_world
+from latent_reward.task.task import Task, task_names
 
 CREDIT = find_method("lare-rd", of_teams=True).credit
 ROWS_PER_UPDATE = 6_000

@@ -36,7 +36,7 @@ def parts(name: str, seeds: int) -> dict[str, float]:
     from latent_reward import load_encoder, load_task
     from latent_reward.credit.features import reads_latents
     from latent_reward.credit.methods import find_method
-    from latent_reward.envs import find_world
+    from latent_reward.envs.worlds import find_world
     from latent_reward.training import team_learner as core
     from latent_reward.training.plan import OnPolicyPlan
 

@@ -26,7 +26,7 @@ from latent_reward.design.budget import Budget, BudgetError, Ledger, Price
 from latent_reward.design.llm import Server, connect
 from latent_reward.design.record import recorded
 from latent_reward.design.reply import read_reply
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 QUESTION = (
     "Answer with a JSON object with the texts Understand, Analyze and Functions. Functions holds a short Python "

@@ -7,10 +7,10 @@ from it. Run this after a reply, a task file or the format of sealed encoders ha
 import json
 import sys
 
-from latent_reward.encoder import save
-from latent_reward.encoders import bundled_draws, bundled_folder, bundled_tasks
+from latent_reward.encoder.bundled import bundled_draws, bundled_folder, bundled_tasks
+from latent_reward.encoder.encoder import save
 from latent_reward.sealing.verify import seal
-from latent_reward.task import Task, load_task
+from latent_reward.task.task import Task, load_task
 
 
 def seal_bundled(task: Task, draw: int) -> None:

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 
 from latent_reward.agents.ppo import PPOConfig
 from latent_reward.credit.methods import Fixed
-from latent_reward.envs.predator_prey import SCALES, competitive_pp
-from latent_reward.envs.prey import FOLDER
+from latent_reward.envs.particle.predator_prey import SCALES, competitive_pp
+from latent_reward.envs.particle.prey import FOLDER
 from latent_reward.training import team_learner
 from latent_reward.training.team_learner import TeamLearner
 

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from pydantic import TypeAdapter
 
-from latent_reward.task import TeamTask
+from latent_reward.task.task import TeamTask
 
 SPACES = gymnasium.spaces
 

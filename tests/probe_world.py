@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_reward.envs.world import Outcome, Team, World
+from latent_reward.envs.base import Outcome, Team, World
 
 HORIZON = 8
 SOURCE = """

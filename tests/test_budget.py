@@ -9,7 +9,7 @@ from model_server import reply, serve, status
 from latent_reward.design.ask import Message, ModelError, Request, ask_all
 from latent_reward.design.budget import Budget, BudgetError, Ledger, Price, Usage, estimate, price_of
 from latent_reward.design.llm import Server, connect
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 QUESTION = Request((Message("user", "Write an encoder as JSON."),), temperature=0.3)
 

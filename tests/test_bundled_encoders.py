@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_reward.encoder import check_fits, load
-from latent_reward.encoders import bundled_draws, bundled_folder, bundled_tasks
-from latent_reward.envs import find_world
-from latent_reward.envs.predator_prey import pp
-from latent_reward.task import Task, load_description, load_task, make_env, task_names
-from latent_reward.types import LareError
+from latent_reward.encoder.bundled import bundled_draws, bundled_folder, bundled_tasks
+from latent_reward.encoder.encoder import check_fits, load
+from latent_reward.envs.particle.predator_prey import pp
+from latent_reward.envs.worlds import find_world
+from latent_reward.errors import LareError
+from latent_reward.task.task import Task, load_description, load_task, make_env, task_names
 
 # One name per team: it is a task of its own for those who design for it.
 NAMES = [each.name for name in bundled_tasks() for each in load_task(name).descriptions]

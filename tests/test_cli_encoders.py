@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from latent_reward import cli
-from latent_reward.encoder import Orders, load, save, with_card
-from latent_reward.encoders import bundled_folder
+from latent_reward.encoder.bundled import bundled_folder
+from latent_reward.encoder.encoder import Orders, load, save, with_card
 
 
 def lare(capsys, *words):

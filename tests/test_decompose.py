@@ -16,7 +16,7 @@ from latent_reward.credit.losses import draw_steps
 from latent_reward.credit.methods import METHODS, Fixed, Learned, find_method
 from latent_reward.credit.monitor import CreditQuality, credit_quality, init_monitor, note_episode, verdict
 from latent_reward.credit.statistics import init_moments, merge, standardise
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 EPISODES, HORIZON, SUBSET = 512, 24, 8
 CONFIG = Learned("latent", "rd", hidden=(64, 64), learning_rate=3e-3)

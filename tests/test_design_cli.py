@@ -13,7 +13,7 @@ from model_server import encoder_reply, reply, serve
 from parallel_envs import countdown_document
 
 from latent_reward.cli import main
-from latent_reward.encoder import load
+from latent_reward.encoder.encoder import load
 
 NEAR = """import numpy as np
 def evaluation_func(observation, action):

@@ -16,9 +16,9 @@ import yaml
 import latent_reward as lr
 from latent_reward import cli
 from latent_reward.credit.methods import METHODS, TEAM_METHODS
-from latent_reward.encoder import load, save
+from latent_reward.encoder.encoder import load, save
 from latent_reward.sealing.verify import check, encoder_of
-from latent_reward.task_check import check_task
+from latent_reward.task.check import check_task
 from latent_reward.training.off_policy import Report
 from latent_reward.training.on_policy import TeamReport
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from jax import export
 
-from latent_reward import encoder as encoder_module
-from latent_reward.encoder import Card, Encoder, Orders, Space, check_fits, load, save, with_card
+from latent_reward.encoder import encoder as encoder_module
+from latent_reward.encoder.encoder import Card, Encoder, Orders, Space, check_fits, load, save, with_card
+from latent_reward.errors import LareError
 from latent_reward.sealing import sandbox, verify
 from latent_reward.sealing.verify import check, seal
-from latent_reward.types import LareError
 
 SOURCE = """
 import numpy as np

@@ -14,16 +14,16 @@ from latent_reward import cli
 from latent_reward.agents.ppo import PPOConfig
 from latent_reward.config import CHECKPOINT
 from latent_reward.credit.methods import find_method
-from latent_reward.encoder import check_fits
-from latent_reward.encoders import bundled_folder, load_encoder
-from latent_reward.task import load_description, open_world
-from latent_reward.task_draft import draft_task
+from latent_reward.encoder.bundled import bundled_folder, load_encoder
+from latent_reward.encoder.encoder import check_fits
+from latent_reward.errors import LareError
+from latent_reward.task.draft import draft_task
+from latent_reward.task.task import load_description, open_world
 from latent_reward.training import team_learner as core
 from latent_reward.training.host_teams import HostTeams
 from latent_reward.training.on_policy import OnPolicy
 from latent_reward.training.plan import Fitting, TeamSchedule
 from latent_reward.training.team_learner import TeamLearner
-from latent_reward.types import LareError
 
 SMALL = {"episodes": 8, "evaluation_episodes": 4}
 

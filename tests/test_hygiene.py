@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from latent_reward.hygiene import hints
-from latent_reward.task import load_task, task_names
+from latent_reward.task.leakage import hints
+from latent_reward.task.task import load_task, task_names
 
 REACHER = load_task("Reacher-v5")
 
@@ -31,7 +31,7 @@ def test_the_paper_wording_tells_that_the_action_costs(name):
 
 
 def open_text(name):
-    from latent_reward.task import task_path
+    from latent_reward.task.task import task_path
 
     return task_path(name).read_text("utf-8")
 

@@ -21,7 +21,7 @@ from latent_reward.design.llm import Server, connect
 from latent_reward.design.record import recorded
 from latent_reward.design.reply import read_reply
 from latent_reward.design.wire import retry_after
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 QUESTION = Request((Message("user", "Write an encoder as JSON."),), temperature=0.3)
 KEY = "sk-test-0123456789abcdef"

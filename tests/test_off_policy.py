@@ -12,12 +12,12 @@ import pytest
 from latent_reward.agents.td3 import ActionRange, TD3Config
 from latent_reward.credit.features import step_features
 from latent_reward.credit.methods import METHODS, Direct, Learned
+from latent_reward.errors import LareError
 from latent_reward.sealing.verify import seal
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner
 from latent_reward.training.off_policy import OffPolicy
 from latent_reward.training.plan import Schedule
-from latent_reward.types import LareError
 
 HORIZON = 10
 SOURCE = """

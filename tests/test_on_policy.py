@@ -11,13 +11,13 @@ from probe_world import HORIZON, SOURCE, Sizes, line
 from latent_reward.agents.ppo import PPOConfig
 from latent_reward.credit.features import reads_latents
 from latent_reward.credit.methods import TEAM_METHODS, Direct, Fixed, Learned
+from latent_reward.errors import LareError
 from latent_reward.sealing.verify import seal
 from latent_reward.training import on_policy
 from latent_reward.training import team_learner as core
 from latent_reward.training.on_policy import OnPolicy, steps_per_iteration
 from latent_reward.training.plan import Fitting, TeamSchedule
 from latent_reward.training.team_learner import TeamLearner
-from latent_reward.types import LareError
 
 EPISODES = 12
 CHECKPOINT = "checkpoint.safetensors"

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import latent_reward as lr
-from latent_reward.encoder import load
+from latent_reward.encoder.encoder import load
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "own_environment"

@@ -12,7 +12,7 @@ from latent_reward.design.ask import Message, ModelError, Reply, Request, ask_al
 from latent_reward.design.budget import Ledger
 from latent_reward.design.llm import Server, connect
 from latent_reward.design.record import key_of, recorded, write
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 QUESTION = Request((Message("user", "Write an encoder."),), temperature=0.5, draw=1, index=2)
 ANSWER = Reply("text", "served", 10, 5)

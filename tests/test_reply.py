@@ -5,7 +5,7 @@ import json
 import pytest
 
 from latent_reward.design.reply import read_reply
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 SOURCE = "def evaluation_func(observation, action):\n    return [observation[:, 0:1]]\n"
 OBJECT = {"Understand": "u", "Analyze": "a {curly} brace", "Functions": SOURCE}

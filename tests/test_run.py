@@ -20,7 +20,7 @@ import latent_reward as lr
 from latent_reward import trainer
 from latent_reward.config import RunConfig, spell_seeds
 from latent_reward.credit.methods import METHODS, Learned, find_method
-from latent_reward.encoders import bundled_folder
+from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.sealing.verify import seal
 from latent_reward.training.off_policy import Report
 from latent_reward.training.plan import Schedule

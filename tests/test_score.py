@@ -24,11 +24,11 @@ from latent_reward.design.score import (
     warnings,
 )
 from latent_reward.design.world_episodes import actions_of
-from latent_reward.encoders import load_encoder
-from latent_reward.envs import find_world
+from latent_reward.encoder.bundled import load_encoder
+from latent_reward.envs.worlds import find_world
+from latent_reward.errors import LareError
 from latent_reward.sealing.verify import Report
-from latent_reward.task import load_description
-from latent_reward.types import LareError
+from latent_reward.task.task import load_description
 
 REACHER = load_description("Reacher-v5")
 

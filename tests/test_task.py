@@ -9,8 +9,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from latent_reward.fields import Field
-from latent_reward.task import (
+from latent_reward.errors import LareError
+from latent_reward.task.check import check_task
+from latent_reward.task.fields import Field
+from latent_reward.task.task import (
     Task,
     TaskError,
     TeamTask,
@@ -20,8 +22,6 @@ from latent_reward.task import (
     task_names,
     task_path,
 )
-from latent_reward.task_check import check_task
-from latent_reward.types import LareError
 
 NAMES = tuple(name for name in task_names() if isinstance(load_task(name), Task))
 WORLDS = tuple(name for name in task_names() if isinstance(load_task(name), TeamTask))

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from latent_reward import cli
-from latent_reward.task import load_task, make_env, open_world
-from latent_reward.task_check import check_task
-from latent_reward.task_draft import LONGEST, draft_task, write_draft
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
+from latent_reward.task.check import check_task
+from latent_reward.task.draft import LONGEST, draft_task, write_draft
+from latent_reward.task.task import load_task, make_env, open_world
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from latent_reward.credit import decompose
 from latent_reward.credit.decompose import Window, allocate, fixed_credit
 from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.credit.methods import METHODS, TEAM_METHODS, Learned, find_method
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 CONFIG = Learned("latent", "rd", hidden=(8,), learning_rate=1e-2)
 EPISODES, TIME, AGENTS, FEATURES = 12, 6, 3, 4

@@ -14,7 +14,7 @@ import latent_reward as lr
 from latent_reward import cli
 from latent_reward.agents.ppo import PPOConfig
 from latent_reward.credit.methods import TEAM_METHODS
-from latent_reward.encoders import bundled_folder
+from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.team_run import TeamRun
 from latent_reward.training import on_policy
 from latent_reward.training.on_policy import OnPolicy, TeamReport

@@ -4,10 +4,10 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from latent_reward.errors import LareError
 from latent_reward.report import video
 from latent_reward.report.video import record
-from latent_reward.task import load_task
-from latent_reward.types import LareError
+from latent_reward.task.task import load_task
 
 
 class Screen:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_reward.envs import cooperative_navigation, find_world, predator_prey, triangle_area
-from latent_reward.hygiene import hints
-from latent_reward.task import load_task, task_names
+from latent_reward.envs.particle import cooperative_navigation, predator_prey, triangle_area
+from latent_reward.envs.worlds import find_world
+from latent_reward.task.leakage import hints
+from latent_reward.task.task import load_task, task_names
 
 KINDS = ("cn", "pp", "competitive", "area")
 WORLDS = tuple(name for name in task_names() if name.split("-")[0] in KINDS)

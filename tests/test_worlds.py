@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_reward.envs import WORLDS, find_world
-from latent_reward.envs.world import Team
-from latent_reward.types import LareError
+from latent_reward.envs.base import Team
+from latent_reward.envs.worlds import WORLDS, find_world
+from latent_reward.errors import LareError
 
 KEY = jax.random.key(0)
 PARTICLES = [name for name in WORLDS if not name.startswith("smax")]  # those have tests of their own

@@ -12,10 +12,12 @@ import pytest
 from mpe2 import simple_spread_v3, simple_tag_v3
 from safetensors.numpy import load_file
 
-from latent_reward.envs import cooperative_navigation as cn
-from latent_reward.envs import find_world, particle, prey, triangle_area
-from latent_reward.envs import predator_prey as pp
-from latent_reward.envs.particle import Bodies, Particles
+from latent_reward.envs.particle import cooperative_navigation as cn
+from latent_reward.envs.particle import physics as particle
+from latent_reward.envs.particle import predator_prey as pp
+from latent_reward.envs.particle import prey, triangle_area
+from latent_reward.envs.particle.physics import Bodies, Particles
+from latent_reward.envs.worlds import find_world
 
 KEY = jax.random.key(0)
 SIGHT = {6: (3, 5, 2), 15: (3, 6, 3), 30: (5, 6, 5)}  # obstacles, predators and prey that a predator sees

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latent_reward.design.make import design_encoder
-    from latent_reward.encoder import Encoder
-    from latent_reward.encoders import load_encoder
+    from latent_reward.encoder.bundled import load_encoder
+    from latent_reward.encoder.encoder import Encoder
+    from latent_reward.errors import LareError
     from latent_reward.run import Run, load_run
-    from latent_reward.task import Task, load_task, make_env
+    from latent_reward.task.task import Task, load_task, make_env
     from latent_reward.trainer import resume, train
-    from latent_reward.types import LareError
 
 __all__ = [
     "Encoder",
@@ -38,11 +38,11 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Run", "load_run"), "run"),
     **dict.fromkeys(("resume", "train"), "trainer"),
-    **dict.fromkeys(("Task", "load_task", "make_env"), "task"),
-    "Encoder": "encoder",
+    **dict.fromkeys(("Task", "load_task", "make_env"), "task.task"),
+    "Encoder": "encoder.encoder",
     "design_encoder": "design.make",
-    "load_encoder": "encoders",
-    "LareError": "types",
+    "load_encoder": "encoder.bundled",
+    "LareError": "errors",
 }
 
 # On a lone core nothing can run beside the host program, and handing every step to another thread costs time

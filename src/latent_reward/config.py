@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass, field
 
 from latent_reward.credit.methods import Method
+from latent_reward.errors import LareError
 from latent_reward.training.plan import OffPolicyPlan, Plan
-from latent_reward.types import LareError
 
 CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
 

@@ -19,23 +19,23 @@ import numpy as np
 import pydantic
 from jaxtyping import Float
 
-from latent_reward import encoder as encoders
 from latent_reward.agents import td3
 from latent_reward.config import CHECKPOINT, CONFIG, RunConfig
 from latent_reward.credit import decompose
 from latent_reward.credit.features import step_features
 from latent_reward.credit.methods import Direct, Fixed
-from latent_reward.encoder import Encoder
+from latent_reward.encoder import encoder as encoders
+from latent_reward.encoder.encoder import Encoder
+from latent_reward.errors import LareError, require_positive
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import record
-from latent_reward.task import Task, load_task, make_env
+from latent_reward.task.task import Task, load_task, make_env
 from latent_reward.team_run import TeamRun, load_team_encoders
 from latent_reward.training import checkpoint
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner
 from latent_reward.training.off_policy import derive, play
 from latent_reward.training.plan import OffPolicyPlan
-from latent_reward.types import LareError, at_least_one
 
 _FINAL = 3  # seeds of final evaluations differ from those of resets, warm-up and training evaluations
 
@@ -123,7 +123,7 @@ class Run:
         Raises:
             LareError: ``episodes`` is below 1.
         """
-        at_least_one(episodes=episodes)
+        require_positive(episodes=episodes)
         envs = [[make_env(self.task) for _ in range(episodes)] for _ in self.config.seeds]
         seeds = [[derive(seed, _FINAL, episode) for episode in range(episodes)] for seed in self.config.seeds]
         try:

@@ -11,18 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from latent_reward import encoder as encoders
 from latent_reward.agents import ppo
 from latent_reward.config import CHECKPOINT, RunConfig
 from latent_reward.credit import decompose
 from latent_reward.credit.features import step_features
 from latent_reward.credit.methods import Direct, Fixed
-from latent_reward.encoder import Encoder
+from latent_reward.encoder import encoder as encoders
+from latent_reward.encoder.encoder import Encoder
 from latent_reward.envs.pettingzoo import HostWorld
+from latent_reward.errors import LareError, require_positive
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import write_video
-from latent_reward.task import TeamTask, open_world
-from latent_reward.task_check import check_task
+from latent_reward.task.check import check_task
+from latent_reward.task.task import TeamTask, open_world
 from latent_reward.training import checkpoint
 from latent_reward.training import team_learner as core
 from latent_reward.training.host_teams import HostTeams
@@ -30,7 +31,7 @@ from latent_reward.training.on_policy import purpose_keys
 from latent_reward.training.plan import OnPolicyPlan
 from latent_reward.training.rollout import Rollout, play, watch
 from latent_reward.training.team_learner import TeamLearner, TeamState
-from latent_reward.types import Key, LareError, at_least_one
+from latent_reward.types import Key
 
 _FINAL, _FILM, _PLAY = 3, 4, 5  # random numbers apart from those of training and its evaluations
 _FRAMES_PER_SECOND = 10  # particle worlds move in steps of 0.1 s
@@ -123,7 +124,7 @@ class TeamRun:
         Raises:
             LareError: ``episodes`` is below 1.
         """
-        at_least_one(episodes=episodes)
+        require_positive(episodes=episodes)
         keys = purpose_keys(self.config.seeds, _FINAL)
         with self._host() as host:
             look = host.evaluate if host else partial(core.evaluate, self._learner)
@@ -137,7 +138,7 @@ class TeamRun:
         Raises:
             LareError: the run has no such seed, its environment is not a compiled world, or ``episodes`` is below 1.
         """
-        at_least_one(episodes=episodes)
+        require_positive(episodes=episodes)
         if isinstance(self._learner.world, HostWorld):
             raise LareError(
                 f"task: {self.task.name} plays on the host; step its environment with run.act instead"

@@ -11,23 +11,23 @@ from typing import Any
 import pydantic
 import yaml
 
-from latent_reward import encoder as encoders
 from latent_reward.config import CHECKPOINT, CONFIG, RunConfig, spell_seeds
 from latent_reward.credit.features import reads_latents
 from latent_reward.credit.methods import Direct, Method, find_method
-from latent_reward.encoder import Encoder
-from latent_reward.encoders import bundled_folder
+from latent_reward.encoder import encoder as encoders
+from latent_reward.encoder.bundled import bundled_folder
+from latent_reward.encoder.encoder import Encoder
+from latent_reward.errors import LareError
 from latent_reward.report.curves import draw_run
 from latent_reward.report.log import Log
 from latent_reward.report.progress import Progress
 from latent_reward.run import Run, build_learner, load_run
-from latent_reward.task import AnyTask, Task, TeamTask, load_task, make_env
+from latent_reward.task.task import AnyTask, Task, TeamTask, load_task, make_env
 from latent_reward.team_run import TeamRun, build_team_learner, team_folders
 from latent_reward.training.interrupt import Interrupt
 from latent_reward.training.off_policy import OffPolicy
 from latent_reward.training.on_policy import OnPolicy
 from latent_reward.training.plan import OffPolicyPlan, OnPolicyPlan, make_plan
-from latent_reward.types import LareError
 
 Training = OffPolicy | OnPolicy
 

@@ -13,7 +13,7 @@ from tyro.conf import OmitArgPrefixes
 from tyro.extras import SubcommandApp
 
 from latent_reward.cli import card, design, show, task, train
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 app = SubcommandApp()
 app.command(show.tasks)

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional, arg
 
-from latent_reward.card import Card
 from latent_reward.cli.common import screen
-from latent_reward.types import LareError
+from latent_reward.encoder.card import Card
+from latent_reward.errors import LareError
 
 
 def show(
@@ -27,8 +27,8 @@ def show(
         encoder: the folder of an encoder, or a task with bundled ones (`lare encoders`).
         draw: which of the task's bundled encoders.
     """
-    from latent_reward.encoder import CARD, SOURCE, load
-    from latent_reward.encoders import bundled_folder
+    from latent_reward.encoder.bundled import bundled_folder
+    from latent_reward.encoder.encoder import CARD, SOURCE, load
 
     folder = Path(encoder)
     if (folder / CARD).is_file():
@@ -85,7 +85,7 @@ def _analysis(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _goal(card: Card) -> str:
     """The wording that was read, in full if the task is a built-in one."""
-    from latent_reward.task import load_description
+    from latent_reward.task.task import load_description
 
     try:
         text = " ".join(load_description(card.task).goal[card.goal].split())  # pyright: ignore[reportArgumentType]

@@ -6,7 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from latent_reward.cli.common import screen
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 
 def init(
@@ -28,7 +28,7 @@ def init(
         env_kwargs: arguments of the environment, such as "{N: 5}"; they are written into the file.
         out: the file; the last part of ENV with .yaml by default. An existing file is never replaced.
     """
-    from latent_reward.task_draft import draft_task, task_name, write_draft
+    from latent_reward.task.draft import draft_task, task_name, write_draft
 
     text = draft_task(env, module, _parse(env_kwargs))
     path = out or Path(f"{task_name(env)}.yaml")

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from latent_reward.cli.common import RunFolder, TaskName, screen
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 
 def train(

@@ -19,17 +19,9 @@ from latent_reward.credit.linear import Linear, add_episodes, init_linear, predi
 from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.credit.methods import Learned
 from latent_reward.credit.statistics import Moments, deviation, init_moments, merge, standardise
+from latent_reward.errors import LareError
 from latent_reward.networks import MLP, adam, init_adam, init_mlp
-from latent_reward.types import (
-    AgentMask,
-    EpisodeFeatures,
-    EpisodeRewards,
-    Key,
-    LareError,
-    Lengths,
-    Returns,
-    Scalar,
-)
+from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Lengths, Returns, Scalar
 
 UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from latent_reward.credit.methods import Credit, Direct, Learned
-from latent_reward.encoder import Encoder
+from latent_reward.encoder.encoder import Encoder
 from latent_reward.types import Actions, Latents, Observations, Rows
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 
 @dataclass(frozen=True)

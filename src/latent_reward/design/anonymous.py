@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from latent_reward.card import Orders
-from latent_reward.task import Field, Part, Task
-from latent_reward.types import LareError
+from latent_reward.encoder.card import Orders
+from latent_reward.errors import LareError
+from latent_reward.task.task import Field, Part, Task
 
 HIDDEN = "[hidden]"
 _SHORTEST = 5  # letters of a word of the environment's name that gives it away: "Cheetah", not "Half"

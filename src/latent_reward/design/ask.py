@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 KEYS = ("Understand", "Analyze", "Functions")
 Kind = Literal[

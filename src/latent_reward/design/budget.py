@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from latent_reward.design.ask import Message
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 PRICES_VARIABLE = "LARE_PRICES"
 _PRICES = Path(__file__).with_name("prices.yaml")

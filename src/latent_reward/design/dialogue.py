@@ -12,9 +12,9 @@ from typing import Literal
 from latent_reward.design.ask import Ask, Message, ModelError, Request, ask_all
 from latent_reward.design.prompt import Protocol, merging, repairing
 from latent_reward.design.score import Score
-from latent_reward.encoder import Encoder
+from latent_reward.encoder.encoder import Encoder
+from latent_reward.errors import LareError
 from latent_reward.sealing.verify import Report
-from latent_reward.types import LareError
 
 Select = Literal["merge", "best", "union"]
 SELECTIONS: tuple[Select, ...] = ("merge", "best", "union")

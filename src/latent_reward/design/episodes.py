@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import gymnasium
 import numpy as np
 
-from latent_reward.envs import WORLDS
 from latent_reward.envs.pettingzoo import HostWorld
-from latent_reward.task import AnyTask, Task, TeamTask, find_description, make_env, open_world
-from latent_reward.task_check import check_task
-from latent_reward.types import LareError
+from latent_reward.envs.worlds import WORLDS
+from latent_reward.errors import LareError
+from latent_reward.task.check import check_task
+from latent_reward.task.task import AnyTask, Task, TeamTask, find_description, make_env, open_world
 
 Policy = Callable[[np.ndarray], np.ndarray]
 

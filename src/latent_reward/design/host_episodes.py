@@ -7,9 +7,9 @@ import numpy as np
 
 from latent_reward.design.episodes import Episodes, Plan
 from latent_reward.design.world_episodes import BEHAVIOURS, episode_actions
-from latent_reward.envs.host_rollout import Book, collect
 from latent_reward.envs.pettingzoo import HostWorld, ParallelEnv
-from latent_reward.types import LareError
+from latent_reward.envs.recorder import Book, collect
+from latent_reward.errors import LareError
 
 
 def play(world: HostWorld, place: int, env: ParallelEnv, plan: Plan, stop: threading.Event) -> Episodes:

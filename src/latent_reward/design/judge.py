@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from latent_reward.card import Orders
 from latent_reward.design.compose import Part, compose, explanations
 from latent_reward.design.dialogue import Candidate
 from latent_reward.design.episodes import Episodes
 from latent_reward.design.reply import read_reply
 from latent_reward.design.score import DUPLICATE, Score, apply, correlations, score, warnings
-from latent_reward.encoder import ARGUMENTS, Encoder, with_card
+from latent_reward.encoder.card import Orders
+from latent_reward.encoder.encoder import ARGUMENTS, Encoder, with_card
+from latent_reward.errors import LareError
 from latent_reward.sealing import sandbox
 from latent_reward.sealing.language import SourceError
 from latent_reward.sealing.verify import Check, Report, check_all, encoder_of
-from latent_reward.task import Task
-from latent_reward.types import LareError
+from latent_reward.task.task import Task
 
 _ROWS = 4096
 

@@ -20,7 +20,7 @@ from latent_reward.design.ask import Ask, Kind, ModelError, Reply, Request
 from latent_reward.design.budget import Budget, Ledger, Usage, estimate, estimate_text
 from latent_reward.design.reply import printable
 from latent_reward.design.wire import Dialect, redact, retry_after, status_error
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"

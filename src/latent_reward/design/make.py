@@ -18,12 +18,12 @@ from latent_reward.design.judge import Bench, as_json, figures, finite, write
 from latent_reward.design.llm import Server, connect
 from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.record import recorded
-from latent_reward.encoder import CARD, Encoder, save, with_card
-from latent_reward.fields import VARIANTS
-from latent_reward.hygiene import hints
+from latent_reward.encoder.encoder import CARD, Encoder, save, with_card
+from latent_reward.errors import LareError
 from latent_reward.sealing import sandbox
-from latent_reward.task import AnyTask, find_description
-from latent_reward.types import LareError
+from latent_reward.task.fields import VARIANTS
+from latent_reward.task.leakage import hints
+from latent_reward.task.task import AnyTask, find_description
 
 Say = Callable[[str], object]
 Choice = TypeVar("Choice", bound=str)

@@ -11,9 +11,9 @@ from pathlib import Path
 from string import Template
 
 from latent_reward.design.ask import Message
-from latent_reward.fields import Variant
-from latent_reward.task import Task, default_role
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
+from latent_reward.task.fields import Variant
+from latent_reward.task.task import Task, default_role
 
 _TEXTS = Path(__file__).parent / "prompts"
 MAX_PROBLEM = 1500

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from latent_reward.design.ask import Ask, Reply, Request
 from latent_reward.design.budget import Ledger
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 _STORED = ("text", "model", "prompt_tokens", "completion_tokens", "estimated")
 

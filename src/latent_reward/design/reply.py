@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from latent_reward.design.ask import KEYS
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 _LONGEST = 400_000  # characters; an encoder takes about 3,000
 _MOST_EFFORT = 4_000_000  # characters read in vain while looking for an object

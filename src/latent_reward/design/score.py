@@ -13,8 +13,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from latent_reward.design.episodes import Episodes
-from latent_reward.encoder import Encoder
-from latent_reward.task import Task
+from latent_reward.encoder.encoder import Encoder
+from latent_reward.task.task import Task
 
 FOLDS = 5
 MIN_EPISODES = 10

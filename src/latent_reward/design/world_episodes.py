@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from latent_reward.design.episodes import Episodes, Plan
-from latent_reward.envs import find_world
+from latent_reward.envs.base import World
 from latent_reward.envs.pettingzoo import HostWorld
-from latent_reward.envs.world import World
-from latent_reward.task import Task
-from latent_reward.types import LareError
+from latent_reward.envs.worlds import find_world
+from latent_reward.errors import LareError
+from latent_reward.task.task import Task
 
 BEHAVIOURS = ("uniform", "held", "biased", "own bias")
 

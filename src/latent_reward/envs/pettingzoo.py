@@ -14,8 +14,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from latent_reward.envs.world import Team
-from latent_reward.types import TaskError
+from latent_reward.envs.base import Team
+from latent_reward.errors import TaskError
 
 ParallelEnv = Any
 _KEY = "pettingzoo"

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from latent_reward.envs.particle import Particles
-from latent_reward.envs.render import draw
-from latent_reward.envs.world import Outcome, Team, World
-from latent_reward.types import Key, LareError
+from latent_reward.envs.base import Outcome, Team, World
+from latent_reward.envs.particle.physics import Particles
+from latent_reward.envs.particle.render import draw
+from latent_reward.errors import LareError
+from latent_reward.types import Key
 
 HORIZON = 100
 MAPS = ("3m", "2s3z", "5m_vs_6m")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from latent_reward.errors import LareError
 from latent_reward.training.off_policy import Report
 from latent_reward.training.on_policy import TeamReport
-from latent_reward.types import LareError
 
 METRICS = "metrics.jsonl"
 

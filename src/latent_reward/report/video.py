@@ -9,8 +9,8 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
-from latent_reward.task import Task, make_env
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
+from latent_reward.task.task import Task, make_env
 
 
 def record(task: Task, act: Callable[[np.ndarray], np.ndarray], path: Path, *, seed: int = 0) -> Path:

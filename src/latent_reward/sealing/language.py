@@ -11,12 +11,12 @@ import ast
 import hashlib
 import warnings
 
+from latent_reward.errors import LareError
 from latent_reward.sealing.grammar import Checker
 from latent_reward.sealing.program import Program, returned_names
 from latent_reward.sealing.rewrite import plain_form, traced_form
 from latent_reward.sealing.syntax import Problem
 from latent_reward.sealing.vocabulary import ARGUMENTS, ENTRY
-from latent_reward.types import LareError
 
 MAX_SOURCE = 40_000
 MAX_NODES = 8_000

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 _LOCKED = Path(__file__).with_name("locked.py")
 _PACKAGE = _LOCKED.parents[1]

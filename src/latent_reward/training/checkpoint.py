@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 FORMAT = 2
 

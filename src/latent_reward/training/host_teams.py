@@ -15,12 +15,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from latent_reward.agents import ppo
-from latent_reward.envs.host_rollout import Book, collect
 from latent_reward.envs.pettingzoo import HostWorld, ParallelEnv
+from latent_reward.envs.recorder import Book, collect
+from latent_reward.errors import LareError
 from latent_reward.training import team_learner as core
 from latent_reward.training.rollout import Rollout
 from latent_reward.training.team_learner import Measures, TeamLearner, TeamState
-from latent_reward.types import Keys, LareError
+from latent_reward.types import Keys
 
 
 class HostTeams:

@@ -20,7 +20,7 @@ from latent_reward.agents import td3
 from latent_reward.credit import decompose
 from latent_reward.credit.features import feature_size, raw_features, step_features
 from latent_reward.credit.methods import Credit, Direct, Fixed, Learned
-from latent_reward.encoder import Encoder
+from latent_reward.encoder.encoder import Encoder
 from latent_reward.networks import MLP
 from latent_reward.training import replay as ring
 from latent_reward.training.replay import Episode, Replay

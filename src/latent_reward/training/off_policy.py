@@ -23,12 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.credit import monitor
+from latent_reward.errors import LareError
 from latent_reward.training import checkpoint
 from latent_reward.training import learner as core
 from latent_reward.training.learner import Learner, State
 from latent_reward.training.plan import Schedule
 from latent_reward.training.replay import Episode, written
-from latent_reward.types import LareError
 
 _ACT, _UPDATE, _INIT = 0, 1, 2
 _RESET, _WARM_UP, _EVALUATION = 0, 1, 2

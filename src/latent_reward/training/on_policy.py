@@ -16,12 +16,12 @@ import numpy as np
 
 from latent_reward.credit import monitor
 from latent_reward.envs.pettingzoo import HostWorld
+from latent_reward.errors import LareError
 from latent_reward.training import checkpoint
 from latent_reward.training import team_learner as core
 from latent_reward.training.host_teams import HostTeams
 from latent_reward.training.plan import TeamSchedule
 from latent_reward.training.team_learner import Measures, TeamLearner, TeamState
-from latent_reward.types import LareError
 
 _TRAIN, _EVALUATE, _INIT = 0, 1, 2
 _PER_CALL = 10  # iterations in one compiled call: the time until Ctrl-C is heard

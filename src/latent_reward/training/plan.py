@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from latent_reward.agents.ppo import PPOConfig
 from latent_reward.agents.td3 import TD3Config
-from latent_reward.types import LareError, at_least_one
+from latent_reward.errors import LareError, require_positive
 
 
 @dataclass(frozen=True)
@@ -142,4 +142,4 @@ def _names(kind: type) -> set[str]:
 
 
 def _at_least_one(part: Any, *names: str) -> None:
-    at_least_one(**{name: getattr(part, name) for name in names})
+    require_positive(**{name: getattr(part, name) for name in names})

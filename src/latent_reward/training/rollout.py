@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from latent_reward.agents import ppo
-from latent_reward.envs.world import State, World
+from latent_reward.envs.base import State, World
 from latent_reward.networks import MLP
 from latent_reward.types import Key
 

@@ -20,9 +20,9 @@ from latent_reward.agents import ppo
 from latent_reward.credit import decompose
 from latent_reward.credit.features import feature_size, step_features
 from latent_reward.credit.methods import Credit, Direct, Fixed, Learned
-from latent_reward.encoder import Encoder
+from latent_reward.encoder.encoder import Encoder
+from latent_reward.envs.base import World
 from latent_reward.envs.pettingzoo import HostWorld
-from latent_reward.envs.world import World
 from latent_reward.training import team_replay
 from latent_reward.training.plan import Fitting
 from latent_reward.training.rollout import Rollout, play

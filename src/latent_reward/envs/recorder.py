@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from latent_reward.envs.pettingzoo import HostWorld, ParallelEnv
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 Choose = Callable[[int, tuple[np.ndarray, ...]], Sequence[tuple[np.ndarray, np.ndarray]]]
 """Number of the step and each team's observations ``[copy, agent, observation]`` to actions and log-probabilities."""

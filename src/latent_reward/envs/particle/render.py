@@ -5,7 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
-from latent_reward.envs.particle import Particles
+from latent_reward.envs.particle.physics import Particles
 
 COLOURS = ("#3b6fb6", "#4f9d69", "#c8553d")
 PIXELS, DPI = 400, 100

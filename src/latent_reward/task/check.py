@@ -6,10 +6,10 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-from latent_reward._yaml import Location, Problem, field_name, read_document
-from latent_reward.fields import Field, Part
-from latent_reward.task import AnyTask, Task, TeamTask, make_env, open_world, parse_task, task_path
-from latent_reward.types import LareError, TaskError
+from latent_reward.errors import LareError, TaskError
+from latent_reward.task.document import Location, Problem, field_name, read_document
+from latent_reward.task.fields import Field, Part
+from latent_reward.task.task import AnyTask, Task, TeamTask, make_env, open_world, parse_task, task_path
 
 __all__ = ["Problem", "check_task"]
 

@@ -8,9 +8,9 @@ than on the seed.
 
 from pathlib import Path
 
-from latent_reward.encoder import Encoder, load
-from latent_reward.task import AnyTask
-from latent_reward.types import LareError
+from latent_reward.encoder.encoder import Encoder, load
+from latent_reward.errors import LareError
+from latent_reward.task.task import AnyTask
 
 _FOLDER = Path(__file__).parent
 

@@ -10,11 +10,11 @@ import gymnasium
 import numpy as np
 import yaml
 
-from latent_reward._yaml import FILL_IN
 from latent_reward.envs.pettingzoo import Kind, find_kinds, opened, time_limit
-from latent_reward.fields import Part
-from latent_reward.task import open_env
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
+from latent_reward.task.document import FILL_IN
+from latent_reward.task.fields import Part
+from latent_reward.task.task import open_env
 
 LONGEST = (
     64  # indices that get a line each; a longer vector starts as one block, to be split where it makes sense

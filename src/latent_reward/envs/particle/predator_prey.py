@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from latent_reward.envs import particle
-from latent_reward.envs.particle import Bodies, Particles
-from latent_reward.envs.prey import load_prey
-from latent_reward.envs.render import draw
-from latent_reward.envs.world import Outcome, Team, World
+from latent_reward.envs.base import Outcome, Team, World
+from latent_reward.envs.particle import physics as particle
+from latent_reward.envs.particle.physics import Bodies, Particles
+from latent_reward.envs.particle.prey import load_prey
+from latent_reward.envs.particle.render import draw
 from latent_reward.types import Key
 
 CATCH = 10.0

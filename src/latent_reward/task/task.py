@@ -3,7 +3,7 @@
 A task is data. It lives in a YAML file that names the environment, says what is wanted and gives one
 *field* per index of the observation and of the action, so that somebody who has never seen the
 environment could judge a step from the numbers alone. The tasks that come with the package are files of
-the same format (``latent_reward/tasks/*.yaml``); :func:`~latent_reward.task_check.check_task` compares any
+the same format (``latent_reward/task/*.yaml``); :func:`~latent_reward.task.check.check_task` compares any
 of them with the live environment.
 """
 
@@ -22,15 +22,15 @@ import numpy as np
 import pydantic
 from pydantic.dataclasses import dataclass
 
-from latent_reward import fields
-from latent_reward._yaml import Document, Location, Problem, field_name, read_document, unfilled
-from latent_reward.envs import find_world
+from latent_reward.envs.base import World
 from latent_reward.envs.pettingzoo import HostWorld, host_world
-from latent_reward.envs.world import World
-from latent_reward.fields import STRICT, VARIANTS, Field, Part, Text, Variant
-from latent_reward.types import LareError, TaskError
+from latent_reward.envs.worlds import find_world
+from latent_reward.errors import LareError, TaskError
+from latent_reward.task import fields
+from latent_reward.task.document import Document, Location, Problem, field_name, read_document, unfilled
+from latent_reward.task.fields import STRICT, VARIANTS, Field, Part, Text, Variant
 
-_FOLDER = Path(__file__).parent / "tasks"
+_FOLDER = Path(__file__).parent
 
 
 def default_role() -> str:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from latent_reward._yaml import Location, Problem, field_name, read_document
-from latent_reward.fields import Field
-from latent_reward.task import VARIANTS, AnyTask, Task, TeamTask, Variant, parse_task, task_path
+from latent_reward.task.document import Location, Problem, field_name, read_document
+from latent_reward.task.fields import Field
+from latent_reward.task.task import VARIANTS, AnyTask, Task, TeamTask, Variant, parse_task, task_path
 
 Clue = tuple[str, re.Pattern[str]]
 """What a text does, and how that is recognised."""

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from latent_reward.types import Key, LareError
+from latent_reward.errors import LareError
+from latent_reward.types import Key
 
 State = Any  # a pytree of arrays, of one world
 

@@ -23,10 +23,10 @@ from jax import export
 from jax.interpreters import mlir
 from jaxlib.mlir import ir
 
-from latent_reward.card import Card, Orders, Space
-from latent_reward.card import from_json as card_from_json
-from latent_reward.card import to_json as card_to_json
-from latent_reward.types import LareError
+from latent_reward.encoder.card import Card, Orders, Space
+from latent_reward.encoder.card import from_json as card_from_json
+from latent_reward.encoder.card import to_json as card_to_json
+from latent_reward.errors import LareError
 
 __all__ = ["Card", "Encoder", "Orders", "Space", "check_fits", "load", "save", "with_card"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from latent_reward.types import LareError
+from latent_reward.errors import LareError
 
 FORMAT = 1
 

@@ -1,0 +1,33 @@
+"""Worlds of many agents that compile together with those who learn in them."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import cache, partial
+
+from latent_reward.envs.base import World
+from latent_reward.envs.particle.cooperative_navigation import cn
+from latent_reward.envs.particle.predator_prey import competitive_pp, pp
+from latent_reward.envs.particle.triangle_area import triangle
+from latent_reward.envs.smax import MAPS, smax
+from latent_reward.errors import LareError
+
+WORLDS: dict[str, Callable[[], World]] = {
+    **{f"cn-{agents}": partial(cn, agents) for agents in (6, 15, 30)},
+    **{f"pp-{agents}": partial(pp, agents) for agents in (6, 15, 30)},
+    "competitive-pp": competitive_pp,
+    "area": triangle,
+    **{f"smax-{name}": partial(smax, name) for name in MAPS},
+}
+
+
+@cache
+def find_world(name: str) -> World:
+    """The world called ``name``; the same object each time.
+
+    Raises:
+        LareError: there is none of that name.
+    """
+    if name not in WORLDS:
+        near = get_close_matches(name, WORLDS) or sorted(WORLDS)
+        raise LareError(f"world: there is no {name!r}; did you mean {', '.join(near)}?")
+    return WORLDS[name]()

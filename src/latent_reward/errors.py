@@ -1,0 +1,37 @@
+"""The one error a user sees, and the helpers that word it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LareError(Exception):
+    """A mistake that a user can correct: the message names the field, the value and the remedy.
+
+    The command line prints it as one line and exits with status 1; no traceback is shown.
+    """
+
+
+class TaskError(LareError):
+    """A task that does not fit its environment: the field at fault, what is wrong and the remedy."""
+
+    def __init__(self, field: str, message: str, remedy: str):
+        """Keep the three parts, so that a checker can add the line to them."""
+        super().__init__(f"{field}: {message}; {remedy}")
+        self.field, self.message, self.remedy = field, message, remedy
+
+
+def require_positive(**counts: int) -> None:
+    """Raise if a count is below 1.
+
+    Raises:
+        LareError: naming the first such count.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise LareError(f"{name}: {count} is not possible; give a whole number of at least 1")
+
+
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+    """`` (did you mean A or B?)`` with the known values closest to ``value``, or an empty string."""
+    close = get_close_matches(value, list(known), n=3, cutoff=0.6)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

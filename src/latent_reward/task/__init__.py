@@ -1,0 +1,1 @@
+"""A task: an environment together with its description in words."""
