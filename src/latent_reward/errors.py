@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any, get_args
 
 
 class LareError(Exception):
@@ -29,6 +30,19 @@ def require_positive(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise LareError(f"{name}: {count} is not possible; give a whole number of at least 1")
+
+
+def require_choice(name: str, value: Any, choices: Any) -> None:
+    """Raise if ``value`` is none of ``choices``, a ``Literal``.
+
+    Raises:
+        LareError: naming the field, the value, near misses and all choices.
+    """
+    known = get_args(choices)
+    if value not in known:
+        raise LareError(
+            f"{name}: {value!r} does not exist{did_you_mean(str(value), known)}; choose from {', '.join(known)}"
+        )
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:

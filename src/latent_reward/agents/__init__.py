@@ -1,1 +1,1 @@
-"""Agents: init / act / update, pure functions of (state, batch, key)."""
+"""Agents: how a policy acts, and how it improves on per-step rewards."""

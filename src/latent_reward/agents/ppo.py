@@ -1,18 +1,19 @@
 """Independent PPO (Schulman et al. 2017, arXiv 1707.06347; de Witt et al. 2020, arXiv 2011.09533), pure functions.
 
 Each agent of a team acts and learns on its own observation; actor and critic are shared by the team. With
-episodes ``[time, ...]`` of proxy rewards:
+episodes of proxy rewards:
     1. advantages A by GAE(λ); the end of an episode is a true end, so nothing is bootstrapped there;
-    2. value targets A + V, in units of the returns' running root mean square (``Unit``);
+    2. value targets A + V, in units of the returns' running root mean square (``ReturnScale``);
     3. epochs over shuffled minibatches: one Adam step each on
        −E[min(ρA, clip(ρ, 1 ± ε)A)] − c_H·E[H(π)] + c_V·E[max(h(y − V), h(y − V_clipped))],
        ρ = π(a|o)/π_old(a|o), h Huber's loss, E the mean over rows that exist.
-Step size and ε fall linearly over the training; the last update still has a share of both (``shrink``).
+Step size and ε fall linearly over the training; the last update still has a share of both (``anneal``).
+Arrays are time first here: ``[time, episode, agent, …]``.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,53 +22,16 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
+from latent_reward.agents.base import AgentSpec, EpisodeAgent, Metrics
+from latent_reward.data.episodes import Played
+from latent_reward.errors import require_positive
 from latent_reward.networks import MLP, adam, init_adam, init_orthogonal
-from latent_reward.types import Key, Scalar
+from latent_reward.types import EpisodeRewards, Key, Scalar
 
 _NEVER = -1e9  # the logit of an action that is not available: its probability is exactly 0
 # Coprime to the number of rows, so that a stride visits each row once; times any number of rows below 2³¹.
 _PRIMES = tuple(n for n in range(101, 1000) if all(n % d for d in range(2, 32)))
-_UNIT_RATE = 0.05  # share of the newest iteration in the unit of returns
-
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """Hyper-parameters; the defaults are those of the published experiments unless said otherwise.
-
-    Attributes:
-        discount: γ.
-        gae_lambda: λ.
-        learning_rate: Adam's step size in the first iteration; it falls linearly.
-        clip: ε in the first iteration; it falls with the step size.
-        least_clip: the share of ``clip`` at which it stops falling (published: 0, which stops learning).
-        value_clip: how far V may move from the value at collection; None: any distance.
-        huber: where the value loss turns from quadratic to linear.
-        entropy_weight: c_H.
-        value_weight: c_V.
-        gradient_norm: longest gradient of a step.
-        epochs: passes over the collected steps.
-        minibatch: rows (step and agent) per Adam step.
-        hidden: widths of the hidden layers of actor and critic.
-        critic_sees_time: whether V also reads the share of the episode that is over (published: no). With a
-            fixed horizon and γ = 1 the value of a state depends on it.
-        bootstrap: whether the horizon cuts a longer task short, so that V(o_T) stands for what would follow.
-    """
-
-    discount: float = 1.0
-    gae_lambda: float = 0.95
-    learning_rate: float = 1e-4
-    clip: float = 0.5
-    least_clip: float = 0.1
-    value_clip: float | None = 0.5
-    huber: float = 10.0
-    entropy_weight: float = 0.01
-    value_weight: float = 0.5
-    gradient_norm: float = 10.0
-    epochs: int = 10
-    minibatch: int = 128
-    hidden: tuple[int, ...] = (64, 64)
-    critic_sees_time: bool = True
-    bootstrap: bool = False
+_SCALE_RATE = 0.05  # share of the newest iteration in the scale of returns
 
 
 class Networks(NamedTuple):
@@ -77,19 +41,19 @@ class Networks(NamedTuple):
     critic: MLP
 
 
-class Unit(NamedTuple):
+class ReturnScale(NamedTuple):
     """Moving average of squared returns to go, and how much of it there is yet."""
 
     square: Scalar
     weight: Scalar
 
 
-class PPO(NamedTuple):
+class PPOState(NamedTuple):
     """State of a team's agents. All weights are one vector: one fused Adam step instead of one per layer."""
 
     parameters: Float[Array, " parameter"]
     optimiser: optax.OptState
-    unit: Unit
+    scale: ReturnScale
 
 
 class Rows(NamedTuple):
@@ -109,33 +73,235 @@ class Rows(NamedTuple):
     available: Bool[Array, "row action"] | None
 
 
-def init(key: Key, config: PPOConfig, observation_size: int, actions: int) -> PPO:
-    """Fresh networks; the first policy is nearly uniform."""
-    parameters, _ = ravel_pytree(_init_networks(key, config, observation_size, actions))
-    return PPO(parameters, init_adam(parameters), Unit(jnp.zeros(()), jnp.zeros(())))
+@dataclass(frozen=True)
+class PPO(EpisodeAgent):
+    """Hyper-parameters; the defaults are those of the published experiments unless said otherwise.
 
+    Attributes:
+        discount: γ.
+        gae_lambda: λ.
+        learning_rate: Adam's step size in the first iteration; it falls linearly.
+        clip: ε in the first iteration; it falls with the step size.
+        min_clip_fraction: the share of ``clip`` at which it stops falling (published: 0, which stops learning).
+        value_clip: how far V may move from the value at collection; None: any distance.
+        huber: where the value loss turns from quadratic to linear.
+        entropy_weight: c_H.
+        value_weight: c_V.
+        gradient_norm: longest gradient of a step.
+        epochs: passes over the collected steps.
+        minibatch: rows (step and agent) per Adam step.
+        hidden: widths of the hidden layers of actor and critic.
+        critic_sees_time: whether V also reads the share of the episode that is over (published: no). With a
+            fixed horizon and γ = 1 the value of a state depends on it.
+        bootstrap: whether the horizon cuts a longer task short, so that V(o_T) stands for what would follow.
+    """
 
-def networks(parameters: Float[Array, " parameter"], config: PPOConfig, observation_size: int, actions: int):
-    """Actor and critic, cut out of the vector of all weights."""
-    shapes = jax.eval_shape(lambda: _init_networks(jax.random.key(0), config, observation_size, actions))
-    leaves, structure = jax.tree.flatten(shapes)
-    ends = [0]
-    for leaf in leaves:
-        ends.append(ends[-1] + leaf.size)
-    parts = [
-        parameters[begin:end].reshape(leaf.shape)
-        for (begin, end), leaf in zip(pairwise(ends), leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, parts)
+    discount: float = 1.0
+    gae_lambda: float = 0.95
+    learning_rate: float = 1e-4
+    clip: float = 0.5
+    min_clip_fraction: float = 0.1
+    value_clip: float | None = 0.5
+    huber: float = 10.0
+    entropy_weight: float = 0.01
+    value_weight: float = 0.5
+    gradient_norm: float = 10.0
+    epochs: int = 10
+    minibatch: int = 128
+    hidden: tuple[int, ...] = (64, 64)
+    critic_sees_time: bool = True
+    bootstrap: bool = False
+    kind: Literal["ppo"] = "ppo"
 
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for counts below 1."""
+        require_positive(epochs=self.epochs, minibatch=self.minibatch)
 
-def _init_networks(key: Key, config: PPOConfig, observation_size: int, actions: int) -> Networks:
-    k_actor, k_critic = jax.random.split(key)
-    seen = observation_size + config.critic_sees_time
-    return Networks(
-        init_orthogonal(k_actor, (observation_size, *config.hidden, actions), 0.01),
-        init_orthogonal(k_critic, (seen, *config.hidden, 1), 1.0),
-    )
+    def init(self, spec: AgentSpec, key: Key) -> PPOState:
+        """Fresh networks; the first policy is nearly uniform."""
+        parameters, _ = ravel_pytree(self._init_networks(spec, key))
+        return PPOState(parameters, init_adam(parameters), ReturnScale(jnp.zeros(()), jnp.zeros(())))
+
+    def networks(self, spec: AgentSpec, parameters: Float[Array, " parameter"]) -> Networks:
+        """Actor and critic, cut out of the vector of all weights."""
+        shapes = jax.eval_shape(lambda: self._init_networks(spec, jax.random.key(0)))
+        leaves, structure = jax.tree.flatten(shapes)
+        ends = [0]
+        for leaf in leaves:
+            ends.append(ends[-1] + leaf.size)
+        parts = [
+            parameters[begin:end].reshape(leaf.shape)
+            for (begin, end), leaf in zip(pairwise(ends), leaves, strict=True)
+        ]
+        return jax.tree.unflatten(structure, parts)
+
+    def _init_networks(self, spec: AgentSpec, key: Key) -> Networks:
+        k_actor, k_critic = jax.random.split(key)
+        seen = spec.observation_size + self.critic_sees_time
+        return Networks(
+            init_orthogonal(k_actor, (spec.observation_size, *self.hidden, spec.actions.size), 0.01),
+            init_orthogonal(k_critic, (seen, *self.hidden, 1), 1.0),
+        )
+
+    def actor(self, spec: AgentSpec, state: PPOState) -> MLP:
+        """The network of π."""
+        return self.networks(spec, state.parameters).actor
+
+    def act(
+        self,
+        spec: AgentSpec,
+        actor: MLP,
+        observation: Float[Array, "*batch observation"],
+        key: Key,
+        available: Bool[Array, "*batch action"] | None = None,
+    ) -> tuple[Int[Array, "*batch"], Float[Array, "*batch"]]:
+        """An action drawn from π(·|o), and its log-probability."""
+        log_probabilities = log_policy(actor, observation, available)
+        action = jax.random.categorical(key, log_probabilities)
+        return action, _chosen(log_probabilities, action)
+
+    def best(
+        self, spec: AgentSpec, actor: MLP, observation: Float[Array, "*batch observation"]
+    ) -> Int[Array, "*batch"]:
+        """The most probable action."""
+        return log_policy(actor, observation).argmax(axis=-1)
+
+    def learn(
+        self, spec: AgentSpec, state: PPOState, played: Played, reward: EpisodeRewards, key: Key, remaining: Scalar
+    ) -> tuple[PPOState, Metrics]:
+        """All epochs on fresh episodes with the given reward of each step and agent."""
+        time_first = lambda tree: jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree)  # noqa: E731
+        episodes = played.episodes
+        observation, action, mask, cut, reward, log_probability, available = time_first(
+            (
+                episodes.observation,
+                episodes.action,
+                episodes.mask,
+                episodes.cut,
+                reward,
+                played.log_probability,
+                played.available,
+            )
+        )
+        scale, size = update_return_scale(state.scale, self.returns_to_go(reward), mask)
+        horizon = len(reward)
+        observation = jnp.where(_observed(mask, cut)[..., None], observation, 0.0)
+        elapsed = jnp.broadcast_to((jnp.arange(horizon + 1) / horizon)[:, None, None], observation.shape[:-1])
+        values = self.value(self.networks(spec, state.parameters).critic, observation, elapsed)
+        continues = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])]) | (cut & self.bootstrap)
+        advantage = self.advantages(reward / size, values, continues)
+        rows = Rows(
+            observation[:-1],
+            elapsed[:-1],
+            action,
+            jnp.where(mask, log_probability, 0.0),
+            values[:-1],
+            standardise(advantage, mask),
+            advantage + values[:-1],
+            mask,
+            available,
+        )
+        rows = jax.tree.map(lambda leaf: leaf.reshape(mask.size, *leaf.shape[3:]), rows)
+        return self.update(spec, state._replace(scale=scale), rows, key, remaining)
+
+    def value(
+        self,
+        critic: MLP,
+        observation: Float[Array, "*batch observation"],
+        elapsed: Float[Array, "*batch"],
+    ) -> Float[Array, "*batch"]:
+        """V(o), in units of the returns; ``elapsed`` is the share of the episode that is over."""
+        if self.critic_sees_time:
+            observation = jnp.concatenate([observation, elapsed[..., None]], axis=-1)
+        return critic(observation)[..., 0]
+
+    def advantages(
+        self,
+        reward: Float[Array, "time *batch"],
+        values: Float[Array, "time_after *batch"],
+        continues: Bool[Array, "time *batch"],
+    ) -> Float[Array, "time *batch"]:
+        """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438).
+
+        δ_t = r_t + γ c_t V_{t+1} − V_t and A_t = δ_t + γ λ c_t A_{t+1}.
+
+        Args:
+            reward: r_t.
+            values: V_t of every step and, as the last entry, V_T of what follows the last one.
+            continues: c_t, whether V_{t+1} still counts after step t.
+        """
+        follows = self.discount * continues
+        delta = reward + follows * values[1:] - values[:-1]
+
+        def back(later, step):
+            delta, follows = step
+            now = delta + self.gae_lambda * follows * later
+            return now, now
+
+        return jax.lax.scan(back, jnp.zeros_like(reward[0]), (delta, follows), reverse=True)[1]
+
+    def returns_to_go(self, reward: Float[Array, "time *batch"]) -> Float[Array, "time *batch"]:
+        """G_t = Σ_k γ^k r_{t+k}; rewards after the end of an episode must be 0."""
+
+        def back(later, reward):
+            now = reward + self.discount * later
+            return now, now
+
+        return jax.lax.scan(back, jnp.zeros_like(reward[0]), reward, reverse=True)[1]
+
+    def anneal(self, remaining: Scalar) -> tuple[Scalar, Scalar]:
+        """Step size and ε with a share ``remaining`` of all iterations still to come, this one included."""
+        return self.learning_rate * remaining, self.clip * jnp.maximum(remaining, self.min_clip_fraction)
+
+    def losses(self, nets: Networks, rows: Rows, clip: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+        """Policy loss, value loss and entropy of a minibatch: means over the rows whose mask is true."""
+        weight = rows.mask / jnp.maximum(rows.mask.sum(), 1)
+        log_probabilities = log_policy(nets.actor, rows.observation, rows.available)
+        ratio = jnp.exp(_chosen(log_probabilities, rows.action) - rows.log_probability)
+        gain = jnp.minimum(ratio * rows.advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * rows.advantage)
+        entropy = -(jnp.exp(log_probabilities) * log_probabilities).sum(axis=-1)
+        now = self.value(nets.critic, rows.observation, rows.elapsed)
+        error = optax.losses.huber_loss(now, rows.target, delta=self.huber)
+        if self.value_clip is not None:
+            near = rows.value + jnp.clip(now - rows.value, -self.value_clip, self.value_clip)
+            error = jnp.maximum(error, optax.losses.huber_loss(near, rows.target, delta=self.huber))
+        return -(weight @ gain), weight @ error, weight @ entropy
+
+    def update(
+        self, spec: AgentSpec, state: PPOState, rows: Rows, key: Key, remaining: Scalar
+    ) -> tuple[PPOState, Metrics]:
+        """All epochs on the rows of one iteration; the metrics are the means of ``losses``.
+
+        Every epoch shuffles the rows and leaves out those that fill no minibatch.
+        """
+        rate, clip = self.anneal(remaining)
+        minibatch = min(self.minibatch, len(rows.mask))
+        count = len(rows.mask) // minibatch
+
+        def objective(nets: Networks, part: Rows):
+            policy, value, entropy = self.losses(nets, part, clip)
+            total = policy + self.value_weight * value - self.entropy_weight * entropy
+            return total, {"policy_loss": policy, "value_loss": value, "entropy": entropy}
+
+        def step(carry, part: Rows):
+            parameters, optimiser = carry
+            nets = self.networks(spec, parameters)
+            gradient, measures = jax.grad(objective, has_aux=True)(nets, part)
+            gradient = ravel_pytree(gradient)[0]
+            length = jnp.sqrt(gradient @ gradient)
+            gradient = gradient * jnp.minimum(1.0, self.gradient_norm / jnp.maximum(length, 1e-9))
+            return adam(parameters, gradient, optimiser, rate), measures
+
+        def epoch(carry, key):
+            order = stride_shuffle(key, shuffled)[: count * minibatch]
+            parts = jax.tree.map(lambda leaf: leaf[order].reshape(count, minibatch, *leaf.shape[1:]), rows)
+            return jax.lax.scan(step, carry, parts)
+
+        k_shuffle, *k_epochs = jax.random.split(key, self.epochs + 1)
+        shuffled = jax.random.permutation(k_shuffle, len(rows.mask))
+        keys = jnp.stack(k_epochs)
+        (parameters, optimiser), measures = jax.lax.scan(epoch, (state.parameters, state.optimiser), keys)
+        return state._replace(parameters=parameters, optimiser=optimiser), jax.tree.map(jnp.mean, measures)
 
 
 def log_policy(
@@ -150,88 +316,35 @@ def log_policy(
     return jax.nn.log_softmax(logits)
 
 
-def act(
-    actor: MLP,
-    observation: Float[Array, "*batch observation"],
-    key: Key,
-    available: Bool[Array, "*batch action"] | None = None,
-) -> tuple[Int[Array, "*batch"], Float[Array, "*batch"]]:
-    """An action drawn from π(·|o), and its log-probability."""
-    log_probabilities = log_policy(actor, observation, available)
-    action = jax.random.categorical(key, log_probabilities)
-    return action, _chosen(log_probabilities, action)
-
-
 def _chosen(log_probabilities: Float[Array, "*batch action"], action: Int[Array, "*batch"]):
     # Picked by comparison: with few actions it is several times faster than a gather and its transpose.
     here = jnp.arange(log_probabilities.shape[-1]) == action[..., None]
     return jnp.where(here, log_probabilities, 0.0).sum(axis=-1)
 
 
-def value(
-    critic: MLP,
-    config: PPOConfig,
-    observation: Float[Array, "*batch observation"],
-    elapsed: Float[Array, "*batch"],
-) -> Float[Array, "*batch"]:
-    """V(o), in units of the returns; ``elapsed`` is the share of the episode that is over."""
-    if config.critic_sees_time:
-        observation = jnp.concatenate([observation, elapsed[..., None]], axis=-1)
-    return critic(observation)[..., 0]
+def _observed(
+    mask: Bool[Array, "time episode agent"], cut: Bool[Array, "time episode agent"]
+) -> Bool[Array, "time_after episode agent"]:
+    """Where an observation is real and needed: before a step that exists, and after a cut."""
+    none = jnp.zeros_like(mask[:1])
+    return jnp.concatenate([mask, none]) | jnp.concatenate([none, cut])
 
 
-def advantages(
-    config: PPOConfig,
-    reward: Float[Array, "time *batch"],
-    values: Float[Array, "time_after *batch"],
-    goes_on: Bool[Array, "time *batch"],
-) -> Float[Array, "time *batch"]:
-    """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438).
-
-    δ_t = r_t + γ c_t V_{t+1} − V_t and A_t = δ_t + γ λ c_t A_{t+1}.
-
-    Args:
-        config: γ and λ.
-        reward: r_t.
-        values: V_t of every step and, as the last entry, V_T of what follows the last one.
-        goes_on: c_t, whether V_{t+1} still counts after step t.
-    """
-    follows = config.discount * goes_on
-    delta = reward + follows * values[1:] - values[:-1]
-
-    def back(later, step):
-        delta, follows = step
-        now = delta + config.gae_lambda * follows * later
-        return now, now
-
-    return jax.lax.scan(back, jnp.zeros_like(reward[0]), (delta, follows), reverse=True)[1]
-
-
-def returns_to_go(config: PPOConfig, reward: Float[Array, "time *batch"]) -> Float[Array, "time *batch"]:
-    """G_t = Σ_k γ^k r_{t+k}; rewards after the end of an episode must be 0."""
-
-    def back(later, reward):
-        now = reward + config.discount * later
-        return now, now
-
-    return jax.lax.scan(back, jnp.zeros_like(reward[0]), reward, reverse=True)[1]
-
-
-def grow_unit(
-    unit: Unit, returns: Float[Array, "*batch"], mask: Bool[Array, "*batch"]
-) -> tuple[Unit, Scalar]:
-    """The unit of returns after one more iteration, and its size: the moving root mean square of G, or 1.
+def update_return_scale(
+    scale: ReturnScale, returns: Float[Array, "*batch"], mask: Bool[Array, "*batch"]
+) -> tuple[ReturnScale, Scalar]:
+    """The scale of returns after one more iteration, and its size: the moving root mean square of G, or 1.
 
     Rewards are divided by it, so that value targets have a size near 1 whatever an environment pays; the
     advantages are standardised anyway.
     """
     square = jnp.where(mask, returns**2, 0.0).sum() / jnp.maximum(mask.sum(), 1)
-    unit = Unit(
-        unit.square + _UNIT_RATE * (square - unit.square),
-        unit.weight + _UNIT_RATE * (1.0 - unit.weight),
+    scale = ReturnScale(
+        scale.square + _SCALE_RATE * (square - scale.square),
+        scale.weight + _SCALE_RATE * (1.0 - scale.weight),
     )
-    mean = unit.square / unit.weight
-    return unit, jnp.where(mean > 1e-12, jnp.sqrt(jnp.maximum(mean, 1e-12)), 1.0)
+    mean = scale.square / scale.weight
+    return scale, jnp.where(mean > 1e-12, jnp.sqrt(jnp.maximum(mean, 1e-12)), 1.0)
 
 
 def standardise(advantage: Float[Array, "*batch"], mask: Bool[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -241,30 +354,10 @@ def standardise(advantage: Float[Array, "*batch"], mask: Bool[Array, "*batch"]) 
     return centred / (jnp.sqrt((centred**2).sum() / count) + 1e-8)
 
 
-def shrink(config: PPOConfig, remaining: Scalar) -> tuple[Scalar, Scalar]:
-    """Step size and ε with a share ``remaining`` of all iterations still to come, this one included."""
-    return config.learning_rate * remaining, config.clip * jnp.maximum(remaining, config.least_clip)
-
-
-def losses(nets: Networks, config: PPOConfig, rows: Rows, clip: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """Policy loss, value loss and entropy of a minibatch: means over the rows whose mask is true."""
-    weight = rows.mask / jnp.maximum(rows.mask.sum(), 1)
-    log_probabilities = log_policy(nets.actor, rows.observation, rows.available)
-    ratio = jnp.exp(_chosen(log_probabilities, rows.action) - rows.log_probability)
-    gain = jnp.minimum(ratio * rows.advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * rows.advantage)
-    entropy = -(jnp.exp(log_probabilities) * log_probabilities).sum(axis=-1)
-    now = value(nets.critic, config, rows.observation, rows.elapsed)
-    error = optax.losses.huber_loss(now, rows.target, delta=config.huber)
-    if config.value_clip is not None:
-        near = rows.value + jnp.clip(now - rows.value, -config.value_clip, config.value_clip)
-        error = jnp.maximum(error, optax.losses.huber_loss(near, rows.target, delta=config.huber))
-    return -(weight @ gain), weight @ error, weight @ entropy
-
-
-def deal(key: Key, shuffled: Int[Array, " row"]) -> Int[Array, " row"]:
+def stride_shuffle(key: Key, shuffled: Int[Array, " row"]) -> Int[Array, " row"]:
     """The same rows in another order: every s-th of them from a random one on, s a random prime.
 
-    Sorting random numbers in every epoch, which is what shuffling means here, took a quarter of an update.
+    Sorting random numbers in every epoch, which is how rows are permuted here, took a quarter of an update.
     """
     count = len(shuffled)
     k_stride, k_start = jax.random.split(key)
@@ -272,41 +365,3 @@ def deal(key: Key, shuffled: Int[Array, " row"]) -> Int[Array, " row"]:
     stride = jax.random.choice(k_stride, strides)
     start = jax.random.randint(k_start, (), 0, count)
     return shuffled[(start + stride * jnp.arange(count)) % count]
-
-
-def update(
-    state: PPO, config: PPOConfig, rows: Rows, actions: int, key: Key, remaining: Scalar
-) -> tuple[PPO, tuple[Scalar, Scalar, Scalar]]:
-    """All epochs on the rows of one iteration; returns the new state and the mean of ``losses``.
-
-    Every epoch shuffles the rows and leaves out those that fill no minibatch.
-    """
-    rate, clip = shrink(config, remaining)
-    size = rows.observation.shape[1]
-    minibatch = min(config.minibatch, len(rows.mask))
-    count = len(rows.mask) // minibatch
-
-    def objective(nets: Networks, part: Rows):
-        policy, worth, entropy = losses(nets, config, part, clip)
-        total = policy + config.value_weight * worth - config.entropy_weight * entropy
-        return total, (policy, worth, entropy)
-
-    def step(carry, part: Rows):
-        parameters, optimiser = carry
-        nets = networks(parameters, config, size, actions)
-        gradient, measures = jax.grad(objective, has_aux=True)(nets, part)
-        gradient = ravel_pytree(gradient)[0]
-        length = jnp.sqrt(gradient @ gradient)
-        gradient = gradient * jnp.minimum(1.0, config.gradient_norm / jnp.maximum(length, 1e-9))
-        return adam(parameters, gradient, optimiser, rate), measures
-
-    def epoch(carry, key):
-        order = deal(key, shuffled)[: count * minibatch]
-        parts = jax.tree.map(lambda leaf: leaf[order].reshape(count, minibatch, *leaf.shape[1:]), rows)
-        return jax.lax.scan(step, carry, parts)
-
-    k_shuffle, *k_epochs = jax.random.split(key, config.epochs + 1)
-    shuffled = jax.random.permutation(k_shuffle, len(rows.mask))
-    keys = jnp.stack(k_epochs)
-    (parameters, optimiser), measures = jax.lax.scan(epoch, (state.parameters, state.optimiser), keys)
-    return state._replace(parameters=parameters, optimiser=optimiser), jax.tree.map(jnp.mean, measures)

@@ -1,28 +1,68 @@
 """TD3 (Fujimoto, van Hoof and Meger 2018, arXiv 1802.09477) as pure functions.
 
-Every step:
-    1. the reward is decoded afresh from stored features (the caller does that);
-    2. y = r + γ (1 − terminated) min_j Q̄_j(o′, π̄(o′) + clipped noise): ``bootstrap``;
-    3. both critics take one Adam step on (Q_j(o, a) − y)²: ``update_critics``.
+Every step, with a reward r that the caller decodes from stored features:
+    1. y = r + γ (1 − terminated) min_j Q̄_j(o′, π̄(o′) + clipped noise): ``bootstrap``;
+    2. both critics take one Adam step on (Q_j(o, a) − y)²: ``update_critics``.
 Every second step:
-    4. the actor takes one Adam step on −Q_1(o, π(o)); all targets move by τ: ``update_actor``.
+    3. the actor takes one Adam step on −Q_1(o, π(o)); all targets move by τ: ``update_actor``.
 Time limits are not terminations: the target bootstraps through them.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
+from latent_reward.agents.base import AgentSpec, Metrics, ReplayAgent
+from latent_reward.data.spaces import Continuous
+from latent_reward.errors import LareError
 from latent_reward.networks import MLP, adam, init_adam, init_mlp, polyak
 from latent_reward.types import Actions, Key, Observations, Scalar, Scalars
 
 
+class ActionRange(NamedTuple):
+    """Middle and half-width of the box of actions: a = middle + half_width · u, u ∈ [−1, 1]."""
+
+    middle: Float[Array, " action"]
+    half_width: Float[Array, " action"]
+
+    def disturb(
+        self, action: Float[Array, "*batch action"], noise: Float[Array, "*batch action"]
+    ) -> Float[Array, "*batch action"]:
+        """``action`` plus ``noise`` in units of the half-width, clipped to the range."""
+        low, high = self.middle - self.half_width, self.middle + self.half_width
+        return jnp.clip(action + noise * self.half_width, low, high)
+
+
+def action_range(spec: AgentSpec) -> ActionRange:
+    """The range of the actions of ``spec``.
+
+    Raises:
+        LareError: the actions are not continuous.
+    """
+    if not isinstance(spec.actions, Continuous):
+        raise LareError("agent: TD3 needs continuous actions, and these are discrete; use PPO")
+    low, high = (np.asarray(bound, np.float32) for bound in (spec.actions.low, spec.actions.high))
+    return ActionRange(jnp.asarray((low + high) / 2), jnp.asarray((high - low) / 2))
+
+
+class TD3State(NamedTuple):
+    """Networks and optimisers. Critics are one MLP with a leading axis of two."""
+
+    actor: MLP
+    critics: MLP
+    target_actor: MLP
+    target_critics: MLP
+    actor_optimiser: optax.OptState
+    critic_optimiser: optax.OptState
+
+
 @dataclass(frozen=True)
-class TD3Config:
+class TD3(ReplayAgent):
     """Hyper-parameters; the defaults are those of the published experiments.
 
     Attributes:
@@ -44,48 +84,87 @@ class TD3Config:
     policy_delay: int = 2
     learning_rate: float = 3e-4
     hidden: tuple[int, ...] = (256, 256)
+    kind: Literal["td3"] = "td3"
 
+    def init(self, spec: AgentSpec, key: Key) -> TD3State:
+        """Fresh networks; targets start equal to the networks they follow."""
+        k_actor, *k_critics = jax.random.split(key, 3)
+        actor = init_mlp(k_actor, (spec.observation_size, *self.hidden, spec.actions.size))
+        sizes = (spec.observation_size + spec.actions.size, *self.hidden, 1)
+        critics = jax.vmap(lambda k: init_mlp(k, sizes))(jnp.stack(k_critics))
+        copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731 - donated buffers must not alias
+        return TD3State(
+            actor, critics, copy(actor), copy(critics), init_adam(actor), init_adam(critics)
+        )
 
-class ActionRange(NamedTuple):
-    """Middle and half-width of the box of actions: a = middle + half_width · u, u ∈ [−1, 1]."""
+    def actor(self, state: TD3State) -> MLP:
+        """The network of π."""
+        return state.actor
 
-    middle: Float[Array, " action"]
-    half_width: Float[Array, " action"]
-
-    def disturb(
-        self, action: Float[Array, "*batch action"], noise: Float[Array, "*batch action"]
+    def act(
+        self,
+        spec: AgentSpec,
+        actor: MLP,
+        observation: Float[Array, "*batch observation"],
+        noise: Float[Array, "*batch action"] | None,
     ) -> Float[Array, "*batch action"]:
-        """``action`` plus ``noise`` in units of the half-width, clipped to the range."""
-        low, high = self.middle - self.half_width, self.middle + self.half_width
-        return jnp.clip(action + noise * self.half_width, low, high)
+        """π(o), plus ``noise`` in units of ``exploration_noise``, clipped to the action range."""
+        actions = action_range(spec)
+        chosen = policy(actor, actions, observation)
+        return chosen if noise is None else actions.disturb(chosen, self.exploration_noise * noise)
 
+    def bootstrap(
+        self,
+        spec: AgentSpec,
+        state: TD3State,
+        next_observation: Float[Array, "*batch observation"],
+        terminated: Bool[Array, "*batch"],
+        noise: Float[Array, "*batch action"],
+    ) -> Float[Array, "*batch"]:
+        """γ (1 − terminated) min_j Q̄_j(o′, ã).
 
-class TD3(NamedTuple):
-    """State of the agent. Critics are one MLP with a leading axis of two."""
+        ã is the target policy's action with ``noise`` in units of ``target_noise``, clipped. It depends on target
+        networks only, which ``update_actor`` alone moves.
+        """
+        actions, limit = action_range(spec), self.target_noise_clip
+        noise = jnp.clip(self.target_noise * noise, -limit, limit)
+        smoothed = actions.disturb(policy(state.target_actor, actions, next_observation), noise)
+        value = values(state.target_critics, next_observation, smoothed).min(axis=0)
+        return self.discount * jnp.where(terminated, 0.0, value)
 
-    actor: MLP
-    critics: MLP
-    target_actor: MLP
-    target_critics: MLP
-    actor_optimiser: optax.OptState
-    critic_optimiser: optax.OptState
+    def update_critics(
+        self, state: TD3State, observation: Observations, action: Actions, target: Scalars
+    ) -> tuple[TD3State, Metrics]:
+        """One Adam step of both critics on (Q_j(o, a) − y)², with y the reward plus ``bootstrap``.
 
+        ``critic_loss`` is the loss, summed over critics, before the step.
+        """
 
-def init(key: Key, config: TD3Config, observation_size: int, action_size: int) -> TD3:
-    """Fresh networks; targets start equal to the networks they follow."""
-    k_actor, *k_critics = jax.random.split(key, 3)
-    actor = init_mlp(k_actor, (observation_size, *config.hidden, action_size))
-    sizes = (observation_size + action_size, *config.hidden, 1)
-    critics = jax.vmap(lambda k: init_mlp(k, sizes))(jnp.stack(k_critics))
-    copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731 - donated buffers must not alias
-    return TD3(
-        actor,
-        critics,
-        copy(actor),
-        copy(critics),
-        init_adam(actor),
-        init_adam(critics),
-    )
+        def loss_of(critics: MLP) -> Scalar:
+            error = values(critics, observation, action) - target
+            return (error**2).mean(axis=1).sum()
+
+        loss, gradient = jax.value_and_grad(loss_of)(state.critics)
+        critics, optimiser = adam(state.critics, gradient, state.critic_optimiser, self.learning_rate)
+        return state._replace(critics=critics, critic_optimiser=optimiser), {"critic_loss": loss}
+
+    def update_actor(self, spec: AgentSpec, state: TD3State, observation: Observations, key: Key) -> TD3State:
+        """One Adam step of the actor on −Q_1(o, π(o)), and one Polyak step of all targets."""
+        actions = action_range(spec)
+        first_critic: MLP = jax.tree.map(lambda leaf: leaf[0], state.critics)
+
+        def loss_of(actor: MLP) -> Scalar:
+            action = policy(actor, actions, observation)
+            return -first_critic(jnp.concatenate([observation, action], axis=-1)).mean()
+
+        gradient = jax.grad(loss_of)(state.actor)
+        actor, optimiser = adam(state.actor, gradient, state.actor_optimiser, self.learning_rate)
+        return state._replace(
+            actor=actor,
+            actor_optimiser=optimiser,
+            target_actor=polyak(state.target_actor, actor, self.polyak),
+            target_critics=polyak(state.target_critics, state.critics, self.polyak),
+        )
 
 
 def policy(
@@ -93,17 +172,6 @@ def policy(
 ) -> Float[Array, "*batch action"]:
     """The deterministic action π(o), inside the action range."""
     return actions.middle + actions.half_width * jnp.tanh(actor(observation))
-
-
-def act(
-    actor: MLP,
-    config: TD3Config,
-    actions: ActionRange,
-    observation: Float[Array, "*batch observation"],
-    noise: Float[Array, "*batch action"],
-) -> Float[Array, "*batch action"]:
-    """π(o) plus ``noise``, drawn from N(0, 1), in units of ``exploration_noise``, clipped to the action range."""
-    return actions.disturb(policy(actor, actions, observation), config.exploration_noise * noise)
 
 
 def values(
@@ -114,59 +182,3 @@ def values(
     """Q_1 and Q_2 of each row."""
     rows = jnp.concatenate([observation, action], axis=-1)
     return jax.vmap(MLP.__call__, in_axes=(0, None))(critics, rows)[..., 0]
-
-
-def bootstrap(
-    state: TD3,
-    config: TD3Config,
-    actions: ActionRange,
-    next_observation: Float[Array, "*batch observation"],
-    terminated: Bool[Array, "*batch"],
-    noise: Float[Array, "*batch action"],
-) -> Float[Array, "*batch"]:
-    """What the target of a critic adds to the reward: γ (1 − terminated) min_j Q̄_j(o′, ã).
-
-    ã is the target policy's action with ``noise``, drawn from N(0, 1), in units of ``target_noise``, clipped.
-    It depends on target networks only, which ``update_actor`` alone moves: so one pass serves all updates of the
-    critics until then.
-    """
-    limit = config.target_noise_clip
-    noise = jnp.clip(config.target_noise * noise, -limit, limit)
-    smoothed = actions.disturb(policy(state.target_actor, actions, next_observation), noise)
-    value = values(state.target_critics, next_observation, smoothed).min(axis=0)
-    return config.discount * jnp.where(terminated, 0.0, value)
-
-
-def update_critics(
-    state: TD3, config: TD3Config, observation: Observations, action: Actions, target: Scalars
-) -> tuple[TD3, Scalar]:
-    """One Adam step of both critics on (Q_j(o, a) − y)², with y the reward plus ``bootstrap``.
-
-    Returns the new state and the loss, summed over critics, before the step.
-    """
-
-    def loss_of(critics: MLP) -> Scalar:
-        error = values(critics, observation, action) - target
-        return (error**2).mean(axis=1).sum()
-
-    loss, gradient = jax.value_and_grad(loss_of)(state.critics)
-    critics, optimiser = adam(state.critics, gradient, state.critic_optimiser, config.learning_rate)
-    return state._replace(critics=critics, critic_optimiser=optimiser), loss
-
-
-def update_actor(state: TD3, config: TD3Config, actions: ActionRange, observation: Observations) -> TD3:
-    """One Adam step of the actor on −Q_1(o, π(o)), and one Polyak step of all targets."""
-    first_critic: MLP = jax.tree.map(lambda leaf: leaf[0], state.critics)
-
-    def loss_of(actor: MLP) -> Scalar:
-        action = policy(actor, actions, observation)
-        return -first_critic(jnp.concatenate([observation, action], axis=-1)).mean()
-
-    gradient = jax.grad(loss_of)(state.actor)
-    actor, optimiser = adam(state.actor, gradient, state.actor_optimiser, config.learning_rate)
-    return state._replace(
-        actor=actor,
-        actor_optimiser=optimiser,
-        target_actor=polyak(state.target_actor, actor, config.polyak),
-        target_critics=polyak(state.target_critics, state.critics, config.polyak),
-    )

@@ -1,11 +1,15 @@
 """What a decoder reads of a step: the encoder's latents, or the step itself."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from latent_reward.credit.methods import Credit, Direct, Learned
-from latent_reward.encoder.encoder import Encoder
-from latent_reward.types import Actions, Latents, Observations, Rows
+from latent_reward.credit.base import CreditSpec, Method
+from latent_reward.data.buffer import Rows
+from latent_reward.encoder.view import View, latent_size, latents
+
+Kind = Literal["latent", "raw", "next"]
 
 
 def raw_features(
@@ -17,59 +21,40 @@ def raw_features(
     return jnp.concatenate([observation, action, observation - next_observation], axis=-1)
 
 
-def reads_latents(credit: Credit) -> bool:
-    """Whether a method needs an encoder."""
-    return isinstance(credit, Direct) or (isinstance(credit, Learned) and credit.features == "latent")
-
-
-def looks_twice(credit: Learned, encoder: Encoder) -> bool:
-    """Whether φ is applied to o and to o′: asked for, and not already done by φ itself."""
-    return credit.view == "both" and not encoder.needs_next_observation
-
-
-def encode(
-    credit: Learned | Direct,
-    encoder: Encoder,
-    observation: Observations,
-    action: Actions,
-    next_observation: Observations,
-) -> Latents:
-    """φ of each step, with the observation that ``credit.view`` puts before it."""
-    if encoder.needs_next_observation or credit.view == "current":
-        return encoder.encode(observation, action, next_observation)
-    after = encoder.encode(next_observation, action, next_observation)
-    if credit.view == "next":
-        return after
-    return jnp.concatenate([encoder.encode(observation, action, next_observation), after], axis=-1)
-
-
 def step_features(
-    credit: Learned | Direct,
-    encoder: Encoder | None,
-    observation: Observations,
-    action: Actions,
-    next_observation: Observations,
-) -> Rows:
-    """What the decoder reads of each step, or the one latent that is the reward.
+    kind: Kind,
+    view: View,
+    spec: CreditSpec,
+    observation: Float[Array, "*batch observation"],
+    action: Float[Array, "*batch action"],
+    next_observation: Float[Array, "*batch observation"],
+) -> Float[Array, "*batch feature"]:
+    """The features of each step: φ in the given ``view`` (``latent``), (o, a, o − o′) (``raw``) or o′ (``next``)."""
+    if kind == "raw":
+        return raw_features(observation, action, next_observation)
+    if kind == "next":
+        return next_observation
+    assert spec.encoder is not None  # whoever builds a spec gives one to methods that read latents
+    rows = (each.reshape(-1, each.shape[-1]) for each in (observation, action, next_observation))
+    encoded = latents(spec.encoder, view, *rows)
+    return encoded.reshape(*observation.shape[:-1], encoded.shape[-1])
 
-    A discrete action comes as one number per choice, 1 for the chosen.
-    """
-    match credit:
-        case Learned(features="raw"):
-            return raw_features(observation, action, next_observation)
-        case Learned(features="next"):
-            return next_observation
-    assert encoder is not None
-    return encode(credit, encoder, observation, action, next_observation)
+
+def feature_size(kind: Kind, view: View, spec: CreditSpec) -> int:
+    """Numbers per step that :func:`step_features` gives."""
+    if kind == "raw":
+        return 2 * spec.observation_size + spec.action_size
+    if kind == "next":
+        return spec.observation_size
+    assert spec.encoder is not None
+    return latent_size(spec.encoder, view)
 
 
-def feature_size(credit: Learned, encoder: Encoder | None, observation_size: int, action_size: int) -> int:
-    """Numbers per step that ``step_features`` gives."""
-    match credit.features:
-        case "latent":
-            assert encoder is not None
-            return len(encoder.latent_names) * (2 if looks_twice(credit, encoder) else 1)
-        case "raw":
-            return 2 * observation_size + action_size
-        case "next":
-            return observation_size
+def features_of(method: Method, rows: Rows) -> Float[Array, "*batch agent feature"]:
+    """The features of rows from a buffer: as they were stored, or derived from the steps."""
+    if rows.features is not None:
+        return rows.features
+    assert rows.observation is not None
+    assert rows.action is not None
+    assert rows.next_observation is not None
+    return method.derive(rows.observation, rows.action, rows.next_observation)

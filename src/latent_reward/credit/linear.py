@@ -6,9 +6,9 @@ where gradient descent on the same loss needs many times as many: sums of episod
 the same direction, and descent is slow along all others.
 
 How far to trust them follows from the episodes themselves. With weights w_j ~ N(0, τ²/s_j²), s_j the standard
-deviation of feature j in single steps, and errors of R/L ~ N(0, σ²), the ratio λ = σ²/τ² is the greatest under which
-the returns are nearly as likely as they can be (MacKay 1992, "Bayesian interpolation"). Where no linear function
-explains them, or they are too few to tell, λ is large and w near 0.
+deviation of feature j in single steps, and errors of R/L ~ N(0, σ²), the ratio λ = σ²/τ² is chosen by the likelihood
+of the returns (MacKay 1992, "Bayesian interpolation"): the largest λ that is nearly as likely as the best one. Where no
+linear function explains the returns, or there are too few of them, λ is large and w near 0.
 """
 
 from typing import NamedTuple
@@ -20,9 +20,8 @@ from jaxtyping import Array, Float
 from latent_reward.types import AgentMask, EpisodeFeatures, Returns, Scalar
 
 _PENALTIES = np.geomspace(1e-6, 1e4, 41, dtype=np.float32)  # λ is chosen among these
-_DOUBT = (
-    2.0  # the greatest is that makes the returns no less likely than by a factor of e; of two returns all do
-)
+# λ is the largest penalty within 2 of the minimum −2 log-likelihood. With two returns every penalty is.
+_TOLERANCE = 2.0
 
 
 class Linear(NamedTuple):
@@ -79,7 +78,7 @@ def add_episodes(
 def solve(
     factor: Float[Array, "column column"], episodes: Scalar, spread: Float[Array, " feature"]
 ) -> tuple[Float[Array, " feature"], Scalar]:
-    """Weights and bias at the greatest λ that the returns do not speak against; it does not hold the bias back.
+    """Weights and bias at the largest λ within ``_TOLERANCE`` of the best; the bias is not penalised.
 
     Below its first row the factor belongs to the equations without the bias, so that the weights are solved there,
     in units of ``spread``: X = U diag(d) Vᵀ, c = Uᵀy, w = V diag(d/(d² + λ)) c. Minus twice the logarithm of the
@@ -94,7 +93,7 @@ def solve(
     freedom = jnp.maximum(episodes - 1.0, 1.0)
     shrunk = _PENALTIES[:, None] / (d**2 + _PENALTIES[:, None])
     surprise = freedom * jnp.log(rest + (c**2 * shrunk).sum(axis=1) + 1e-30) - jnp.log(shrunk).sum(axis=1)
-    penalty = jnp.where(surprise <= surprise.min() + _DOUBT, _PENALTIES, 0.0).max()
+    penalty = jnp.where(surprise <= surprise.min() + _TOLERANCE, _PENALTIES, 0.0).max()
     weight = (right.T @ (d / (d**2 + penalty) * c)) * scale
     weight = jnp.where(episodes > 1, weight, 0.0)
     share = factor[0, 0]

@@ -4,11 +4,9 @@ All are normalised by the episode length L, so that the target is the mean rewar
 rate serves tasks of any horizon. Steps where ``mask`` is false never change a value or a gradient.
 """
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
 
-from latent_reward.types import EpisodeMask, EpisodeRewards, Key, Lengths, Returns, Scalar
+from latent_reward.types import EpisodeMask, EpisodeRewards, Lengths, Returns, Scalar
 
 
 def full_sum_loss(proxy: EpisodeRewards, mask: EpisodeMask, returns: Returns) -> Scalar:
@@ -48,23 +46,3 @@ def subset_loss(
         variance = (deviation**2).sum(axis=1) / jnp.maximum(count - 1, 1)
         loss = loss - (1.0 - count / lengths) * variance / count
     return loss.mean()
-
-
-def draw_steps(
-    key: Key, lengths: Lengths, horizon: int, count: int
-) -> tuple[Int[Array, "episode step"], Bool[Array, "episode step"]]:
-    """Draw ``count`` distinct steps of each episode, uniformly; all of its steps where it is shorter.
-
-    Args:
-        key: random key.
-        lengths: L of each episode, at most ``horizon``.
-        horizon: the longest possible episode (static).
-        count: K, at most ``horizon`` (static).
-
-    Returns:
-        Steps ``[episode, K]`` and the mask of those that exist.
-    """
-    exists: Bool[Array, "episode horizon"] = jnp.arange(horizon) < lengths[:, None]
-    score: Float[Array, "episode horizon"] = jax.random.uniform(key, exists.shape)
-    _, steps = jax.lax.top_k(jnp.where(exists, score, -1.0), count)
-    return steps, jnp.arange(count) < lengths[:, None]

@@ -14,44 +14,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from latent_reward.envs.base import Team
+from latent_reward.data.spaces import Discrete
+from latent_reward.envs.base import HostWorld, ParallelEnv, Team
 from latent_reward.errors import TaskError
 
-ParallelEnv = Any
 _KEY = "pettingzoo"
-
-
-@dataclass(frozen=True, eq=False)
-class HostWorld:
-    """What training has to know of a parallel environment; hashed by identity, as a compiled ``World`` is.
-
-    Attributes:
-        name: what the task calls the environment.
-        teams: the learned agents.
-        members: the environment's own names of each team's agents.
-        first_action: what the environment calls the first action of each team.
-        make: a fresh copy of the environment; it takes a render mode or None.
-        actions: how many actions an agent has.
-        horizon: steps after which an episode is cut.
-    """
-
-    name: str
-    teams: tuple[Team, ...]
-    members: tuple[tuple[str, ...], ...]
-    first_action: tuple[int, ...]
-    make: Callable[[str | None], ParallelEnv]
-    actions: int
-    horizon: int
-
-    @property
-    def agents(self) -> int:
-        """Learned agents of all teams."""
-        return sum(team.agents for team in self.teams)
-
-    @property
-    def places(self) -> dict[str, tuple[int, int]]:
-        """Team and number in the team of each of the environment's agents."""
-        return {name: (team, i) for team, names in enumerate(self.members) for i, name in enumerate(names)}
 
 
 def host_world(
@@ -72,13 +39,12 @@ def host_world(
     with opened(name, kwargs) as env:
         members = _share_out(name, _names(env), groups)
         alike = [_alike(name, env, team, agents) for team, agents in zip(groups, members, strict=True)]
-    actions = _same_count(name, [int(discrete.n) for _, discrete in alike])
     teams = tuple(
-        Team(team, len(agents), boxes[0].shape[0])
-        for team, agents, (boxes, _) in zip(groups, members, alike, strict=True)
+        Team(team, len(agents), boxes[0].shape[0], Discrete(int(discrete.n)))
+        for team, agents, (boxes, discrete) in zip(groups, members, alike, strict=True)
     )
     first = tuple(int(discrete.start) for _, discrete in alike)
-    return HostWorld(name, teams, members, first, _maker(name, kwargs), actions, horizon)
+    return HostWorld(name, teams, members, first, _maker(name, kwargs), horizon)
 
 
 @dataclass(frozen=True)
@@ -106,7 +72,7 @@ def find_kinds(name: str, env: ParallelEnv) -> tuple[Kind, ...]:
     """The agents of ``env`` by what they see and do, and by what stands before the number in their names.
 
     Raises:
-        TaskError: an observation or an action cannot be used, or some have more actions than others.
+        TaskError: an observation or an action cannot be used.
     """
     everybody = _names(env)
     alike: dict[tuple, list[str]] = {}
@@ -116,7 +82,6 @@ def find_kinds(name: str, env: ParallelEnv) -> tuple[Kind, ...]:
         alike.setdefault(
             (stem[1] if stem else "", box.shape, int(discrete.n), int(discrete.start)), []
         ).append(agent)
-    _same_count(name, [actions for _, _, actions, _ in alike])
     kinds: dict[str, Kind] = {}
     for (stem, _, actions, _), members in alike.items():
         called = _team_name(stem, kinds)
@@ -284,17 +249,6 @@ def _alike(
             )
             raise TaskError("teams", message, "put agents that see and act alike in a team")
     return list(boxes), discretes[0]
-
-
-def _same_count(name: str, actions: Sequence[int]) -> int:
-    """How many actions the agents of every team have."""
-    if len(set(actions)) > 1:
-        raise TaskError(
-            _KEY,
-            f"the teams of {name} have {' and '.join(map(str, sorted(set(actions))))} actions",
-            "wrap the environment so that all have as many",
-        )
-    return actions[0]
 
 
 def _team_name(stem: str, taken: Collection[str]) -> str:

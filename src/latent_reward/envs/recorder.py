@@ -1,115 +1,149 @@
-"""Whole episodes of an environment on the host, several copies side by side, one compiled choice per step."""
+"""Episodes of an environment on the host, written into arrays as they are played."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from latent_reward.envs.pettingzoo import HostWorld, ParallelEnv
+from latent_reward.data.episodes import Episodes, team_return
+from latent_reward.data.spaces import Discrete
+from latent_reward.envs.base import HostWorld, ParallelEnv
 from latent_reward.errors import LareError
 
 Choose = Callable[[int, tuple[np.ndarray, ...]], Sequence[tuple[np.ndarray, np.ndarray]]]
 """Number of the step and each team's observations ``[copy, agent, observation]`` to actions and log-probabilities."""
 
 
-class Book(NamedTuple):
-    """What a team goes through, time first: the arrays of a ``Rollout``, filled in as the episodes go."""
+class EpisodeArrays(NamedTuple):
+    """Episodes of one team, one per copy of an environment, filled in as they go: ``[copy, time, agent, …]``.
+
+    ``total`` is the sum of all rewards in double precision. Whatever lies beyond the end of an episode is undefined
+    except for ``mask`` and ``reward``.
+    """
 
     observation: np.ndarray
     action: np.ndarray
     log_probability: np.ndarray
     reward: np.ndarray
     mask: np.ndarray
-    cut: np.ndarray
+    terminated: np.ndarray
+    total: np.ndarray
+
+    def episodes(self) -> Episodes:
+        """The same as what credit and agents read."""
+        returns = team_return(self.reward, self.mask)  # pyright: ignore[reportArgumentType]
+        return Episodes(
+            self.observation,  # pyright: ignore[reportArgumentType]
+            self.action,  # pyright: ignore[reportArgumentType]
+            self.mask,  # pyright: ignore[reportArgumentType]
+            self.terminated,  # pyright: ignore[reportArgumentType]
+            returns,
+            self.reward,  # pyright: ignore[reportArgumentType]
+        )
+
+
+def blank(world: HostWorld, team: int, copies: int) -> EpisodeArrays:
+    """Arrays for one episode of a team in each of ``copies``."""
+    kind = world.teams[team]
+    shape = (copies, world.horizon, kind.agents)
+    return EpisodeArrays(
+        np.zeros((copies, world.horizon + 1, kind.agents, kind.observation_size), np.float32),
+        np.zeros((*shape, *kind.actions.shape), kind.actions.dtype),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, bool),
+        np.zeros(shape, bool),
+        np.zeros(copies),
+    )
 
 
 def collect(
     world: HostWorld, envs: Sequence[ParallelEnv], seeds: Sequence[int], choose: Choose
-) -> tuple[Book, ...]:
-    """Play one episode in each copy, reset by its seed, and note what every team goes through.
-
-    An agent is there (``mask``) at a step if the environment lists it before that step; whatever is said of
-    it otherwise is not noted. ``cut`` marks its last step if it was not terminated there.
+) -> tuple[EpisodeArrays, ...]:
+    """Play one episode in each copy, reset by its seed, and record every team's.
 
     Raises:
         LareError: an environment breaks its interface, or a number is not finite.
     """
-    books = tuple(_blank(world, team, len(envs)) for team in range(len(world.teams)))
-    diaries = [_Diary(world, env, copy, books) for copy, env in enumerate(envs)]
-    running = [diary.begin(seed) for diary, seed in zip(diaries, seeds, strict=True)]
+    arrays = tuple(blank(world, team, len(envs)) for team in range(len(world.teams)))
+    recorders = [Recorder(world, env, copy, arrays) for copy, env in enumerate(envs)]
+    running = [recorder.begin(seed) for recorder, seed in zip(recorders, seeds, strict=True)]
     for step in range(world.horizon):
         if not any(running):
             break
-        chosen = choose(step, tuple(book.observation[step] for book in books))
-        for book, (action, log_probability) in zip(books, chosen, strict=True):
-            book.action[step], book.log_probability[step] = action, log_probability
-        running = [goes_on and diary.step(step) for diary, goes_on in zip(diaries, running, strict=True)]
-    return books
+        chosen = choose(step, tuple(each.observation[:, step] for each in arrays))
+        for each, (_, log_probability) in zip(arrays, chosen, strict=True):
+            each.log_probability[:, step] = log_probability
+        running = [
+            continues and recorder.step([action[recorder.copy] for action, _ in chosen])
+            for recorder, continues in zip(recorders, running, strict=True)
+        ]
+    return arrays
 
 
-def _blank(world: HostWorld, team: int, copies: int) -> Book:
-    size = world.teams[team].observation_size
-    shape = (world.horizon, copies, world.teams[team].agents)
-    return Book(
-        np.zeros((world.horizon + 1, *shape[1:], size), np.float32),
-        np.zeros(shape, np.int32),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, bool),
-        np.zeros(shape, bool),
-    )
+class Recorder:
+    """One copy of an environment, and its row of the arrays.
 
+    An agent is there (``mask``) at a step if the environment lists it before that step; whatever is said of it
+    otherwise is not recorded. An episode that reaches the horizon is cut.
+    """
 
-class _Diary:
-    """One copy and where its agents stand in the books."""
+    def __init__(self, world: HostWorld, env: ParallelEnv, copy: int, arrays: tuple[EpisodeArrays, ...]):
+        """Nothing is played yet."""
+        self.world, self.env, self.copy, self.arrays = world, env, copy, arrays
+        self._places = {name: (t, i) for t, names in enumerate(world.members) for i, name in enumerate(names)}
+        self.steps = 0
+        self._where = ""
 
-    def __init__(self, world: HostWorld, env: ParallelEnv, copy: int, books: tuple[Book, ...]):
-        self.world, self.env, self.copy, self.books = world, env, copy, books
-        self.places = world.places
-
-    def begin(self, seed: int) -> bool:
-        """Reset the copy; says whether anybody is there."""
+    def begin(self, seed: int, where: str = "of an episode") -> bool:
+        """Reset the copy; returns whether any agent is there. ``where`` tells errors which episode it is."""
+        self.steps, self._where = 0, where
+        for each in self.arrays:
+            each.mask[self.copy], each.terminated[self.copy] = False, False
+            each.reward[self.copy], each.total[self.copy] = 0.0, 0.0
         seen, _ = self.env.reset(seed=seed)
-        self._see(0, self.env.agents, seen)
+        self._observe(self.env.agents, seen)
         return bool(self.env.agents)
 
-    def step(self, step: int) -> bool:
-        """Take the noted actions of all who are there; says whether anybody is left."""
+    def step(self, chosen: Sequence[np.ndarray]) -> bool:
+        """Take each team's actions ``[agent, …]`` and return whether the episode continues."""
         there = list(self.env.agents)
-        actions = {}
+        actions, step = {}, self.steps
         for agent in there:
             team, number = self._place(agent)
-            self.books[team].mask[step, self.copy, number] = True
-            action = int(self.books[team].action[step, self.copy, number])
-            actions[agent] = action + self.world.first_action[team]
-        seen, paid, terminated, truncated, _ = self.env.step(actions)
+            arrays, action = self.arrays[team], chosen[team][number]
+            arrays.mask[self.copy, step, number] = True
+            arrays.action[self.copy, step, number] = action
+            discrete = isinstance(self.world.teams[team].actions, Discrete)
+            actions[agent] = int(action) + self.world.first_action[team] if discrete else action
+        seen, paid, terminated, _, _ = self.env.step(actions)
         left = list(self.env.agents)
         for agent in there:
             team, number = self._place(agent)
-            here = (step, self.copy, number)
-            self.books[team].reward[here] = self._finite(paid, "reward", agent, step)
-            over = terminated.get(agent, False) or truncated.get(agent, False) or agent not in left
-            at_the_end = over or step + 1 == self.world.horizon
-            self.books[team].cut[here] = at_the_end and not terminated.get(agent, False)
-        self._see(step + 1, [*there, *(agent for agent in left if agent not in there)], seen)
-        return bool(left)
+            arrays = self.arrays[team]
+            arrays.reward[self.copy, step, number] = self._finite(paid, "reward", agent)
+            arrays.total[self.copy] += float(paid[agent])
+            arrays.terminated[self.copy, step, number] = bool(terminated.get(agent, False))
+        self.steps += 1
+        self._observe([*there, *(agent for agent in left if agent not in there)], seen)
+        return bool(left) and self.steps < self.world.horizon
 
-    def _see(self, step: int, agents: Sequence, seen: dict) -> None:
+    def _observe(self, agents: Sequence, seen: dict) -> None:
         for agent in agents:
             team, number = self._place(agent)
-            row = self.books[team].observation[step, self.copy, number]
-            row[:] = self._finite(seen, "observation", agent, step)
+            row = self.arrays[team].observation[self.copy, self.steps, number]
+            row[:] = self._finite(seen, "observation", agent)
 
     def _place(self, agent) -> tuple[int, int]:
         try:
-            return self.places[str(agent)]
+            return self._places[str(agent)]
         except KeyError:
             raise LareError(
                 f"pettingzoo: {self.world.name} has the agent {str(agent)!r}, which is not among its possible_agents; "
-                "mend the environment"
+                "correct the environment"
             ) from None
 
-    def _finite(self, values: dict, what: str, agent, step: int) -> np.ndarray:
+    def _finite(self, values: dict, what: str, agent) -> np.ndarray:
         value = values.get(agent)
         try:
             stored = np.asarray(value, np.float32)
@@ -117,7 +151,7 @@ class _Diary:
             stored = np.array(np.nan, np.float32)
         if not np.isfinite(stored).all():
             raise LareError(
-                f"{what}: {self.world.name} gave {value!r} to {agent} at step {step} of an episode; every {what} of "
-                "an agent that is there must be a finite number, so mend the environment"
+                f"{what}: {self.world.name} gave {value!r} to {agent} at step {self.steps} {self._where}; every {what} "
+                "of an agent that is there must be a finite number, so correct the environment"
             )
         return stored

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from latent_reward.data.spaces import Discrete
 from latent_reward.envs.base import Outcome, Team, World
 from latent_reward.envs.particle.physics import Particles
 from latent_reward.envs.particle.render import draw
@@ -105,12 +106,11 @@ def smax(map_name: str) -> World:
 
     return World(
         f"smax-{map_name}",
-        (Team("allies", allies, env.obs_size),),
+        (Team("allies", allies, env.obs_size, Discrete(env.num_ally_actions)),),
         lambda key: env.reset(key)[1],
         observe,
         step,
         render,
-        actions=env.num_ally_actions,
         horizon=HORIZON,
         available=available,
         alive=living,

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from latent_reward.files import replacing
 from latent_reward.report.log import read_metrics
 
 CURVE = "learning_curve.png"
@@ -65,7 +66,6 @@ def draw_run(folder: Path, task: str, method: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture whole or not at all."""
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=110)
-    partial.replace(path)
+    """Write a picture, whole or not at all."""
+    with replacing(path) as draft:
+        figure.savefig(draft, dpi=110)

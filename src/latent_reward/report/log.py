@@ -1,6 +1,5 @@
 """Metrics on disk: JSON Lines for programs, TensorBoard events for eyes; both survive a kill and a resume."""
 
-import dataclasses
 import json
 import math
 import os
@@ -10,8 +9,8 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from latent_reward.errors import LareError
-from latent_reward.training.off_policy import Report
-from latent_reward.training.on_policy import TeamReport
+from latent_reward.files import to_json, write_text
+from latent_reward.train.learner import Report
 
 METRICS = "metrics.jsonl"
 
@@ -32,16 +31,15 @@ class Log:
                 f"out: cannot write {self._path}: {error}; make the run folder writable"
             ) from error
 
-    def write(self, reports: Sequence[Report | TeamReport]) -> None:
+    def write(self, reports: Sequence[Report]) -> None:
         """Log one report per seed and team; they are on disk when this returns."""
         try:
             for report in reports:
-                fields = dataclasses.asdict(report)
-                clean = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in fields.items()}
-                self._file.write(json.dumps(clean) + "\n")
+                row = report.row()
+                self._file.write(to_json(row) + "\n")
                 writer = self._writer(report)
-                for name, value in clean.items():
-                    if isinstance(value, int | float) and name not in ("seed", "step"):
+                for name, value in row.items():
+                    if isinstance(value, int | float) and math.isfinite(value) and name not in ("seed", "step"):
                         writer.add_scalar(name, value, report.step)
                 writer.flush()
             self._file.flush()
@@ -51,7 +49,7 @@ class Log:
                 f"metrics: cannot write {self._path}: {error}; free space, then resume from the last checkpoint"
             ) from error
 
-    def _writer(self, report: Report | TeamReport) -> SummaryWriter:
+    def _writer(self, report: Report) -> SummaryWriter:
         name = report.who.replace("seed ", "seed").replace(" ", "-")
         if name not in self._writers:
             place = str(self._path.parent / "tensorboard" / name)
@@ -86,6 +84,4 @@ def read_metrics(folder: Path) -> list[dict]:
 
 def _keep_until(path: Path, step: int) -> None:
     rows = [row for row in read_metrics(path.parent) if row["step"] <= step]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    os.replace(partial, path)
+    write_text(path, "".join(to_json(row) + "\n" for row in rows))

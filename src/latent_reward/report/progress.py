@@ -13,8 +13,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from latent_reward.training.off_policy import Report
-from latent_reward.training.on_policy import TeamReport
+from latent_reward.train.learner import Report
 
 
 class Progress:
@@ -47,15 +46,15 @@ class Progress:
             self._bar.update(self._task, completed=step)
             self._shown = step
 
-    def show(self, reports: Sequence[Report | TeamReport]) -> None:
-        """Print one line per seed and team; a warning is said once each until it changes."""
+    def show(self, reports: Sequence[Report]) -> None:
+        """Print one line per seed and team; each warning is printed once until its text changes."""
         speed = reports[0].steps_per_second
         self._bar.update(self._task, speed=f"{speed:.0f}/s")
         for report in reports:
             self.say(
                 f"step {report.step:>9,}  {report.who}  return {report.return_mean:>10,.2f} "
-                f"± {report.return_std:,.2f}  returns explained {_share(report.explained_variance)}  "
-                f"credit correlation {_share(report.credit_correlation)}  {speed:.0f} steps/s"
+                f"± {report.return_std:,.2f}  returns explained {_share(report.credit["explained_variance"])}  "
+                f"credit correlation {_share(report.credit["credit_correlation"])}  {speed:.0f} steps/s"
             )
             if report.warning and (report.who, report.warning[:30]) not in self._said:
                 self._said.add((report.who, report.warning[:30]))

@@ -1,11 +1,10 @@
 """One file from which training goes on to the same numbers: safetensors, no pickle, replaced atomically.
 
-Arrays are named by their path in the state; counters and the configuration they belong to stand in the
-file's metadata. A training says itself which arrays and counters it needs.
+Arrays are named by their path in a tree, such as the learner's state; counters and the configuration they belong to
+are in the file's metadata. A training decides which arrays and counters it needs.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from latent_reward.errors import LareError
+from latent_reward.files import replacing
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Stored(NamedTuple):
@@ -31,20 +31,14 @@ class Stored(NamedTuple):
 def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any], config: str) -> None:
     """Write arrays and counters, tagged with the configuration as JSON.
 
-    The file appears whole or not at all: it is written beside ``path``, flushed to disk and renamed.
-
     Raises:
         LareError: the disk is full or the folder cannot be written; an older checkpoint stays intact.
     """
-    temporary = path.with_suffix(".partial")
     metadata = {"header": json.dumps({"format": FORMAT, **header}), "config": config}
     try:
-        save_file({name: np.ascontiguousarray(each) for name, each in arrays.items()}, temporary, metadata)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as draft:
+            save_file({name: np.ascontiguousarray(each) for name, each in arrays.items()}, draft, metadata)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise LareError(
             f"checkpoint: cannot write {path}: {error}; free space or make the folder writable, "
             "then resume from the last checkpoint"
@@ -63,31 +57,37 @@ def read(path: Path, config: str | None = None) -> Stored:
     except FileNotFoundError as error:
         raise LareError(
             f"checkpoint: {path} does not exist; the run stopped before its first checkpoint, so remove its folder and "
-            "start it anew"
+            "start it again"
         ) from error
     except (SafetensorError, OSError) as error:
         raise LareError(f"checkpoint: {path} is damaged ({error}); start a new run") from error
     header = json.loads(metadata["header"])
     if header["format"] != FORMAT:
         raise LareError(
-            f"checkpoint: {path} has format {header['format']}, this version reads {FORMAT}; start a new run"
+            f"checkpoint: {path} was written by another version of latent-reward (format {header['format']}, this one "
+            f"reads {FORMAT}); start a new run"
         )
     if config is not None:
         _same_config(json.loads(metadata["config"]), json.loads(config))
     return Stored(header, file.get_tensor)
 
 
-def named(tree: Any, prefix: str) -> dict[str, Any]:
+def named(tree: Any, prefix: str) -> dict[str, np.ndarray]:
     """The leaves of a tree by their path in it."""
-    return {
-        prefix + jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {prefix + jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def arrays(tree: Any, prefix: str, stored: Stored) -> Any:
+    """A tree of the same structure, whose leaves are the arrays of a checkpoint as they were saved."""
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    found = [stored.array(prefix + jax.tree_util.keystr(path)) for path, _ in paths]
+    return jax.tree.unflatten(jax.tree.structure(tree), found)
 
 
 def restored(tree: Any, prefix: str, stored: Stored) -> Any:
     """``tree`` (arrays or shapes) with the leaves of a checkpoint; rows that were never written keep what they are."""
-    leaves = [_fill(leaf, stored.array(name)) for name, leaf in named(tree, prefix).items()]
-    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+    return jax.tree.map(_fill, tree, arrays(tree, prefix, stored))
 
 
 def _fill(leaf: jax.Array | jax.ShapeDtypeStruct, saved: np.ndarray) -> jax.Array:

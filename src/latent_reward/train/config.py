@@ -1,23 +1,23 @@
-"""What a run was asked to do, as one frozen value and as JSON."""
+"""The configuration of a run, as one frozen value and as JSON."""
 
-import dataclasses
-import json
 from dataclasses import dataclass, field
 
 from latent_reward.credit.methods import Method
 from latent_reward.errors import LareError
-from latent_reward.training.plan import OffPolicyPlan, Plan
+from latent_reward.files import to_json
+from latent_reward.train.plan import Plan
 
 CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
+FORMAT = 3
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run was asked to do; ``config.json`` is this, with every default spelled out.
+    """The configuration of a run; ``config.json`` holds it with every default spelled out.
 
     Attributes:
         task: name of the task.
-        method: the recipe with all of its settings.
+        method: the method with all of its settings.
         seeds: seeds that train in lockstep.
         encoder: where the encoder came from (a bundled draw or a folder); None for methods without one.
         plan: how much is trained, with what agent, and when it is looked at.
@@ -27,16 +27,16 @@ class RunConfig:
     method: Method
     seeds: tuple[int, ...] = (0,)
     encoder: str | None = None
-    plan: Plan = field(default_factory=OffPolicyPlan)
+    plan: Plan = field(default_factory=Plan)
 
     def __post_init__(self):
-        """Refuse seeds that cannot be meant."""
+        """Raise a :class:`~latent_reward.errors.LareError` for seeds that make no sense."""
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise LareError(f"seeds: {self.seeds} must be different whole numbers from 0 up, at least one")
 
     def to_json(self) -> str:
         """The configuration as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        return to_json(self, indent=1)
 
     def index_of(self, seed: int | None) -> int:
         """Which of the run's seeds ``seed`` is; None is the first.

@@ -1,0 +1,131 @@
+"""What every agent is: frozen hyper-parameters, and pure functions of its state.
+
+There are two ways to learn. A :class:`ReplayAgent` learns from single transitions drawn from a buffer, an
+:class:`EpisodeAgent` from whole episodes that it has just played. Rewards come from outside, so an agent works with
+every method of credit assignment. To add one, write a file with a frozen dataclass that has one of the two protocols
+as its base, and give it a line in :mod:`latent_reward.agents.registry`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from jaxtyping import Array, Bool, Float, Num
+
+from latent_reward.data.episodes import Played
+from latent_reward.data.spaces import ActionSpace
+from latent_reward.types import Actions, EpisodeRewards, Key, Observations, Scalar, Scalars
+
+Metrics = dict[str, Scalar]
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """What one agent of a team sees and does."""
+
+    observation_size: int
+    actions: ActionSpace
+
+
+class ReplayAgent(Protocol):
+    """An agent that takes one step of learning per transition, on batches of ``[batch]`` rows.
+
+    Attributes:
+        policy_delay: updates of the critics for each update of the actor.
+    """
+
+    kind: str
+    policy_delay: int
+
+    @property
+    def learns_from(self) -> Literal["replay"]:
+        """Transitions from a buffer."""
+        return "replay"
+
+    def init(self, spec: AgentSpec, key: Key) -> Any:
+        """Fresh networks."""
+        ...
+
+    def actor(self, state: Any) -> Any:
+        """The part of the state that acts."""
+        ...
+
+    def act(
+        self,
+        spec: AgentSpec,
+        actor: Any,
+        observation: Float[Array, "*batch observation"],
+        noise: Float[Array, "*batch action"] | None,
+    ) -> Float[Array, "*batch action"]:
+        """The action for each observation: with ``noise`` from N(0, 1) to explore, without it the policy's best."""
+        ...
+
+    def bootstrap(
+        self,
+        spec: AgentSpec,
+        state: Any,
+        next_observation: Float[Array, "*batch observation"],
+        terminated: Bool[Array, "*batch"],
+        noise: Float[Array, "*batch action"],
+    ) -> Float[Array, "*batch"]:
+        """What the target of a critic adds to the reward; ``noise`` is drawn from N(0, 1).
+
+        It may depend on nothing that ``update_critics`` changes but for ``policy_delay`` 1, so that one pass serves
+        all updates of the critics until the actor's.
+        """
+        ...
+
+    def update_critics(
+        self, state: Any, observation: Observations, action: Actions, target: Scalars
+    ) -> tuple[Any, Metrics]:
+        """One step of the critics towards ``target``; the metrics include ``critic_loss``."""
+        ...
+
+    def update_actor(self, spec: AgentSpec, state: Any, observation: Observations, key: Key) -> Any:
+        """One step of the actor and of everything that follows it slowly."""
+        ...
+
+
+class EpisodeAgent(Protocol):
+    """An agent that learns from whole episodes; all agents of a team share its networks."""
+
+    kind: str
+
+    @property
+    def learns_from(self) -> Literal["episodes"]:
+        """Whole fresh episodes."""
+        return "episodes"
+
+    def init(self, spec: AgentSpec, key: Key) -> Any:
+        """Fresh networks."""
+        ...
+
+    def actor(self, spec: AgentSpec, state: Any) -> Any:
+        """The part of the state that acts."""
+        ...
+
+    def act(
+        self,
+        spec: AgentSpec,
+        actor: Any,
+        observation: Float[Array, "*batch observation"],
+        key: Key,
+        available: Bool[Array, "*batch action"] | None = None,
+    ) -> tuple[Num[Array, "*batch *action"], Float[Array, "*batch"]]:
+        """An action drawn from the policy, and its log-probability."""
+        ...
+
+    def best(
+        self, spec: AgentSpec, actor: Any, observation: Float[Array, "*batch observation"]
+    ) -> Num[Array, "*batch *action"]:
+        """The most probable action."""
+        ...
+
+    def learn(
+        self, spec: AgentSpec, state: Any, played: Played, reward: EpisodeRewards, key: Key, remaining: Scalar
+    ) -> tuple[Any, Metrics]:
+        """The state after learning from fresh episodes with the given rewards.
+
+        ``remaining`` is the share of the training that is still to come, this iteration included. The metrics include
+        ``value_loss``.
+        """
+        ...

@@ -1,0 +1,263 @@
+"""Return decomposition with a decoder that reads one step at a time: LaRe, RD and RRD.
+
+1. ``observe`` an episode when it ends: fold its features and return into the running moments and, where the method
+   has one, into the linear part of the decoder f, which is solved at once.
+2. ``update`` the network of f on a window of stored episodes; it learns what the linear part leaves over.
+3. ``reward`` decodes features whenever rewards are needed; they are never stored.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float
+
+from latent_reward.credit.base import CreditSpec, Method, Metrics
+from latent_reward.credit.features import (
+    Kind,
+    feature_size,
+    features_of,
+    raw_features,
+    step_features,
+)
+from latent_reward.credit.linear import Linear, add_episodes, init_linear, predict
+from latent_reward.credit.losses import full_sum_loss, subset_loss
+from latent_reward.credit.moments import Moments, deviation, init_moments, merge, standardise
+from latent_reward.data.buffer import Buffer, Window, sample_window
+from latent_reward.data.episodes import Episodes
+from latent_reward.encoder.view import View
+from latent_reward.errors import require_choice
+from latent_reward.networks import MLP, adam, init_adam, init_mlp
+from latent_reward.types import (
+    AgentMask,
+    EpisodeFeatures,
+    EpisodeRewards,
+    Key,
+    Lengths,
+    Returns,
+    Scalar,
+)
+
+Loss = Literal["rd", "rrd", "rrd-unbiased"]
+Share = Literal["each", "mean"]
+
+UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
+_BLOCK_ROWS = 1024  # rows of a gradient at a time: activations then stay in the processor's cache
+
+
+class Decoder(NamedTuple):
+    """State of the method: network and optimiser, moments of its inputs and targets, and the linear part if any."""
+
+    network: MLP
+    optimiser: optax.OptState
+    features: Moments
+    mean_reward: Moments
+    linear: Linear | None
+
+
+class Batch(NamedTuple):
+    """What one update reads: steps ``[episode, step, agent, feature]``, and the returns of whole episodes."""
+
+    features: EpisodeFeatures
+    mask: AgentMask
+    returns: Returns
+    lengths: Lengths
+
+
+@dataclass(frozen=True)
+class PerStep(Method):
+    """r̂ = f(z) of single steps, fitted so that its sum over an episode explains the return.
+
+    Attributes:
+        input: what the decoder reads: ``latent`` (the encoder's output), ``raw`` (o, a, o − o′) or ``next`` (o′).
+        loss: ``rd`` sums over whole episodes, ``rrd`` over a random subset, ``rrd-unbiased`` corrects for it.
+        view: where the encoder looks: at the ``current`` observation o, the ``next`` one o′, or ``both``.
+            An encoder whose source names ``next_observation`` itself always gets o and o′ as they are.
+        subset: K, steps per episode in a random subset.
+        batch_steps: steps per update; divided by K (or the horizon) it gives the episodes.
+        hidden: widths of the hidden layers.
+        learning_rate: Adam's step size.
+        standardise: whether features are standardised by their running moments.
+        scale_returns: whether targets R/L are divided by their root mean square over the first episodes.
+        weight_decay: weight of ½‖ψ‖² beside the loss.
+        agents: whether ``each`` agent of a team is paid its own proxy reward, or all of them their ``mean``.
+        linear: whether the network stands on a linear part that is solved from the returns of all episodes.
+    """
+
+    input: Kind
+    loss: Loss
+    view: View = "next"
+    subset: int = 64
+    batch_steps: int = 256
+    hidden: tuple[int, ...] = (256, 256)
+    learning_rate: float = 3e-4
+    standardise: bool = False
+    scale_returns: bool = False
+    weight_decay: float = 0.0
+    agents: Share = "each"
+    linear: bool = False
+    kind: Literal["per-step"] = "per-step"
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for a setting that does not exist."""
+        for name, choices in (("input", Kind), ("loss", Loss), ("view", View), ("agents", Share)):
+            require_choice(name, getattr(self, name), choices)
+
+    @property
+    def latents(self) -> Literal["none", "any"]:
+        """Whether the decoder reads an encoder's output."""
+        return "any" if self.input == "latent" else "none"
+
+    @property
+    def learns(self) -> bool:
+        """The decoder is fitted."""
+        return True
+
+    @property
+    def derives(self) -> bool:
+        """(o, a, o − o′) is three look-ups, of the same length as the step itself."""
+        return self.input == "raw"
+
+    def init(self, spec: CreditSpec, key: Key) -> Decoder:
+        """A fresh decoder; above a linear part its network starts at 0."""
+        size = self.feature_size(spec)
+        network = init_mlp(key, (size, *self.hidden, 1))
+        linear = None
+        if self.linear:
+            linear = init_linear(size)
+            weights, biases = (
+                (*layers[:-1], jnp.zeros_like(layers[-1])) for layers in (network.weights, network.biases)
+            )
+            network = replace(network, weights=weights, biases=biases)
+        return Decoder(network, init_adam(network), init_moments(size), init_moments(1), linear)
+
+    def feature_size(self, spec: CreditSpec) -> int:
+        """Numbers that the decoder reads of a step."""
+        return feature_size(self.input, self.view, spec)
+
+    def features(
+        self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
+    ) -> EpisodeFeatures:
+        """What the decoder reads of each step and agent."""
+        return step_features(self.input, self.view, spec, episodes.before, action, episodes.after)
+
+    def derive(
+        self,
+        observation: Float[Array, "*batch agent observation"],
+        action: Float[Array, "*batch agent action"],
+        next_observation: Float[Array, "*batch agent observation"],
+    ) -> Float[Array, "*batch agent feature"]:
+        """(o, a, o − o′)."""
+        return raw_features(observation, action, next_observation)
+
+    def observe(self, state: Decoder, features: EpisodeFeatures, episodes: Episodes) -> Decoder:
+        """Fold finished episodes into the running moments, and solve the linear part again."""
+        mask, returns, length = episodes.mask, episodes.returns, episodes.lengths
+        mean_reward = (returns / jnp.maximum(length, 1))[:, None]
+        measures = (length > 0) & (state.mean_reward.count < UNIT_EPISODES)
+        moments = merge(state.features, features.reshape(-1, features.shape[-1]), mask.reshape(-1))
+        linear = state.linear
+        if linear is not None:
+            linear = add_episodes(linear, features, mask, returns, deviation(moments))
+        return state._replace(
+            features=moments, mean_reward=merge(state.mean_reward, mean_reward, measures), linear=linear
+        )
+
+    def draw(self, spec: CreditSpec, key: Key, buffer: Buffer) -> Batch:
+        """Stored episodes at random, whole or a random subset of the steps of each."""
+        subset = None if self.loss == "rd" else min(self.subset, spec.horizon)
+        episodes = max(1, self.batch_steps // (subset or spec.horizon))
+        window: Window = sample_window(buffer, key, episodes=episodes, subset=subset, horizon=spec.horizon)
+        return Batch(features_of(self, window.rows), window.mask, window.returns, window.lengths)
+
+    def update(self, spec: CreditSpec, state: Decoder, drawn: Batch) -> tuple[Decoder, Metrics]:
+        """One Adam step of the network; ``decoder_loss`` is the loss before it.
+
+        Gradients are summed over blocks of episodes: the same step, from arrays that stay in the processor's cache.
+        """
+
+        def loss(network: MLP, part: Batch) -> Scalar:
+            rewards = jnp.where(part.mask, self._decode(state, network, part.features), 0.0)
+            mask, returns = part.mask.any(axis=2), part.returns / self.reward_unit(state)
+            if self.loss == "rd":
+                return full_sum_loss(rewards, mask, returns)
+            return subset_loss(rewards, mask, returns, part.lengths, unbiased=self.loss == "rrd-unbiased")
+
+        value, gradient = _in_blocks(jax.value_and_grad(loss), state.network, drawn)
+        if self.weight_decay:
+            gradient = jax.tree.map(lambda g, w: g + self.weight_decay * w, gradient, state.network)
+        network, optimiser = adam(state.network, gradient, state.optimiser, self.learning_rate)
+        return state._replace(network=network, optimiser=optimiser), {"decoder_loss": value}
+
+    def reward(
+        self,
+        state: Decoder,
+        features: Float[Array, "*batch agent feature"],
+        mask: Bool[Array, "*batch agent"],
+    ) -> Float[Array, "*batch agent"]:
+        """r̂ = f(z) in the environment's units; with ``agents`` "mean" every agent gets the team's average."""
+        proxy = self._decode(state, state.network, features) * self.reward_unit(state)
+        proxy = jnp.where(mask, proxy, 0.0)
+        if self.agents == "each":
+            return proxy
+        mean = proxy.sum(axis=-1, keepdims=True) / jnp.maximum(mask.sum(axis=-1, keepdims=True), 1)
+        return jnp.where(mask, mean, 0.0)
+
+    def latent_weights(self, spec: CreditSpec, state: Decoder) -> dict[str, float]:
+        """Reward that one standard deviation of each latent adds by the linear part, the largest first.
+
+        Of an encoder that is applied to o and to o′ it is the sum of both.
+        """
+        if state.linear is None or spec.encoder is None:
+            return {}
+        names = spec.encoder.latent_names
+        values = np.asarray(state.linear.weight * deviation(state.features))
+        total = values.reshape(-1, len(names)).sum(axis=0)
+        return {names[index]: float(total[index]) for index in np.argsort(-np.abs(total))}
+
+    def reward_unit(self, state: Decoder) -> Scalar:
+        """Size of one unit of the network's output: the root mean square of R/L over the first episodes, or 1.
+
+        It is measured once. If it went on growing with the returns, every proxy reward would grow with it, and the
+        agent would chase a moving target.
+        """
+        if not self.scale_returns:
+            return jnp.ones(())
+        moments = state.mean_reward
+        square = moments.mean[0] ** 2 + moments.spread[0] / jnp.maximum(moments.count, 1.0)
+        return jnp.where(square > 1e-12, jnp.sqrt(jnp.maximum(square, 1e-12)), 1.0)
+
+    def _decode(
+        self, state: Decoder, network: MLP, features: Float[Array, "*batch feature"]
+    ) -> Float[Array, "*batch"]:
+        """f(z) in units of ``reward_unit``, with the standardisation and the linear part of ``state``."""
+        inputs = standardise(state.features, features) if self.standardise else features
+        output = network(inputs)[..., 0]
+        if state.linear is None:
+            return output
+        return output + predict(state.linear, features) / self.reward_unit(state)
+
+
+def _in_blocks(slope, network: MLP, batch: Batch):
+    """The mean over all episodes of ``slope``, a function of the network and a part of the batch."""
+    episodes, steps, agents = batch.mask.shape
+    block = block_size(episodes, steps * agents)
+    if block == episodes:
+        return slope(network, batch)
+    count = episodes // block
+    parts = jax.tree.map(lambda leaf: leaf.reshape(count, block, *leaf.shape[1:]), batch)
+    add = lambda total, part: (jax.tree.map(jnp.add, total, slope(network, part)), None)  # noqa: E731
+    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, network))
+    return jax.tree.map(lambda leaf: leaf / count, jax.lax.scan(add, zero, parts)[0])
+
+
+def block_size(episodes: int, rows: int) -> int:
+    """The most episodes of ``rows`` rows each that fit into a block and divide ``episodes``."""
+    return max(
+        size
+        for size in range(1, episodes + 1)
+        if episodes % size == 0 and size * rows <= max(rows, _BLOCK_ROWS)
+    )

@@ -1,0 +1,73 @@
+"""Whole episodes of one team, the one container that environments fill and credit reads."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num
+
+from latent_reward.types import AgentMask, EpisodeRewards, Lengths, Returns
+
+
+class Episodes(NamedTuple):
+    """Episodes of one team, padded to the horizon; one agent is an axis of length one.
+
+    Attributes:
+        observation: before each step, and after the last.
+        action: what each agent did: a whole number, or a vector on a last axis.
+        mask: whether the agent is there at the step: the episode has not ended, and the agent lives.
+        terminated: whether the agent's life ended with the step. At its last step this tells an end of its own from
+            a time limit, which cuts the episode short.
+        returns: the team's return, the one number of an episode that credit may be fitted to.
+        hidden_reward: the true reward of each step. It is measured against and never fitted, except by the
+            references ``dense``, ``episodic`` and ``uniform``.
+    """
+
+    observation: Float[Array, "episode time_after agent observation"]
+    action: Num[Array, "episode time agent *action"]
+    mask: AgentMask
+    terminated: Bool[Array, "episode time agent"]
+    returns: Returns
+    hidden_reward: EpisodeRewards
+
+    @property
+    def lengths(self) -> Lengths:
+        """Steps of each episode at which any agent is there; 0 where there is no episode."""
+        return self.mask.any(axis=2).sum(axis=1)
+
+    @property
+    def before(self) -> Float[Array, "episode time agent observation"]:
+        """o of each step."""
+        return self.observation[:, :-1]
+
+    @property
+    def after(self) -> Float[Array, "episode time agent observation"]:
+        """o′ of each step."""
+        return self.observation[:, 1:]
+
+    @property
+    def cut(self) -> Bool[Array, "episode time agent"]:
+        """The last step of each agent whose time ran out before it reached an end of its own."""
+        none = jnp.zeros_like(self.mask[:, :1])
+        last = self.mask & ~jnp.concatenate([self.mask[:, 1:], none], axis=1)
+        return last & ~self.terminated
+
+
+class Played(NamedTuple):
+    """Episodes together with what the policies that played them knew of their choices.
+
+    Attributes:
+        episodes: what was seen, done and paid.
+        log_probability: of each action.
+        available: the actions each agent could choose from; None: always all.
+        won: whether the team has won; None: nothing is won in this environment.
+    """
+
+    episodes: Episodes
+    log_probability: Float[Array, "episode time agent"]
+    available: Bool[Array, "episode time agent action"] | None
+    won: Bool[Array, " episode"] | None
+
+
+def team_return(reward: EpisodeRewards, mask: AgentMask) -> Returns:
+    """R of each episode: the sum of the rewards of all steps and agents that exist."""
+    return jnp.where(mask, reward, 0.0).sum(axis=(1, 2))

@@ -1,0 +1,59 @@
+"""A compiled world as an environment on the host, for loops that take one step at a time."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from latent_reward.envs.base import Environment, HostWorld, World
+
+
+def on_host(world: Environment) -> HostWorld:
+    """The world itself if it runs on the host, or one whose copies step the compiled world."""
+    if isinstance(world, HostWorld):
+        return world
+    members = tuple(tuple(f"{team.name}_{i}" for i in range(team.agents)) for team in world.teams)
+    make = partial(SteppedWorld, world, [name for names in members for name in names])
+    return HostWorld(world.name, world.teams, members, (0,) * len(members), make, world.horizon)
+
+
+class SteppedWorld:
+    """The parallel interface of one copy of a compiled world, with every agent there until the episode ends."""
+
+    metadata = {"render_fps": 10}  # noqa: RUF012
+
+    def __init__(self, world: World, names: list[str], render_mode: str | None = None):
+        """Nobody is there before the first reset."""
+        self.world, self.possible_agents, self.agents = world, names, list[str]()
+        self._reset, self._observe, self._step = map(jax.jit, (world.reset, world.observe, world.step))
+
+    def reset(self, seed: int | None = None) -> tuple[dict, dict]:
+        """Start an episode that depends on the seed alone."""
+        self._key, reset = jax.random.split(jax.random.key(seed or 0))
+        self._state, self._steps, self.agents = self._reset(reset), 0, list(self.possible_agents)
+        return self._seen(), {name: {} for name in self.agents}
+
+    def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
+        """Take the actions of all agents."""
+        there, key = self.agents, jax.random.fold_in(self._key, self._steps)
+        chosen = np.stack([actions[name] for name in there])
+        self._state, reward, over = self._step(self._state, chosen, key)
+        self._steps += 1
+        terminated, truncated = bool(over), self._steps >= self.world.horizon
+        if terminated or truncated:
+            self.agents = []
+        paid = dict(zip(there, np.asarray(reward), strict=True))
+        ends = (dict.fromkeys(there, terminated), dict.fromkeys(there, truncated))
+        return self._seen(), paid, *ends, {name: {} for name in there}
+
+    def render(self) -> np.ndarray:
+        """A frame."""
+        return self.world.render(jax.tree.map(np.asarray, self._state))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _seen(self) -> dict[str, np.ndarray]:
+        rows = np.concatenate([np.asarray(each) for each in self._observe(self._state)])
+        return dict(zip(self.possible_agents, rows, strict=True))

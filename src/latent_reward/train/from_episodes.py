@@ -1,0 +1,217 @@
+"""The compiled half of on-policy training: every iteration of every seed, and evaluation.
+
+One iteration, for each team:
+    1. play whole episodes in parallel worlds with the present policy;
+    2. predict their rewards (nothing has been fitted to them yet: a held-out prediction), compute their features
+       once, store them;
+    3. update the decoder on stored episodes;
+    4. give every step and agent its reward and update the policy on the episodes just played.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from latent_reward.agents.base import EpisodeAgent
+from latent_reward.credit.metrics import episode_sums
+from latent_reward.data import buffer as ring
+from latent_reward.data.buffer import Buffer
+from latent_reward.data.episodes import Played
+from latent_reward.envs.base import World
+from latent_reward.envs.recorder import EpisodeArrays
+from latent_reward.envs.rollout import Policy, play
+from latent_reward.train.learner import State, TeamLearner, commit
+from latent_reward.train.plan import Fresh
+from latent_reward.train.seeds import over_seeds
+from latent_reward.types import Key, Keys, Scalar
+
+
+@dataclass(frozen=True)
+class EpisodeLearner:
+    """What stays fixed while a run trains, static in ``jax.jit``: equal ones share their compiled programs.
+
+    Attributes:
+        teams: the learner of each team.
+        iterations: of the whole training.
+        experience: episodes per iteration, and how the decoder is fitted.
+    """
+
+    teams: tuple[TeamLearner, ...]
+    iterations: int
+    experience: Fresh
+
+
+class Measures(NamedTuple):
+    """What an iteration shows of one team; ``credit`` has a row of the metrics' sums for each episode."""
+
+    losses: dict[str, Scalar]
+    training_return: Scalar
+    credit: Float[Array, "episode 6"]
+
+
+def init(learner: EpisodeLearner, keys: Keys) -> tuple[State, ...]:
+    """Fresh state of every team for each of ``keys``."""
+    return commit(_init_all(learner, keys))
+
+
+@partial(jax.jit, static_argnums=0)
+def _init_all(learner: EpisodeLearner, keys: Keys) -> tuple[State, ...]:
+    return over_seeds(partial(_init, learner), keys, apart=True)
+
+
+def _init(learner: EpisodeLearner, key: Key) -> tuple[State, ...]:
+    states = []
+    for index, team in enumerate(learner.teams):
+        k_agent, k_credit = jax.random.split(jax.random.fold_in(key, index))
+        credit = team.method.init(team.credit, k_credit)
+        buffer = _init_buffer(learner, team) if team.method.learns else None
+        states.append(State(_agent(team).init(team.spec, k_agent), credit, buffer))
+    return tuple(states)
+
+
+def _init_buffer(learner: EpisodeLearner, team: TeamLearner) -> Buffer:
+    block = learner.experience.episodes
+    episodes = max(1, learner.experience.buffer_episodes // block) * block
+    size, horizon = team.method.feature_size(team.credit), team.credit.horizon
+    return ring.init(episodes * horizon, horizon, team.credit.agents, features=size, episodes=episodes)
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def advance(
+    learner: EpisodeLearner,
+    world: World,
+    states: tuple[State, ...],
+    keys: Keys,
+    start: Int[Array, ""],
+    stop: Int[Array, ""],
+) -> tuple[tuple[State, ...], tuple[Measures, ...]]:
+    """Iterations ``start`` to ``stop`` of every seed, and the measures of the last one."""
+
+    def one(states, key):
+        def iteration(index, carry):
+            k_play, k_learn = jax.random.split(jax.random.fold_in(key, index))
+            played = play(world, policies(learner, carry[0]), k_play, learner.experience.episodes)
+            return _learn_all(learner, carry[0], played, k_learn, index)
+
+        shape = jax.eval_shape(partial(iteration, start), (states, None))[1]
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+        return jax.lax.fori_loop(start, stop, iteration, (states, nothing))
+
+    return over_seeds(one, states, keys, apart=True)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def learn_from(
+    learner: EpisodeLearner,
+    states: tuple[State, ...],
+    arrays: tuple[EpisodeArrays, ...],
+    keys: Keys,
+    index: Int[Array, ""],
+) -> tuple[tuple[State, ...], tuple[Measures, ...]]:
+    """What iteration ``index`` of every seed learns from episodes that were played on the host; seeds lead."""
+
+    def one(states, arrays, key):
+        played = tuple(Played(each.episodes(), each.log_probability, None, None) for each in arrays)
+        return _learn_all(learner, states, played, key, index)
+
+    return over_seeds(one, states, arrays, keys, apart=True)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 4))
+def evaluate(
+    learner: EpisodeLearner, world: World, states: tuple[State, ...], keys: Keys, episodes: int
+) -> tuple[tuple[Float[Array, "seed episode"], Bool[Array, "seed episode"] | None], ...]:
+    """Returns of each team in ``episodes`` episodes, and whether it won; actions are drawn from the policies."""
+
+    def one(states, key):
+        played = play(world, policies(learner, states), key, episodes)
+        return tuple((each.episodes.returns, each.won) for each in played)
+
+    return over_seeds(one, states, keys, apart=True)
+
+
+@partial(jax.jit, static_argnums=0)
+def act(
+    learner: EpisodeLearner,
+    states: tuple[State, ...],
+    observations: tuple[Float[Array, "seed episode agent observation"], ...],
+    keys: Keys,
+    step: Int[Array, ""],
+) -> tuple[tuple[Num[Array, "seed episode agent *action"], Float[Array, "seed episode agent"]], ...]:
+    """What every agent of every copy does, and the log-probability of that, from the policies of their seeds."""
+
+    def one(states, observations, key):
+        drawn = jax.random.split(jax.random.fold_in(key, step), len(observations))
+        chosen = zip(policies(learner, states), observations, drawn, strict=True)
+        return tuple(policy(seen, key, None) for policy, seen, key in chosen)
+
+    return jax.vmap(one)(states, observations, keys)
+
+
+def policies(learner: EpisodeLearner, states: tuple[State, ...]) -> tuple[Policy, ...]:
+    """The policy of each team of one seed."""
+    return tuple(
+        partial(_agent(team).act, team.spec, _agent(team).actor(team.spec, state.agent))
+        for team, state in zip(learner.teams, states, strict=True)
+    )
+
+
+def _agent(team: TeamLearner) -> EpisodeAgent:
+    return cast(EpisodeAgent, team.agent)
+
+
+def _learn_all(
+    learner: EpisodeLearner,
+    states: tuple[State, ...],
+    played: tuple[Played, ...],
+    key: Key,
+    index: Int[Array, ""],
+) -> tuple[tuple[State, ...], tuple[Measures, ...]]:
+    """All teams have played together, and each learns from its own return."""
+    learned = [
+        _learn(learner, team, state, each, jax.random.fold_in(key, number), index)
+        for number, (team, state, each) in enumerate(zip(learner.teams, states, played, strict=True))
+    ]
+    after, measures = zip(*learned, strict=True)
+    return after, measures
+
+
+def _learn(
+    learner: EpisodeLearner, team: TeamLearner, state: State, played: Played, key: Key, index: Int[Array, ""]
+) -> tuple[State, Measures]:
+    """What one team learns from the episodes it has played: credit first, then the policy."""
+    k_credit, k_agent = jax.random.split(key)
+    episodes, method = played.episodes, team.method
+    features = team.features(episodes)
+    before = method.reward(state.credit, features, episodes.mask)
+    credit, buffer = method.observe(state.credit, features, episodes), state.buffer
+    fitted = {"decoder_loss": jnp.full((), np.nan)}
+    if buffer is not None:
+        buffer = ring.insert(buffer, episodes, None, features)
+        credit, fitted = _fit(learner, team, credit, buffer, k_credit, index)
+    reward = method.reward(credit, features, episodes.mask)
+    remaining = 1.0 - index / learner.iterations
+    agent, losses = _agent(team).learn(team.spec, state.agent, played, reward, k_agent, remaining)
+    sums = episode_sums(before, episodes.hidden_reward, episodes.mask, jnp)
+    return State(agent, credit, buffer), Measures({**fitted, **losses}, episodes.returns.mean(), sums)
+
+
+def _fit(
+    learner: EpisodeLearner, team: TeamLearner, credit: Any, buffer: Buffer, key: Key, index: Int[Array, ""]
+) -> tuple[Any, dict[str, Scalar]]:
+    """This iteration's updates of the decoder; returns the losses before the last one."""
+
+    def update(number, carry):
+        drawn = team.method.draw(team.credit, jax.random.fold_in(key, number), buffer)
+        return team.method.update(team.credit, carry[0], drawn)
+
+    shapes = jax.eval_shape(partial(update, 0), (credit, {}))[1]
+    losses = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    fitting = learner.experience
+    count = jnp.where(index == 0, fitting.first_updates, fitting.updates)
+    return jax.lax.fori_loop(0, count, update, (credit, losses))

@@ -1,0 +1,320 @@
+"""The off-policy loop: a host environment per seed, one compiled update per step.
+
+Every step, for all seeds side by side:
+    1. choose actions: uniformly random during the warm-up, then policy plus noise;
+    2. when the actor's turn has come, start the compiled update of all steps since its last one (it runs while the
+       environments step: it needs only finished episodes);
+    3. step the environments, recording the hidden rewards;
+    4. where an episode ends, store it and start the next one from its own seed.
+Every ``evaluate_every`` steps the deterministic policy plays fixed, seeded episodes.
+
+Nothing random depends on history: keys come from (seed, step), resets from (seed, episode number). So a
+checkpoint needs the learner's arrays and the actions of the unfinished episode, which are replayed on resume.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from latent_reward.credit import metrics
+from latent_reward.data.spaces import Continuous
+from latent_reward.envs.base import HostWorld
+from latent_reward.envs.recorder import Recorder, blank
+from latent_reward.errors import LareError
+from latent_reward.rng import HostPurpose, OffPolicyPurpose, keys_for, seed_for
+from latent_reward.train import checkpoint
+from latent_reward.train import from_replay as core
+from latent_reward.train.from_replay import ReplayLearner
+from latent_reward.train.learner import Report, State, TeamLearner, saved
+from latent_reward.train.plan import Plan, Replay
+from latent_reward.train.players import Copies, Results
+
+_NOISE_STEPS = 256  # steps whose exploration noise is drawn in one call
+
+
+def replay_learner(teams: tuple[TeamLearner, ...], plan: Plan) -> ReplayLearner:
+    """The learner of a run, from that of its team.
+
+    Raises:
+        LareError: there is more than one agent.
+    """
+    assert isinstance(plan.experience, Replay)
+    if len(teams) != 1 or teams[0].credit.agents != 1:
+        raise LareError(f"agent: {plan.agent.kind} trains a single agent; train teams with ppo")
+    horizon = teams[0].credit.horizon
+    return ReplayLearner(
+        teams[0],
+        plan.experience.batch_size,
+        min(plan.experience.buffer_size, max(plan.rounds, horizon)),
+        plan.experience.refresh_episodes,
+    )
+
+
+@dataclass
+class EnvSlot:
+    """One seed's environment with its unfinished episode, and what is measured of the seed's credit."""
+
+    seed: int
+    recorder: Recorder
+    episodes: int = 0
+    training_return: float = np.nan
+    window: metrics.Sums = field(default_factory=metrics.init_window)
+
+    def reset(self) -> None:
+        """Start the next episode, from a state that depends on (seed, episode number) only."""
+        where = f"of episode {self.episodes} (seed {self.seed})"
+        self.recorder.begin(seed_for(self.seed, HostPurpose.RESET, self.episodes), where)
+
+    def replay(self, actions: np.ndarray, observation: np.ndarray) -> None:
+        """Bring the environment to where an unfinished episode stood, by taking its actions again.
+
+        Raises:
+            LareError: it does not end up at the ``observation`` that was saved.
+        """
+        self.reset()
+        for action in actions:
+            self.recorder.step([action])
+        if not np.allclose(self.observation, observation, rtol=1e-5, atol=1e-5):
+            raise LareError(
+                f"resume: {self.recorder.world.name} did not repeat its steps from the same seed and actions, so this "
+                "run cannot be resumed exactly; start a new run"
+            )
+
+    @property
+    def observation(self) -> np.ndarray:
+        """What the agents see now, ``[agent, observation]``."""
+        return self.recorder.arrays[0].observation[self.recorder.copy, self.recorder.steps]
+
+
+class OffPolicy:
+    """A training in progress: learner state on the device, one environment per seed on the host."""
+
+    def __init__(self, learner: ReplayLearner, plan: Plan, seeds: Sequence[int], world: HostWorld):
+        """Build environments and a fresh learner for ``seeds``; no step is taken yet."""
+        self.learner, self.plan, self.seeds, self.world = learner, plan, tuple(seeds), world
+        assert isinstance(plan.experience, Replay)
+        self.warmup = plan.experience.warmup
+        purposes = (OffPolicyPurpose.ACT, OffPolicyPurpose.UPDATE, OffPolicyPurpose.INIT)
+        self._act_keys, self._update_keys, k_init = (keys_for(seeds, purpose) for purpose in purposes)
+        self.state: State = core.init(learner, k_init)
+        self.arrays = blank(world, 0, len(seeds))
+        self.slots = [
+            EnvSlot(seed, Recorder(world, world.make(None), index, (self.arrays,)))
+            for index, seed in enumerate(seeds)
+        ]
+        self.player = DeterministicPlayer(learner, seeds, world)
+        self.step = 0
+        self.pending_updates = 0  # steps whose update has not been started
+        self._stored = False
+        self._losses: dict[str, Any] = {}
+        self._noise_block: tuple[int, np.ndarray] = (-1, np.empty(0))  # which block of steps, and their noise
+        self._clock = time.perf_counter()
+        self._clock_step = 0
+        for slot in self.slots:
+            slot.reset()
+
+    @property
+    def steps_per_round(self) -> int:
+        """A round is one environment step."""
+        return 1
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The state of each team; there is one."""
+        return (self.state,)
+
+    def advance(self, until: int | None = None) -> None:
+        """Take one step in every seed's environment, learning meanwhile; ``until`` lies at least one step ahead."""
+        learning = self.step >= self.warmup and self._stored
+        if self.step >= self.warmup:
+            observation = np.stack([slot.observation for slot in self.slots])
+            actor, noise = self.learner.agent.actor(self.state.agent), self._noise()
+            actions = np.asarray(core.explore(self.learner, actor, observation, noise))
+        else:
+            actions = np.stack([self._random_action(slot.seed) for slot in self.slots])
+        if learning:
+            self.pending_updates += 1
+            if self.step % self.learner.agent.policy_delay == 0:
+                self._update(self.step, update_actor=True)
+        running = [
+            slot.recorder.step([action]) for slot, action in zip(self.slots, actions, strict=True)
+        ]
+        self.step += 1
+        if not all(running):
+            self.flush_updates()
+            self._store(~np.asarray(running))
+
+    def _noise(self) -> np.ndarray:
+        block, index = divmod(self.step, _NOISE_STEPS)
+        if block != self._noise_block[0]:
+            steps = np.arange(block * _NOISE_STEPS, (block + 1) * _NOISE_STEPS, dtype=np.int32)
+            self._noise_block = block, np.asarray(core.exploration(self.learner, self._act_keys, steps))
+        return self._noise_block[1][index]
+
+    def _random_action(self, seed: int) -> np.ndarray:
+        actions = self.learner.team.spec.actions
+        assert isinstance(actions, Continuous)
+        random = np.random.default_rng((seed, int(HostPurpose.WARM_UP), self.step))
+        size = (self.learner.team.credit.agents, actions.size)
+        low, high = (np.asarray(bound, np.float32) for bound in (actions.low, actions.high))
+        return random.uniform(low, high, size).astype(np.float32)
+
+    def flush_updates(self) -> None:
+        """Make the pending updates, so that ``state`` is that of the present step.
+
+        Until the actor's turn they change nothing an environment sees, so ``advance`` leaves them for one call.
+        """
+        if self.pending_updates:
+            self._update(self.step - 1, update_actor=False)
+
+    def _update(self, last: int, *, update_actor: bool) -> None:
+        agent, credit, self._losses = core.update(
+            self.learner,
+            self.state.agent,
+            self.state.credit,
+            self.state.buffer,
+            self._update_keys,
+            np.int32(last - self.pending_updates + 1),
+            np.int32(self.pending_updates),
+            np.bool_(update_actor),
+        )
+        self.state = self.state._replace(agent=agent, credit=credit)
+        self.pending_updates = 0
+
+    def _store(self, ended: np.ndarray) -> None:
+        played = jax.tree.map(np.array, self.arrays)  # copies: the next episode is written over the arrays
+        played.mask[~ended] = False
+        credit, buffer, reward = core.store(self.learner, self.state.credit, self.state.buffer, played)
+        if self.learner.team.method.reads == "episode":
+            first = np.int32(max(slot.episodes for slot in self.slots) * self.learner.refresh_episodes)
+            buffer = core.refresh(self.learner, credit, buffer, first)
+        self.state = self.state._replace(credit=credit, buffer=buffer)
+        rows = metrics.episode_sums(
+            np.asarray(reward, np.float64), played.reward.astype(np.float64), played.mask
+        )
+        for index in np.flatnonzero(ended):
+            slot = self.slots[index]
+            slot.window = metrics.push(slot.window, rows[index : index + 1])
+            slot.training_return = float(played.reward[index, : slot.recorder.steps].sum())
+            slot.episodes += 1
+            slot.reset()
+        self._stored = all(slot.episodes > 0 for slot in self.slots)
+
+    def save(self, path: Path, config: str) -> None:
+        """Write a checkpoint: the learner's arrays, and the unfinished episode of each seed."""
+        self.flush_updates()
+        unfinished = [
+            {
+                "observation": slot.observation,
+                "action": self.arrays.action[index, : slot.recorder.steps],
+                "window": slot.window,
+            }
+            for index, slot in enumerate(self.slots)
+        ]
+        slots = [[slot.seed, slot.episodes, slot.training_return] for slot in self.slots]
+        checkpoint.write(
+            path,
+            {**checkpoint.named(saved(self.states), "state"), **checkpoint.named(unfinished, "slot")},
+            {"step": self.step, "slots": slots},
+            config,
+        )
+
+    def restore(self, path: Path, config: str) -> None:
+        """Go to where a checkpoint left off, unfinished episodes included."""
+        stored = checkpoint.read(path, config)
+        (self.state,) = checkpoint.restored(self.states, "state", stored)
+        self.step = stored.header["step"]
+        nothing = dict.fromkeys(("observation", "action", "window"), 0)
+        unfinished = checkpoint.arrays([nothing] * len(self.slots), "slot", stored)
+        for slot, (_, episodes, last), left in zip(
+            self.slots, stored.header["slots"], unfinished, strict=True
+        ):
+            slot.episodes, slot.training_return, slot.window = episodes, last, left["window"]
+            slot.replay(left["action"], left["observation"])
+        self._stored = all(slot.episodes > 0 for slot in self.slots)
+        self._clock, self._clock_step = time.perf_counter(), self.step
+
+    def evaluate(self) -> list[Report]:
+        """Play the fixed evaluation episodes with the deterministic policy and report on every seed."""
+        self.flush_updates()
+        jax.block_until_ready(self.state.agent)
+        elapsed, self._clock = time.perf_counter() - self._clock, time.perf_counter()
+        speed = (self.step - self._clock_step) / max(elapsed, 1e-9)
+        self._clock_step = self.step
+        ((returns, _),) = self.player.evaluate(self.states, self.plan.evaluation_episodes)
+        losses = {name: np.asarray(value) for name, value in self._losses.items()}
+        reports = [
+            self._report(slot, returns[index], {name: float(loss[index]) for name, loss in losses.items()}, speed)
+            for index, slot in enumerate(self.slots)
+        ]
+        self._clock = time.perf_counter()
+        return reports
+
+    def _report(self, slot: EnvSlot, returns: np.ndarray, losses: dict[str, float], speed: float) -> Report:
+        losses = {"decoder_loss": np.nan, "critic_loss": np.nan, **losses}
+        if self._losses and not np.isfinite(losses["critic_loss"]):
+            raise LareError(
+                f"critic_loss: it is {losses['critic_loss']} at step {self.step}, so training has diverged; check the "
+                "environment for huge rewards or observations, or lower the agent's learning_rate"
+            )
+        learning = self.learner.team.method.learns and self.step > self.warmup
+        return Report(
+            seed=slot.seed,
+            team="",
+            step=self.step,
+            episodes=slot.episodes,
+            return_mean=float(returns.mean()),
+            return_std=float(returns.std()),
+            win_rate=np.nan,
+            training_return=slot.training_return,
+            losses=losses,
+            credit=metrics.measure(slot.window),
+            steps_per_second=speed,
+            warning=metrics.warning(slot.window) if learning else "",
+        )
+
+    def close(self) -> None:
+        """Close every environment."""
+        for slot in self.slots:
+            slot.recorder.env.close()
+        self.player.close()
+
+
+class DeterministicPlayer:
+    """Plays seeded episodes without exploration noise."""
+
+    def __init__(self, learner: ReplayLearner, seeds: Sequence[int], world: HostWorld):
+        """Nothing is open yet."""
+        self.learner, self.seeds, self._copies = learner, tuple(seeds), Copies(world)
+
+    def evaluate(self, states: tuple[State, ...], episodes: int, *, final: bool = False) -> Results:
+        """Returns of each seed, whose episodes are played side by side."""
+        purpose = HostPurpose.FINAL_EVALUATION if final else HostPurpose.EVALUATION
+        resets = [seed_for(seed, purpose, episode) for seed in self.seeds for episode in range(episodes)]
+        (arrays,) = self._copies.play(resets, self._choose(states, len(self.seeds)))
+        return ((arrays.total.reshape(len(self.seeds), episodes), None),)
+
+    def frames(self, states: tuple[State, ...], seed: int) -> tuple[list[Any], float]:
+        """Pictures of one episode of the seed at this position."""
+        one = jax.tree.map(lambda leaf: leaf[seed : seed + 1], states)
+        return self._copies.film(0, self._choose(one, 1))
+
+    def close(self) -> None:
+        """Close every copy."""
+        self._copies.close()
+
+    def _choose(self, states: tuple[State, ...], seeds: int):
+        actor = self.learner.agent.actor(states[0].agent)
+
+        def choose(step: int, observations: tuple[np.ndarray, ...]):
+            (seen,) = observations
+            apart = seen.reshape(seeds, -1, *seen.shape[1:])
+            action = np.asarray(core.exploit(self.learner, actor, apart))
+            return [(action.reshape(len(seen), *action.shape[2:]), np.zeros(seen.shape[:2], np.float32))]
+
+        return choose

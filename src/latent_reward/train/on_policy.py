@@ -1,0 +1,230 @@
+"""The on-policy loop: iterations of whole episodes, in a compiled world or in an environment on the host.
+
+Iteration i of a seed uses the key (seed, i) and nothing else that is random, so a checkpoint is the learner's
+arrays and the number of iterations done. On the host every copy is reset by a seed drawn from that key: so a run goes
+on exactly as it would have, if the environment repeats itself after a reset with the same seed.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latent_reward.credit import metrics
+from latent_reward.envs.base import Environment, HostWorld, World
+from latent_reward.envs.recorder import EpisodeArrays
+from latent_reward.envs.rollout import watch
+from latent_reward.errors import LareError
+from latent_reward.rng import OnPolicyPurpose, keys_for
+from latent_reward.train import checkpoint
+from latent_reward.train import from_episodes as core
+from latent_reward.train.from_episodes import EpisodeLearner, Measures
+from latent_reward.train.learner import Report, State, TeamLearner, saved
+from latent_reward.train.plan import Fresh, Plan
+from latent_reward.train.players import Copies, Player, Results
+from latent_reward.types import Keys
+
+_PER_CALL = 10  # iterations in one compiled call: the time until Ctrl-C is heard
+_FRAMES_PER_SECOND = 10.0  # particle worlds move in steps of 0.1 s
+
+
+def episode_learner(teams: tuple[TeamLearner, ...], plan: Plan) -> EpisodeLearner:
+    """The learner of a run, from those of its teams."""
+    assert isinstance(plan.experience, Fresh)
+    return EpisodeLearner(teams, plan.rounds, plan.experience)
+
+
+class OnPolicy:
+    """A training in progress: the state of every seed's teams on the device, the iterations done on the host."""
+
+    def __init__(self, learner: EpisodeLearner, plan: Plan, seeds: Sequence[int], world: Environment):
+        """Build a fresh learner for ``seeds``; no episode is played yet."""
+        self.learner, self.plan, self.seeds, self.world = learner, plan, tuple(seeds), world
+        self._keys = keys_for(seeds, OnPolicyPurpose.TRAIN)
+        self.states: tuple[State, ...] = core.init(learner, keys_for(seeds, OnPolicyPurpose.INIT))
+        self.player = sampling_player(learner, seeds, world)
+        self.iteration = 0
+        self._measures: tuple[Measures, ...] = ()
+        self._seconds = self._timed = 0.0
+
+    @property
+    def steps_per_round(self) -> int:
+        """Environment steps of one iteration, every episode counted in full."""
+        return self.learner.experience.episodes * self.world.horizon
+
+    @property
+    def step(self) -> int:
+        """Environment steps of each seed so far, every episode counted in full."""
+        return self.iteration * self.steps_per_round
+
+    def advance(self, until: int) -> None:
+        """A few iterations of every seed, at most up to step ``until``."""
+        begun, start = time.perf_counter(), self.iteration
+        last = until // self.steps_per_round
+        if isinstance(self.world, World):
+            self.iteration = min(start + _PER_CALL, last)
+            self.states, self._measures = core.advance(
+                self.learner,
+                self.world,
+                self.states,
+                self._keys,
+                jnp.int32(start),
+                jnp.int32(self.iteration),
+            )
+        else:
+            assert isinstance(self.player, HostPlayer)
+            self.iteration = min(start + 1, last)
+            k_play, k_learn = _split(self._keys, start)
+            played = self.player.play(self.states, k_play, self.learner.experience.episodes)
+            self.states, self._measures = core.learn_from(
+                self.learner, self.states, played, k_learn, jnp.int32(start)
+            )
+        jax.block_until_ready(self._measures)
+        self._seconds += time.perf_counter() - begun
+        self._timed += self.iteration - start
+
+    def evaluate(self) -> list[Report]:
+        """Play the evaluation episodes, from the same random numbers every time, and report on every team."""
+        results = self.player.evaluate(self.states, self.plan.evaluation_episodes)
+        speed = self._timed * self.steps_per_round / max(self._seconds, 1e-9)
+        self._seconds = self._timed = 0.0
+        return [
+            self._report(index, team, results[team], speed)
+            for index in range(len(self.seeds))
+            for team in range(len(self.states))
+        ]
+
+    def _report(self, index: int, team: int, results: tuple, speed: float) -> Report:
+        returns, won = (None if each is None else each[index] for each in results)
+        measured = jax.tree.map(lambda leaf: np.asarray(leaf)[index], self._measures[team])
+        losses = {name: float(loss) for name, loss in measured.losses.items()}
+        name = self.world.teams[team].name
+        if not np.isfinite(measured.training_return):
+            raise LareError(
+                f"reward: {self.world.name} paid the {name} {measured.training_return} per episode up to step "
+                f"{self.step}; every reward must be a finite number, so correct the world"
+            )
+        if not np.isfinite(losses["value_loss"]):
+            raise LareError(
+                f"value_loss: it is {losses['value_loss']} at step {self.step}, so training has diverged; lower "
+                "the agent's learning_rate, or check what its world pays and shows for numbers that are not finite"
+            )
+        learns = self.learner.teams[team].method.learns
+        return Report(
+            seed=self.seeds[index],
+            team=name if len(self.world.teams) > 1 else "",
+            step=self.step,
+            episodes=self.iteration * self.learner.experience.episodes,
+            return_mean=float(returns.mean()),
+            return_std=float(returns.std()),
+            win_rate=np.nan if won is None else float(won.mean()),
+            training_return=float(measured.training_return),
+            losses=losses,
+            credit=metrics.measure(measured.credit),
+            steps_per_second=speed,
+            warning=metrics.warning(measured.credit) if learns else "",
+        )
+
+    def save(self, path: Path, config: str) -> None:
+        """Write a checkpoint: the learner's arrays, and how many iterations are done."""
+        checkpoint.write(
+            path, checkpoint.named(saved(self.states), "state"), {"iteration": self.iteration}, config
+        )
+
+    def restore(self, path: Path, config: str) -> None:
+        """Go to where a checkpoint left off."""
+        stored = checkpoint.read(path, config)
+        self.states = checkpoint.restored(self.states, "state", stored)
+        self.iteration = stored.header["iteration"]
+
+    def close(self) -> None:
+        """Close what runs on the host."""
+        self.player.close()
+
+
+def sampling_player(learner: EpisodeLearner, seeds: Sequence[int], world: Environment) -> Player:
+    """Who plays episodes of ``world`` with actions drawn from the policies."""
+    if isinstance(world, World):
+        return CompiledPlayer(learner, seeds, world)
+    return HostPlayer(learner, seeds, world)
+
+
+class CompiledPlayer:
+    """Plays a compiled world."""
+
+    def __init__(self, learner: EpisodeLearner, seeds: Sequence[int], world: World):
+        """Nothing is compiled yet."""
+        self.learner, self.seeds, self.world = learner, tuple(seeds), world
+
+    def evaluate(self, states: tuple[State, ...], episodes: int, *, final: bool = False) -> Results:
+        """Results of each seed."""
+        results = core.evaluate(self.learner, self.world, states, _keys(self.seeds, final), episodes)
+        return jax.tree.map(np.asarray, results)
+
+    def frames(self, states: tuple[State, ...], seed: int) -> tuple[list[Any], float]:
+        """Pictures of one episode of the seed at this position."""
+        key = keys_for(self.seeds, OnPolicyPurpose.VIDEO)[seed]
+        one = jax.tree.map(lambda leaf: leaf[seed], states)
+        seen, steps = jax.jit(lambda one: watch(self.world, core.policies(self.learner, one), key))(one)
+        moments = jax.tree.map(np.asarray, seen)
+        at = lambda time: jax.tree.map(lambda leaf: leaf[time], moments)  # noqa: E731
+        return [self.world.render(at(time)) for time in range(int(steps) + 1)], _FRAMES_PER_SECOND
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class HostPlayer:
+    """Plays an environment on the host, in as many copies for each seed as it plays episodes at a time."""
+
+    def __init__(self, learner: EpisodeLearner, seeds: Sequence[int], world: HostWorld):
+        """Nothing is open yet."""
+        self.learner, self.seeds, self._copies = learner, tuple(seeds), Copies(world)
+
+    def play(self, states: tuple[State, ...], keys: Keys, episodes: int) -> tuple[EpisodeArrays, ...]:
+        """What every team plays in ``episodes`` episodes of each seed, ``[seed, episode, …]``."""
+        k_reset, k_act = _split(keys, 0)
+        resets = np.asarray(jax.vmap(lambda key: jax.random.bits(key, (episodes,)) >> 1)(k_reset))
+        arrays = self._copies.play(resets.reshape(-1).tolist(), self._choose(states, k_act))
+        return jax.tree.map(lambda leaf: leaf.reshape(len(keys), episodes, *leaf.shape[1:]), arrays)
+
+    def evaluate(self, states: tuple[State, ...], episodes: int, *, final: bool = False) -> Results:
+        """Returns of each seed; nothing is won here."""
+        arrays = self.play(states, _keys(self.seeds, final), episodes)
+        return tuple((each.total, None) for each in arrays)
+
+    def frames(self, states: tuple[State, ...], seed: int) -> tuple[list[Any], float]:
+        """Pictures of one episode of the seed at this position."""
+        k_reset, k_act = _split(keys_for(self.seeds, OnPolicyPurpose.VIDEO)[seed : seed + 1], 0)
+        reset = int(jax.random.bits(k_reset[0], (1,))[0] >> 1)
+        one = jax.tree.map(lambda leaf: leaf[seed : seed + 1], states)
+        return self._copies.film(reset, self._choose(one, k_act))
+
+    def close(self) -> None:
+        """Close every copy."""
+        self._copies.close()
+
+    def _choose(self, states: tuple[State, ...], keys: Keys):
+        seeds, acting = len(keys), tuple(state._replace(credit=None, buffer=None) for state in states)
+
+        def choose(step: int, observations: tuple[np.ndarray, ...]):
+            seen = tuple(each.reshape(seeds, -1, *each.shape[1:]) for each in observations)
+            chosen = core.act(self.learner, acting, seen, keys, np.int32(step))
+            flat = lambda each: np.asarray(each).reshape(-1, *each.shape[2:])  # noqa: E731
+            return [tuple(map(flat, each)) for each in chosen]
+
+        return choose
+
+
+def _keys(seeds: Sequence[int], final: bool) -> Keys:
+    return keys_for(seeds, OnPolicyPurpose.FINAL_EVALUATION if final else OnPolicyPurpose.EVALUATION)
+
+
+def _split(keys: Keys, index: int) -> tuple[Keys, Keys]:
+    """Two keys of each seed for iteration ``index``."""
+    both = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, index)))(keys)
+    return both[:, 0], both[:, 1]

@@ -1,0 +1,138 @@
+"""Plans: how much is trained, with what agent, and when it is looked at.
+
+Training is counted in *rounds*. A round of an agent that learns from replay is one environment step, called ``steps``
+in settings; a round of an agent that learns from whole episodes is an iteration of them, called ``iterations``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from latent_reward.agents.registry import Agent
+from latent_reward.agents.td3 import TD3
+from latent_reward.errors import LareError, require_positive
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How an agent learns from a buffer of transitions, one update per environment step.
+
+    Attributes:
+        warmup: steps with random actions before learning starts.
+        batch_size: transitions per update.
+        buffer_size: transitions that are kept.
+        refresh_episodes: stored episodes whose rewards are decoded again whenever an episode ends; only for methods
+            that read whole episodes.
+    """
+
+    warmup: int = 10_000
+    batch_size: int = 256
+    buffer_size: int = 1_000_000
+    refresh_episodes: int = 64
+    kind: Literal["replay"] = "replay"
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for numbers that make no sense."""
+        require_positive(
+            batch_size=self.batch_size, buffer_size=self.buffer_size, refresh_episodes=self.refresh_episodes
+        )
+        _not_negative(warmup=self.warmup)
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """How an agent learns from whole episodes that it has just played.
+
+    Attributes:
+        episodes: episodes per iteration, in parallel environments.
+        first_updates: updates of the decoder in the first iteration, so that no policy learns from an untrained one.
+        updates: updates of the decoder in each iteration after it.
+        buffer_episodes: how many of the last episodes they are drawn from.
+    """
+
+    episodes: int = 82
+    first_updates: int = 200
+    updates: int = 10
+    buffer_episodes: int = 15_000
+    kind: Literal["episodes"] = "episodes"
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for numbers that make no sense."""
+        require_positive(episodes=self.episodes, buffer_episodes=self.buffer_episodes)
+        _not_negative(first_updates=self.first_updates, updates=self.updates)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training in numbers; intervals are in rounds.
+
+    Attributes:
+        rounds: how long each seed trains.
+        agent: the agent with its hyper-parameters.
+        experience: how episodes are gathered and learned from.
+        evaluate_every: rounds between evaluations.
+        evaluation_episodes: episodes per evaluation.
+        checkpoint_every: rounds between checkpoints.
+    """
+
+    rounds: int = 100_000
+    agent: Agent = field(default_factory=TD3)
+    experience: Annotated[Replay | Fresh, pydantic.Field(discriminator="kind")] = field(default_factory=Replay)
+    evaluate_every: int = 5_000
+    evaluation_episodes: int = 10
+    checkpoint_every: int = 25_000
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for numbers that make no sense."""
+        require_positive(
+            **{_UNITS[self.experience.kind]: self.rounds},
+            evaluate_every=self.evaluate_every,
+            evaluation_episodes=self.evaluation_episodes,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+
+_UNITS = {"replay": "steps", "episodes": "iterations"}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "replay": {},
+    "episodes": {
+        "rounds": 1_000,
+        "evaluate_every": 10,
+        "evaluation_episodes": 50,
+        "checkpoint_every": 100,
+    },
+}
+
+
+def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
+    """The plan for an agent from ``settings``: fields of the plan or of its experience, and ``agent``.
+
+    Raises:
+        LareError: a setting does not exist for this agent, or its value makes no sense.
+    """
+    agent = settings.get("agent", agent)
+    experience = Replay if agent.learns_from == "replay" else Fresh
+    unit = _UNITS[agent.learns_from]
+    inner = {each.name for each in fields(experience)} - {"kind"}
+    outer = {each.name for each in fields(Plan)} - {"rounds", "experience"} | {unit}
+    for name in settings:
+        if name not in inner | outer:
+            known = ", ".join(sorted(inner | outer))
+            raise LareError(f"{name}: training with {agent.kind} has no such setting; choose from {known}")
+    chosen = {"rounds" if name == unit else name: settings[name] for name in settings if name in outer}
+    return Plan(
+        **_DEFAULTS[agent.learns_from]
+        | chosen
+        | {
+            "agent": agent,
+            "experience": experience(**{name: settings[name] for name in settings if name in inner}),
+        }
+    )
+
+
+def _not_negative(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 0:
+            raise LareError(f"{name}: {count} is negative; give 0 or more")

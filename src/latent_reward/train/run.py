@@ -1,0 +1,266 @@
+"""A run: one training, one folder, everything needed to read it, use it and go on with it.
+
+``config.json``             the configuration, every default spelled out
+``task.yaml``, ``encoder/``     copies, so that the folder stands on its own
+``metrics.jsonl``           one line per seed, team and evaluation; ``tensorboard/`` holds the same numbers
+``checkpoint.safetensors``  the state to go on from, replaced atomically
+``learning_curve.png``      returns and credit quality so far
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+from jaxtyping import Float, Num
+
+from latent_reward.agents.base import EpisodeAgent, ReplayAgent
+from latent_reward.data.episodes import Episodes, Played
+from latent_reward.encoder.encoder import Encoder, load
+from latent_reward.envs.base import Environment, World
+from latent_reward.envs.hosted import on_host
+from latent_reward.envs.rollout import play
+from latent_reward.errors import LareError, require_positive
+from latent_reward.report.log import read_metrics
+from latent_reward.report.video import write_video
+from latent_reward.rng import OnPolicyPurpose, keys_for
+from latent_reward.task.load import load_task
+from latent_reward.task.open import open_environment
+from latent_reward.task.task import AnyTask
+from latent_reward.train import checkpoint, from_episodes, from_replay
+from latent_reward.train.config import CHECKPOINT, CONFIG, FORMAT, RunConfig
+from latent_reward.train.learner import State, TeamLearner, team_learners
+from latent_reward.train.off_policy import DeterministicPlayer, OffPolicy, replay_learner
+from latent_reward.train.on_policy import OnPolicy, episode_learner, sampling_player
+from latent_reward.train.players import Player
+from latent_reward.types import Key
+
+Training = OffPolicy | OnPolicy
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished or interrupted run, read from its folder; every array lives on the default device."""
+
+    folder: Path
+    config: RunConfig
+    task: AnyTask
+    encoders: tuple[Encoder | None, ...]
+
+    @cached_property
+    def metrics(self) -> list[dict]:
+        """Every logged line, oldest first."""
+        return read_metrics(self.folder)
+
+    @cached_property
+    def world(self) -> Environment:
+        """The environment of the task."""
+        return open_environment(self.task)
+
+    @cached_property
+    def teams(self) -> tuple[str, ...]:
+        """Names of the teams; a single agent is the team ``agent``."""
+        return tuple(team.name for team in self.world.teams)
+
+    @cached_property
+    def _learners(self) -> tuple[TeamLearner, ...]:
+        config = self.config
+        return team_learners(self.world, config.method.credit, config.plan.agent, self.encoders)
+
+    @cached_property
+    def _states(self) -> tuple[State, ...]:
+        """Every seed's teams as trained so far, without the stored episodes."""
+        keys, plan = jax.random.split(jax.random.key(0), len(self.config.seeds)), self.config.plan
+        if plan.experience.kind == "replay":
+            learner = replay_learner(self._learners, plan)
+            shapes = (jax.eval_shape(partial(from_replay.init, learner), keys),)
+        else:
+            shapes = jax.eval_shape(
+                partial(from_episodes.init, episode_learner(self._learners, plan)), keys
+            )
+        shapes = tuple(shape._replace(buffer=None) for shape in shapes)
+        return checkpoint.restored(shapes, "state", checkpoint.read(self.folder / CHECKPOINT))
+
+    def proxy_reward(
+        self,
+        observation: Float[np.ndarray, "batch observation"],
+        action: Num[np.ndarray, "batch *action"],
+        next_observation: Float[np.ndarray, "batch observation"],
+        *,
+        seed: int | None = None,
+        team: str | None = None,
+    ) -> Float[np.ndarray, " batch"]:
+        """The reward r̂ of steps of single agents as the method gives it, NumPy in and NumPy out.
+
+        ``seed`` and ``team`` pick one of several; the first by default.
+
+        Raises:
+            LareError: the method has no reward for single steps, or the run has no such seed or team.
+        """
+        learner, state = self._pick(seed, team)
+        method, credit = learner.method, learner.credit
+        if method.reference or method.reads != "step":
+            raise LareError(
+                f"method: {self.config.method.name} learns no proxy reward of single steps; use a run of a learned method"
+            )
+        seen = jnp.stack([jnp.asarray(each, jnp.float32) for each in (observation, next_observation)], axis=1)
+        count = len(seen)
+        there, nothing = jnp.ones((count, 1, 1), bool), jnp.zeros((count, 1, 1))
+        steps = Episodes(  # each step as an episode of its own
+            seen[:, :, None],
+            jnp.asarray(action, learner.spec.actions.dtype)[:, None, None],
+            there,
+            ~there,
+            jnp.zeros(count),
+            nothing,
+        )
+        reward = method.reward(state.credit, method.features(credit, steps, learner.numbers(steps)), there)
+        return np.array(reward[:, 0, 0])
+
+    def latent_weights(self, *, seed: int | None = None, team: str | None = None) -> dict[str, float]:
+        """What the returns say each latent is worth: reward per standard deviation, the largest first.
+
+        It is the linear part of the decoder, without what the network adds; empty where the method has none.
+
+        Raises:
+            LareError: the run has no such seed or team.
+        """
+        learner, state = self._pick(seed, team)
+        return learner.method.latent_weights(learner.credit, state.credit)
+
+    def act(
+        self,
+        observation: Float[np.ndarray, "*batch observation"],
+        *,
+        seed: int | None = None,
+        team: str | None = None,
+    ) -> Num[np.ndarray, "*batch *action"]:
+        """The policy's best action for each observation: without exploration, the most probable one."""
+        learner, state = self._pick(seed, team)
+        seen = jnp.asarray(observation, jnp.float32)
+        if learner.agent.learns_from == "replay":
+            agent = cast(ReplayAgent, learner.agent)
+            return np.asarray(agent.act(learner.spec, agent.actor(state.agent), seen, None))
+        agent = cast(EpisodeAgent, learner.agent)
+        return np.asarray(agent.best(learner.spec, agent.actor(learner.spec, state.agent), seen))
+
+    def evaluate(self, episodes: int = 10) -> dict[str, Float[np.ndarray, "seed episode"]]:
+        """True returns of each team in ``episodes`` seeded episodes of each seed.
+
+        TD3 acts without noise; PPO draws its actions from the policy, as in training.
+
+        Raises:
+            LareError: ``episodes`` is below 1.
+        """
+        require_positive(episodes=episodes)
+        with self._player() as player:
+            results = player.evaluate(self._states, episodes, final=True)
+        return {name: returns for name, (returns, _) in zip(self.teams, results, strict=True)}
+
+    def play(self, episodes: int, *, seed: int | None = None) -> tuple[Played, ...]:
+        """Seeded episodes of a compiled world, actions drawn from the policies: what each team saw, did and was paid.
+
+        Raises:
+            LareError: the run has no such seed, its environment is not a compiled world, or ``episodes`` is below 1.
+        """
+        require_positive(episodes=episodes)
+        world = self.world
+        if not isinstance(world, World):
+            raise LareError(
+                f"task: {self.task.name} plays on the host; step its environment with run.act instead"
+            )
+        states, key = self._of_seed(seed, OnPolicyPurpose.PLAY)
+        learner = episode_learner(self._learners, self.config.plan)
+        return jax.jit(lambda key: play(world, from_episodes.policies(learner, states), key, episodes))(key)
+
+    def film(self, path: Path, *, seed: int | None = None) -> Path:
+        """Write one seeded episode as an MP4 file.
+
+        Raises:
+            LareError: frames cannot be rendered on this machine or the file cannot be written.
+        """
+        with self._player() as player:
+            return write_video(path, lambda: player.frames(self._states, self.config.index_of(seed)))
+
+    @contextmanager
+    def _player(self) -> Iterator[Player]:
+        """Who plays the run's policies, with what it opens closed in the end."""
+        player = make_player(self.config, self._learners, self.world)
+        try:
+            yield player
+        finally:
+            player.close()
+
+    def _of_seed(self, seed: int | None, purpose: OnPolicyPurpose) -> tuple[tuple[State, ...], Key]:
+        """The teams of one seed, and a key of its own for ``purpose``."""
+        index = self.config.index_of(seed)
+        states = jax.tree.map(lambda leaf: leaf[index], self._states)
+        return states, keys_for(self.config.seeds, purpose)[index]
+
+    def _pick(self, seed: int | None, team: str | None) -> tuple[TeamLearner, State]:
+        if team is not None and team not in self.teams:
+            raise LareError(f"team: the run has no team {team!r}, only {', '.join(self.teams)}")
+        number, index = 0 if team is None else self.teams.index(team), self.config.index_of(seed)
+        return self._learners[number], jax.tree.map(lambda leaf: leaf[index], self._states[number])
+
+
+def make_player(config: RunConfig, teams: tuple[TeamLearner, ...], world: Environment) -> Player:
+    """Who plays episodes with the policies of a run."""
+    if config.plan.experience.kind == "replay":
+        return DeterministicPlayer(replay_learner(teams, config.plan), config.seeds, on_host(world))
+    return sampling_player(episode_learner(teams, config.plan), config.seeds, world)
+
+
+def make_training(config: RunConfig, world: Environment, encoders: Sequence[Encoder | None]) -> Training:
+    """A training at its first step.
+
+    Raises:
+        LareError: the agent cannot be trained in this environment.
+    """
+    plan = config.plan
+    teams = team_learners(world, config.method.credit, plan.agent, tuple(encoders))
+    if plan.experience.kind == "replay":
+        return OffPolicy(replay_learner(teams, plan), plan, config.seeds, on_host(world))
+    return OnPolicy(episode_learner(teams, plan), plan, config.seeds, world)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run from its folder; arrays are loaded when they are first used.
+
+    Raises:
+        LareError: the folder does not hold a run, or a file of it is damaged.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        if stored.get("format") != FORMAT:
+            raise LareError(
+                f"run: {folder} was written by another version of latent-reward, which has to be used to read it; "
+                "start a new run"
+            )
+        config = pydantic.TypeAdapter(RunConfig).validate_python(stored["config"])
+    except OSError as error:
+        raise LareError(
+            f"run: {folder} holds no run ({path.name} is missing); give the folder that `lare train` wrote"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise LareError(f"run: {path} is damaged: {reason}; restore the file or start a new run") from error
+    task = load_task(folder / "task.yaml")
+    places = encoder_folders(folder / "encoder", task)
+    encoders = tuple(load(place) for place in places) if config.encoder else (None,) * len(places)
+    return Run(folder, config, task, encoders)
+
+
+def encoder_folders(folder: Path, task: AnyTask) -> tuple[Path, ...]:
+    """Where in ``folder`` the encoder of each team is: there itself for a lone team, else under its name."""
+    names = [each.name.rpartition("/")[2] for each in task.descriptions]
+    return (folder,) if len(names) == 1 else tuple(folder / name for name in names)

@@ -1,1 +1,0 @@
-"""Training: the loops that make an agent and a decomposer learn together."""
