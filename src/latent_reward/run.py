@@ -29,7 +29,9 @@ from latent_reward.encoder.encoder import Encoder
 from latent_reward.errors import LareError, require_positive
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import record
-from latent_reward.task.task import Task, load_task, make_env
+from latent_reward.task.load import load_task
+from latent_reward.task.open import make_env
+from latent_reward.task.task import Task
 from latent_reward.team_run import TeamRun, load_team_encoders
 from latent_reward.training import checkpoint
 from latent_reward.training import learner as core

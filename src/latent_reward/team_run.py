@@ -23,7 +23,8 @@ from latent_reward.errors import LareError, require_positive
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import write_video
 from latent_reward.task.check import check_task
-from latent_reward.task.task import TeamTask, open_world
+from latent_reward.task.open import open_world
+from latent_reward.task.task import TeamTask
 from latent_reward.training import checkpoint
 from latent_reward.training import team_learner as core
 from latent_reward.training.host_teams import HostTeams

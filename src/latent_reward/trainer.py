@@ -22,7 +22,9 @@ from latent_reward.report.curves import draw_run
 from latent_reward.report.log import Log
 from latent_reward.report.progress import Progress
 from latent_reward.run import Run, build_learner, load_run
-from latent_reward.task.task import AnyTask, Task, TeamTask, load_task, make_env
+from latent_reward.task.load import load_task
+from latent_reward.task.open import make_env
+from latent_reward.task.task import AnyTask, Task, TeamTask
 from latent_reward.team_run import TeamRun, build_team_learner, team_folders
 from latent_reward.training.interrupt import Interrupt
 from latent_reward.training.off_policy import OffPolicy
