@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from latent_reward import load_encoder, load_task
 from latent_reward.credit.features import feature_size
 from latent_reward.credit.methods import METHODS, Learned
-from latent_reward.task.task import Task, task_names
+from latent_reward.task.load import task_names
+from latent_reward.task.task import Task
 from latent_reward.training import replay as ring
 
 MEGA = 1e6

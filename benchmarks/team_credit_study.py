@@ -20,7 +20,8 @@ import latent_reward as lr
 from latent_reward.credit import decompose
 from latent_reward.credit.methods import find_method
 from latent_reward.envs.worlds import find_world
-from latent_reward.task.task import Task, task_names
+from latent_reward.task.load import task_names
+from latent_reward.task.task import Task
 
 CREDIT = find_method("lare-rd", of_teams=True).credit
 ROWS_PER_UPDATE = 6_000

@@ -12,7 +12,7 @@ import yaml
 
 from latent_reward.design.reply import read_reply
 from latent_reward.sealing.verify import check
-from latent_reward.task.task import load_task
+from latent_reward.task.load import load_task
 
 FOLDER = Path(__file__).parents[1] / "tests" / "corpus"
 PARTICLES = SimpleNamespace(observation_size=18, action_size=5)

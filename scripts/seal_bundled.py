@@ -10,7 +10,8 @@ import sys
 from latent_reward.encoder.bundled import bundled_draws, bundled_folder, bundled_tasks
 from latent_reward.encoder.encoder import save
 from latent_reward.sealing.verify import seal
-from latent_reward.task.task import Task, load_task
+from latent_reward.task.load import load_task
+from latent_reward.task.task import Task
 
 
 def seal_bundled(task: Task, draw: int) -> None:

@@ -10,7 +10,7 @@ from latent_reward.design.anonymous import HIDDEN, anonymous
 from latent_reward.encoder.encoder import check_fits, load, save, with_card
 from latent_reward.errors import LareError
 from latent_reward.sealing.verify import check, encoder_of, seal
-from latent_reward.task.task import load_task, task_names
+from latent_reward.task.load import load_task, task_names
 
 TASKS = {each.name: each for name in task_names() for each in load_task(name).descriptions}
 SOURCE = """

@@ -13,7 +13,9 @@ from latent_reward.encoder.encoder import check_fits, load
 from latent_reward.envs.particle.predator_prey import pp
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
-from latent_reward.task.task import Task, load_description, load_task, make_env, task_names
+from latent_reward.task.load import load_description, load_task, task_names
+from latent_reward.task.open import make_env
+from latent_reward.task.task import Task
 
 # One name per team: it is a task of its own for those who design for it.
 NAMES = [each.name for name in bundled_tasks() for each in load_task(name).descriptions]

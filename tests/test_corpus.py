@@ -20,7 +20,7 @@ from latent_reward.encoder.encoder import read_program
 from latent_reward.sealing import sandbox
 from latent_reward.sealing.language import parse
 from latent_reward.sealing.verify import check, payload_of
-from latent_reward.task.task import load_task
+from latent_reward.task.load import load_task
 
 FOLDER = Path(__file__).parent / "corpus"
 INDEX = yaml.safe_load((FOLDER / "index.yaml").read_text())

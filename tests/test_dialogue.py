@@ -18,7 +18,7 @@ from latent_reward.encoder.encoder import load
 from latent_reward.errors import LareError
 from latent_reward.sealing.sandbox import Limits
 from latent_reward.sealing.verify import check_all
-from latent_reward.task.task import load_description
+from latent_reward.task.load import load_description
 
 TASK = load_description("Reacher-v5")
 LIMITS = Limits(wall_s=60, cpu_s=20)

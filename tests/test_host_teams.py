@@ -18,7 +18,8 @@ from latent_reward.encoder.bundled import bundled_folder, load_encoder
 from latent_reward.encoder.encoder import check_fits
 from latent_reward.errors import LareError
 from latent_reward.task.draft import draft_task
-from latent_reward.task.task import load_description, open_world
+from latent_reward.task.load import load_description
+from latent_reward.task.open import open_world
 from latent_reward.training import team_learner as core
 from latent_reward.training.host_teams import HostTeams
 from latent_reward.training.on_policy import OnPolicy
@@ -156,7 +157,7 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path):
         ([], {"max": "env_kwargs: {lives: []}\nmax"}, "has no agents; choose an environment with"),
         ([], {"max": "env_kwargs: {lives: [1, 2, 3]}\nmax"}, "teams[0].agents: 2, but"),
         ([], {"  - name: agent": "  - name: agent\n    members: [agent_0]"}, "agent_1 of parallel_envs:"),
-        ([], {"teams:": "teams: []\nrest:"}, "teams: nobody learns here; describe at least one team"),
+        ([], {"teams:": "teams: []\nrest:"}, "teams: a team task needs at least one team"),
         (["cn-15", "--encoder", bundled_folder("cn-6", 0)], {}, "of cn-6 has env_id cn-6, cn-15 has cn-15"),
     ],
 )

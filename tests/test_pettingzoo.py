@@ -12,7 +12,8 @@ from latent_reward.envs.recorder import collect
 from latent_reward.errors import LareError
 from latent_reward.sealing.verify import check
 from latent_reward.task.check import check_task
-from latent_reward.task.task import load_description, load_task, open_world
+from latent_reward.task.load import load_description, load_task
+from latent_reward.task.open import open_world
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own_teams.md").read_text("utf-8")
 TASK, SOURCE = (re.search(rf"^```{each}\n(.*?)^```", PAGE, re.M | re.S)[1] for each in ("yaml", "python"))

@@ -12,7 +12,7 @@ from latent_reward.errors import LareError
 from latent_reward.sealing import vocabulary
 from latent_reward.sealing.examine import examine
 from latent_reward.sealing.verify import payload_of
-from latent_reward.task.task import load_description
+from latent_reward.task.load import load_description
 
 TASK = load_description("Reacher-v5")
 PAPER, IMPROVED = PROTOCOLS["paper"], PROTOCOLS["improved"]

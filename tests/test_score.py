@@ -28,7 +28,7 @@ from latent_reward.encoder.bundled import load_encoder
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
 from latent_reward.sealing.verify import Report
-from latent_reward.task.task import load_description
+from latent_reward.task.load import load_description
 
 REACHER = load_description("Reacher-v5")
 

@@ -12,7 +12,7 @@ from latent_reward.encoder.encoder import load
 from latent_reward.envs.smax import MAPS, battle
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
-from latent_reward.task.task import load_description, load_task
+from latent_reward.task.load import load_description, load_task
 
 INSTALLED = importlib.util.find_spec("jaxmarl") is not None
 needs_jaxmarl = pytest.mark.skipif(not INSTALLED, reason="jaxmarl is not installed (extra `smax`)")

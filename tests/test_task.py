@@ -2,6 +2,8 @@
 
 import dataclasses
 import pickle
+import subprocess
+import sys
 import warnings
 
 import gymnasium
@@ -9,19 +11,12 @@ import mujoco
 import numpy as np
 import pytest
 
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, TaskError
 from latent_reward.task.check import check_task
 from latent_reward.task.fields import Field
-from latent_reward.task.task import (
-    Task,
-    TaskError,
-    TeamTask,
-    load_description,
-    load_task,
-    make_env,
-    task_names,
-    task_path,
-)
+from latent_reward.task.load import load_description, load_task, task_names, task_path
+from latent_reward.task.open import make_env
+from latent_reward.task.task import Task, TeamTask
 
 NAMES = tuple(name for name in task_names() if isinstance(load_task(name), Task))
 WORLDS = tuple(name for name in task_names() if isinstance(load_task(name), TeamTask))
@@ -284,6 +279,21 @@ def test_opening_an_environment_leaves_no_log_file_behind(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     make_env(load_task("HalfCheetah-v5"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mujoco_is_imported_only_for_environments_that_need_it():
+    """Nor need it be installed: in this process its import fails."""
+    code = (
+        "import sys; sys.modules['mujoco'] = None\n"
+        "from latent_reward.envs.gym import open_env\n"
+        "from latent_reward.errors import TaskError\n"
+        "open_env('Pendulum-v1').close()\n"
+        "try: open_env('Reacher-v5')\n"
+        "except TaskError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("env: Reacher-v5 cannot be created: ")
+    assert "mujoco" in done.stdout
 
 
 def test_time_limit_is_the_one_of_the_task():

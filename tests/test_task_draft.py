@@ -9,7 +9,8 @@ from latent_reward import cli
 from latent_reward.errors import LareError
 from latent_reward.task.check import check_task
 from latent_reward.task.draft import LONGEST, draft_task, write_draft
-from latent_reward.task.task import load_task, make_env, open_world
+from latent_reward.task.load import load_task
+from latent_reward.task.open import make_env, open_world
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from latent_reward.errors import LareError
 from latent_reward.report import video
 from latent_reward.report.video import record
-from latent_reward.task.task import load_task
+from latent_reward.task.load import load_task
 
 
 class Screen:

@@ -10,8 +10,8 @@ import pytest
 
 from latent_reward.envs.particle import cooperative_navigation, predator_prey, triangle_area
 from latent_reward.envs.worlds import find_world
-from latent_reward.task.leakage import hints
-from latent_reward.task.task import load_task, task_names
+from latent_reward.task.leakage import leaks
+from latent_reward.task.load import load_task, task_names
 
 KINDS = ("cn", "pp", "competitive", "area")
 WORLDS = tuple(name for name in task_names() if name.split("-")[0] in KINDS)
@@ -148,4 +148,4 @@ def test_goals_name_true_sizes_and_the_plain_one_names_none(name, team):
             assert set(named) <= {str(count)}
             assert named or what == "landmarks"
     assert not re.search(r"\d\.\d|distance|radius|collision", goal["plain"])
-    assert hints(load_task(name), ("plain",)) == []
+    assert leaks(load_task(name), ("plain",)) == []

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from latent_reward.encoder.encoder import Encoder
     from latent_reward.errors import LareError
     from latent_reward.run import Run, load_run
-    from latent_reward.task.task import Task, load_task, make_env
+    from latent_reward.task.load import load_task
+    from latent_reward.task.open import make_env
+    from latent_reward.task.task import Task
     from latent_reward.trainer import resume, train
 
 __all__ = [
@@ -38,7 +40,9 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Run", "load_run"), "run"),
     **dict.fromkeys(("resume", "train"), "trainer"),
-    **dict.fromkeys(("Task", "load_task", "make_env"), "task.task"),
+    "Task": "task.task",
+    "load_task": "task.load",
+    "make_env": "task.open",
     "Encoder": "encoder.encoder",
     "design_encoder": "design.make",
     "load_encoder": "encoder.bundled",

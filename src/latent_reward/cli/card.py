@@ -85,7 +85,7 @@ def _analysis(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _goal(card: Card) -> str:
     """The wording that was read, in full if the task is a built-in one."""
-    from latent_reward.task.task import load_description
+    from latent_reward.task.load import load_description
 
     try:
         text = " ".join(load_description(card.task).goal[card.goal].split())  # pyright: ignore[reportArgumentType]

@@ -109,7 +109,7 @@ def design(
 
 def _next(task: str, out: Path) -> str:
     """How to train with the encoder; of several teams each needs one, in a folder of its name."""
-    from latent_reward.task.task import find_description
+    from latent_reward.task.load import find_description
 
     whole, described = find_description(task)
     team = described.name.removeprefix(whole.name).removeprefix("/")

@@ -13,7 +13,7 @@ from latent_reward.errors import LareError
 def tasks() -> None:
     """List the built-in tasks: environment, sizes, and what is wanted."""
     from latent_reward.encoder.bundled import bundled_draws
-    from latent_reward.task.task import load_task, task_names
+    from latent_reward.task.load import load_task, task_names
 
     table = Table("task", "observation", "action", "steps", "encoders", "goal", box=None)
     for task in (each for name in task_names() for each in load_task(name).descriptions):
@@ -40,7 +40,7 @@ def list_encoders() -> None:
     """List the bundled encoders: their latents, for each task and draw."""
     from latent_reward.encoder.bundled import bundled_draws, bundled_folder
     from latent_reward.encoder.encoder import load
-    from latent_reward.task.task import load_task, task_names
+    from latent_reward.task.load import load_task, task_names
 
     table = Table("task", "draw", "latents", box=None)
     for name in (each.name for task in task_names() for each in load_task(task).descriptions):
@@ -77,8 +77,8 @@ def check(
 
 def _check_task(file: Path) -> None:
     from latent_reward.task.check import check_task
-    from latent_reward.task.leakage import hints
-    from latent_reward.task.task import load_task
+    from latent_reward.task.leakage import leaks
+    from latent_reward.task.load import load_task
 
     problems = check_task(file)
     for problem in problems:
@@ -91,14 +91,14 @@ def _check_task(file: Path) -> None:
             f"{task.max_steps} steps",
             markup=False,
         )
-    for hint in hints(file):
-        screen.print(f"warning: {hint}", markup=False)
+    for leak in leaks(file):
+        screen.print(f"warning: {leak}", markup=False)
 
 
 def _check_source(file: Path, name: str | None, out: Path | None) -> None:
     from latent_reward.encoder.encoder import save
     from latent_reward.sealing import verify
-    from latent_reward.task.task import load_description
+    from latent_reward.task.load import load_description
 
     if name is None:
         raise LareError("task: a source is checked for a task; add `--task TASK` (`lare tasks` lists them)")

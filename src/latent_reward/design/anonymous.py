@@ -14,7 +14,8 @@ import numpy as np
 
 from latent_reward.encoder.card import Orders
 from latent_reward.errors import LareError
-from latent_reward.task.task import Field, Part, Task
+from latent_reward.task.fields import Field, Part
+from latent_reward.task.task import Task
 
 HIDDEN = "[hidden]"
 _SHORTEST = 5  # letters of a word of the environment's name that gives it away: "Cheetah", not "Half"

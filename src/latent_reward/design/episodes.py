@@ -17,7 +17,9 @@ from latent_reward.envs.pettingzoo import HostWorld
 from latent_reward.envs.worlds import WORLDS
 from latent_reward.errors import LareError
 from latent_reward.task.check import check_task
-from latent_reward.task.task import AnyTask, Task, TeamTask, find_description, make_env, open_world
+from latent_reward.task.load import find_description
+from latent_reward.task.open import make_env, open_world
+from latent_reward.task.task import AnyTask, Task, TeamTask
 
 Policy = Callable[[np.ndarray], np.ndarray]
 

@@ -22,8 +22,9 @@ from latent_reward.encoder.encoder import CARD, Encoder, save, with_card
 from latent_reward.errors import LareError
 from latent_reward.sealing import sandbox
 from latent_reward.task.fields import VARIANTS
-from latent_reward.task.leakage import hints
-from latent_reward.task.task import AnyTask, find_description
+from latent_reward.task.leakage import leaks
+from latent_reward.task.load import find_description
+from latent_reward.task.task import AnyTask
 
 Say = Callable[[str], object]
 Choice = TypeVar("Choice", bound=str)
@@ -126,7 +127,7 @@ def design_encoder(
         protocol=finite(asdict(protocol) | {"select": select, "reward": reward, "chosen": chosen.name}),
         usage=_usage(notes.entries, server.model),
         score=finite(figures(chosen.score)) if chosen.score else {},
-        hygiene=tuple(f"{hint.field}: {hint.message}" for hint in hints(described, (wording,))),
+        hygiene=tuple(f"{hint.field}: {hint.message}" for hint in leaks(described, (wording,))),
     )
     write(out / "reply.json", as_json(chosen.text))
     save(encoder, out)

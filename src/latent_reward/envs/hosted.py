@@ -1,12 +1,19 @@
 """A compiled world as an environment on the host, for loops that take one step at a time."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from latent_reward.envs.base import Environment, HostWorld, World
+
+
+@cache
+def _compiled(world: World) -> tuple[Callable, Callable, Callable]:
+    """Reset, observe and step of a world, compiled once for all of its copies."""
+    return jax.jit(world.reset), jax.jit(world.observe), jax.jit(world.step)
 
 
 def on_host(world: Environment) -> HostWorld:
@@ -26,7 +33,7 @@ class SteppedWorld:
     def __init__(self, world: World, names: list[str], render_mode: str | None = None):
         """Nobody is there before the first reset."""
         self.world, self.possible_agents, self.agents = world, names, list[str]()
-        self._reset, self._observe, self._step = map(jax.jit, (world.reset, world.observe, world.step))
+        self._reset, self._observe, self._step = _compiled(world)
 
     def reset(self, seed: int | None = None) -> tuple[dict, dict]:
         """Start an episode that depends on the seed alone."""
@@ -55,5 +62,5 @@ class SteppedWorld:
         """Nothing is open."""
 
     def _seen(self) -> dict[str, np.ndarray]:
-        rows = np.concatenate([np.asarray(each) for each in self._observe(self._state)])
+        rows = [row for each in self._observe(self._state) for row in np.asarray(each)]
         return dict(zip(self.possible_agents, rows, strict=True))

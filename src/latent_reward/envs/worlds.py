@@ -1,7 +1,6 @@
 """Worlds of many agents that compile together with those who learn in them."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import cache, partial
 
 from latent_reward.envs.base import World
@@ -9,7 +8,7 @@ from latent_reward.envs.particle.cooperative_navigation import cn
 from latent_reward.envs.particle.predator_prey import competitive_pp, pp
 from latent_reward.envs.particle.triangle_area import triangle
 from latent_reward.envs.smax import MAPS, smax
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, did_you_mean
 
 WORLDS: dict[str, Callable[[], World]] = {
     **{f"cn-{agents}": partial(cn, agents) for agents in (6, 15, 30)},
@@ -28,6 +27,7 @@ def find_world(name: str) -> World:
         LareError: there is none of that name.
     """
     if name not in WORLDS:
-        near = get_close_matches(name, WORLDS) or sorted(WORLDS)
-        raise LareError(f"world: there is no {name!r}; did you mean {', '.join(near)}?")
+        raise LareError(
+            f"world: there is no {name!r}{did_you_mean(name, WORLDS)}; choose one of {', '.join(sorted(WORLDS))}"
+        )
     return WORLDS[name]()

@@ -10,7 +10,8 @@ import imageio_ffmpeg
 import numpy as np
 
 from latent_reward.errors import LareError
-from latent_reward.task.task import Task, make_env
+from latent_reward.task.open import make_env
+from latent_reward.task.task import Task
 
 
 def record(task: Task, act: Callable[[np.ndarray], np.ndarray], path: Path, *, seed: int = 0) -> Path:

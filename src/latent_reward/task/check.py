@@ -1,48 +1,36 @@
-"""Compare a task with its live environment, and say for each mistake where it is and how to mend it."""
+"""Compare a task with its live environment; every mistake comes with its place and a remedy."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 
 from latent_reward.errors import LareError, TaskError
-from latent_reward.task.document import Location, Problem, field_name, read_document
+from latent_reward.task.document import Finding, Location
 from latent_reward.task.fields import Field, Part
-from latent_reward.task.task import AnyTask, Task, TeamTask, make_env, open_world, parse_task, task_path
+from latent_reward.task.load import read_task
+from latent_reward.task.open import make_env, open_world
+from latent_reward.task.task import AnyTask, Task, TeamTask
 
-__all__ = ["Problem", "check_task"]
-
-Finding = tuple[Location, str, str]
-"""Where in the task, what is wrong, how to mend it."""
+Mismatch = tuple[Location, str, str]
+"""Where in the task, what is wrong, and the remedy."""
 
 
-def check_task(task: AnyTask | str | Path) -> list[Problem]:
-    """Every mistake in a task, found by reading its file and by creating its environment or finding its world.
+def check_task(task: AnyTask | str | Path) -> list[Finding]:
+    """Every mistake in a task, found by reading its file and by creating its environment.
 
-    A task given by name or path is reported with line numbers. The list is empty for a task without mistakes.
-    A file that does not hold a task is reported as such, and only then compared with the environment.
+    A task given by name or path is reported with line numbers. A file with mistakes in itself is not compared with
+    the environment. The list is empty for a task without mistakes.
     """
-    if isinstance(task, Task | TeamTask):
-        return _problems(task, task.name, lambda location: None)
-    document = read_document(task_path(task))
-    parsed, problems = parse_task(document)
+    parsed, findings, document = read_task(task)
     if parsed is None:
-        return problems
-    return _problems(parsed, document.file, document.line)
+        return findings
+    mismatches = _env_mismatches(parsed) if isinstance(parsed, Task) else _world_mismatches(parsed)
+    return sorted((document.finding(*each) for each in mismatches), key=lambda each: each.line or 0)
 
 
-def _problems(task: AnyTask, file: str, line: Callable[[Location], int | None]) -> list[Problem]:
-    problems = [
-        Problem(file, line(location), field_name(location), message, remedy)
-        for location, message, remedy in (
-            _findings(task) if isinstance(task, Task) else _world_findings(task)
-        )
-    ]
-    return sorted(problems, key=lambda problem: problem.line or 0)
-
-
-def _world_findings(task: TeamTask) -> Iterator[Finding]:
+def _world_mismatches(task: TeamTask) -> Iterator[Mismatch]:
     try:
         world = open_world(task)
     except TaskError as error:
@@ -65,11 +53,11 @@ def _world_findings(task: TeamTask) -> Iterator[Finding]:
         if team.agents != real.agents:
             message = f"{team.agents}, but {where} has {real.agents} {real.name}"
             yield (*here, "agents"), message, f"write {real.agents}"
-        yield from _index_findings((*here, "observation"), team.observation, real.observation_size)
-        yield from _index_findings((*here, "action"), team.action, world.actions)
+        yield from _index_mismatches((*here, "observation"), team.observation, real.observation_size)
+        yield from _index_mismatches((*here, "action"), team.action, world.actions)
 
 
-def _findings(task: Task) -> Iterator[Finding]:
+def _env_mismatches(task: Task) -> Iterator[Mismatch]:
     try:
         env = make_env(task)
     except TaskError as error:
@@ -83,14 +71,14 @@ def _findings(task: Task) -> Iterator[Finding]:
         yield ("max_steps",), message, f"write {limit}"
     assert isinstance(observation, gymnasium.spaces.Box)
     assert isinstance(action, gymnasium.spaces.Box)
-    yield from _index_findings(("observation",), task.observation, observation.shape[0])
-    yield from _index_findings(("action",), task.action, action.shape[0])
-    yield from _range_findings("observation", task.observation, observation)
-    yield from _range_findings("action", task.action, action)
+    yield from _index_mismatches(("observation",), task.observation, observation.shape[0])
+    yield from _index_mismatches(("action",), task.action, action.shape[0])
+    yield from _range_mismatches("observation", task.observation, observation)
+    yield from _range_mismatches("action", task.action, action)
 
 
-def _index_findings(part: Location, fields: tuple[Field, ...], size: int) -> Iterator[Finding]:
-    """Indices out of the space, described twice, or not at all; ``part`` is where the fields stand."""
+def _index_mismatches(part: Location, fields: tuple[Field, ...], size: int) -> Iterator[Mismatch]:
+    """Indices outside the space, described twice, or not described; ``part`` is the location of the fields."""
     space = f"the {size}-dimensional {part[-1]}"
     owner: dict[int, str] = {}
     for position, each in enumerate(fields):
@@ -107,21 +95,19 @@ def _index_findings(part: Location, fields: tuple[Field, ...], size: int) -> Ite
             yield here, message, "describe every index once"
         owner.update(dict.fromkeys(each.indices, each.name))
     gaps = [index for index in range(size) if index not in owner]
-    for gap in _runs(gaps):
-        message = f"nothing describes {_span(gap)} of {space}"
-        yield (
-            part,
-            message,
-            f"add `- {{index: {gap[0]}, name: …, meaning: …}}`"
-            + (f" and so on, or one field with `count: {len(gap)}`" if len(gap) > 1 else ""),
-        )
+    for gap in np.split(gaps, np.flatnonzero(np.diff(gaps) > 1) + 1) if gaps else ():
+        more = f" and so on, or one field with `count: {len(gap)}`" if len(gap) > 1 else ""
+        remedy = f"add `- {{index: {gap[0]}, name: …, meaning: …}}`{more}"
+        yield part, f"nothing describes {_span(gap)} of {space}", remedy
 
 
-def _range_findings(part: Part, fields: tuple[Field, ...], space: gymnasium.spaces.Box) -> Iterator[Finding]:
-    """Ranges that the space contradicts.
+def _range_mismatches(
+    part: Part, fields: tuple[Field, ...], space: gymnasium.spaces.Box
+) -> Iterator[Mismatch]:
+    """Ranges that contradict the space.
 
-    The bounds of an action are the bounds of the space. An observation may well have a narrower range than
-    its space, which is often unbounded for want of better knowledge, but not a wider one.
+    The bounds of an action are those of its space. An observation may have a narrower range than its space, which is
+    often unbounded only because nobody gave bounds, but not a wider one.
     """
     for position, each in enumerate(fields):
         block = slice(each.index, min(each.indices.stop, space.shape[0]))
@@ -140,16 +126,5 @@ def _range_findings(part: Part, fields: tuple[Field, ...], space: gymnasium.spac
                 yield (part, position, key), message, f"write {bound:g}"
 
 
-def _span(indices: range | list[int]) -> str:
+def _span(indices: Sequence[int] | np.ndarray) -> str:
     return f"index {indices[0]}" if len(indices) == 1 else f"indices {indices[0]} to {indices[-1]}"
-
-
-def _runs(indices: list[int]) -> list[list[int]]:
-    """Split ascending indices where they are interrupted."""
-    runs: list[list[int]] = []
-    for index in indices:
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return runs

@@ -1,6 +1,6 @@
-"""YAML that remembers its line numbers, so a mistake can be shown where it was written."""
+"""YAML with line numbers, so that a mistake can be shown where it was written."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ FILL_IN = "FILL IN"
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One mistake in a file: where it stands, what is wrong and how to mend it."""
+class Finding:
+    """One mistake in a task: where it is, what is wrong and how to fix it."""
 
     file: str
     line: int | None
@@ -32,15 +32,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file as plain data, with the syntax tree that knows the line of every part.
+    """A YAML file as plain data, with the syntax tree that has the line of every part.
 
-    ``problems`` holds what YAML itself objects to: broken syntax and keys given twice.
+    ``findings`` are errors of YAML itself: broken syntax and repeated keys.
     """
 
     file: str
-    data: Any
-    root: yaml.Node | None
-    problems: tuple[Problem, ...] = ()
+    data: Any = None
+    root: yaml.Node | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def finding(self, location: Location, message: str, remedy: str) -> Finding:
+        """A mistake in the part at ``location``, with its line."""
+        return Finding(self.file, self.line(location), field_name(location), message, remedy)
 
     def line(self, location: Location) -> int | None:
         """Line of the part at ``location``, or of its nearest enclosing part if it is absent."""
@@ -56,7 +60,7 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Read ``path``; a file that is not YAML becomes a document without data and with a problem."""
+    """Read ``path``; a file that is not YAML becomes a document without data and with a finding."""
     text = path.read_text(encoding="utf-8")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -65,42 +69,37 @@ def read_document(path: Path) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
-        problem = Problem(
+        broken = Finding(
             path.name,
             None if mark is None else mark.line + 1,
             "",
             f"not valid YAML: {what}",
             "correct the syntax (check indentation, colons and quotes around this line)",
         )
-        return Document(path.name, None, None, (problem,))
+        return Document(path.name, findings=(broken,))
 
 
-def unfilled(document: Document) -> list[Problem]:
-    """The texts that a draft left to be filled in: one problem for all those of one mapping."""
-    return list(_unfilled(document, document.data, ()))
-
-
-def _unfilled(document: Document, data: Any, location: Location) -> Iterator[Problem]:
+def unfilled(document: Document, data: Any, location: Location = ()) -> Iterator[Finding]:
+    """The texts in ``data`` that a draft left to be filled in: one finding for all those of one mapping."""
     items = enumerate(data) if isinstance(data, list) else data.items() if isinstance(data, dict) else ()
     left: dict[str, str] = {}
     for key, value in items:
         if isinstance(value, str) and value.startswith(FILL_IN):
             left[str(key)] = value.removeprefix(FILL_IN).strip(" :")
         else:
-            yield from _unfilled(document, value, (*location, key))
+            yield from unfilled(document, value, (*location, key))
     if left:
-        verb = "is" if len(left) == 1 else "are"
-        yield Problem(
+        yield Finding(
             document.file,
             document.line((*location, next(iter(left)))),
             field_name(location),
-            f"{' and '.join(left)} {verb} still to be filled in",
+            f"{' and '.join(left)} {'is' if len(left) == 1 else 'are'} still to be filled in",
             "write " + (", ".join(dict.fromkeys(filter(None, left.values()))) or "a text"),
         )
 
 
 def field_name(location: Location) -> str:
-    """Write a location the way a reader would: ``observation[3].unit``."""
+    """A location in text form: ``observation[3].unit``."""
     name = ""
     for key in location:
         name += f"[{key}]" if isinstance(key, int) else f".{key}" if name else key
@@ -118,18 +117,17 @@ def _child(node: yaml.Node, key: int | str) -> tuple[yaml.Node, int] | None:
     return None
 
 
-def _repeated_keys(file: str, node: yaml.Node, location: Location = ()) -> Iterable[Problem]:
-    """YAML keeps the last of two equal keys in silence; here the second one is a problem."""
+def _repeated_keys(file: str, node: yaml.Node, location: Location = ()) -> Iterator[Finding]:
+    """Keys given twice, of which YAML silently keeps the last."""
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
+            here = (*location, key.value)
             if key.value in seen:
-                name = field_name((*location, key.value))
-                yield Problem(
-                    file, key.start_mark.line + 1, name, "this key is given twice", "keep one of the two"
-                )
+                line = key.start_mark.line + 1
+                yield Finding(file, line, field_name(here), "this key is given twice", "keep one of the two")
             seen.add(key.value)
-            yield from _repeated_keys(file, value, (*location, key.value))
+            yield from _repeated_keys(file, value, here)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield from _repeated_keys(file, value, (*location, index))

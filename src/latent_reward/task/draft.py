@@ -1,4 +1,4 @@
-"""A task file to be completed: what the environment itself knows is filled in, the words are left to the user."""
+"""Draft a task file: sizes, bounds and time limit come from the environment, the words are left to the user."""
 
 import importlib.util
 import re
@@ -10,43 +10,42 @@ import gymnasium
 import numpy as np
 import yaml
 
+from latent_reward.envs.gym import open_env
 from latent_reward.envs.pettingzoo import Kind, find_kinds, opened, time_limit
 from latent_reward.errors import LareError
 from latent_reward.task.document import FILL_IN
 from latent_reward.task.fields import Part
-from latent_reward.task.task import open_env
 
-LONGEST = (
-    64  # indices that get a line each; a longer vector starts as one block, to be split where it makes sense
-)
-_UNKNOWN = 1e6  # a bound beyond is none
+# Longest vector with one line per index; a longer one starts as one block, which the user splits into fields.
+LONGEST = 64
+_UNKNOWN = 1e6  # a bound of at least this size means that there is none
 
 
 def draft_task(env_id: str, module: str | None = None, env_kwargs: Mapping[str, Any] | None = None) -> str:
-    """The text of a task file for a live environment: sizes, bounds and time limit filled in, and who is a team.
+    """The text of a task file for a live environment, with its sizes, bounds, time limit and teams filled in.
 
-    What only a person knows begins with ``FILL IN``, and the file is refused until that is gone.
+    What only a person knows begins with ``FILL IN``; the file is not accepted until that is replaced.
 
     Args:
-        env_id: a Gymnasium id, perhaps ``module:Id-v0``; or a parallel environment of PettingZoo,
+        env_id: a Gymnasium id such as ``Id-v0`` or ``module:Id-v0``, or a parallel environment of PettingZoo,
             ``package.module`` or ``module:function``.
-        module: the module whose import registers it, or that has the function.
-        env_kwargs: arguments of the environment, which the file then gives too.
+        module: the module whose import registers the environment, or that has the function.
+        env_kwargs: arguments of the environment, which are written into the file.
 
     Raises:
-        LareError: there is no such environment, or what its agents see and do cannot be used.
+        LareError: there is no such environment, or its spaces cannot be used.
     """
     if module and ":" in env_id:
         raise LareError(f"env: {env_id} names its module already; leave --import out")
     full = f"{module}:{env_id}" if module else env_id
     kwargs = dict(env_kwargs or {})
-    return _draft_teams(full, kwargs) if of_pettingzoo(full) else _draft_one(full, kwargs)
+    return _draft_teams(full, kwargs) if is_pettingzoo(full) else _draft_one(full, kwargs)
 
 
-def of_pettingzoo(name: str) -> bool:
-    """Whether an environment is named as one of PettingZoo: ``package.module`` or ``module:function``.
+def is_pettingzoo(name: str) -> bool:
+    """Whether ``name`` has the form of a PettingZoo environment: ``package.module`` or ``module:function``.
 
-    What Gymnasium has registered, or calls ``Name-v0``, is none; a lone word is one if it is a module.
+    A registered Gymnasium id or a name such as ``Name-v0`` has not; a single word has if it is a module.
     """
     module, _, function = name.partition(":")
     words = [*module.split("."), *([function] if ":" in name else [])]
@@ -56,13 +55,17 @@ def of_pettingzoo(name: str) -> bool:
 
 
 def task_name(env_id: str) -> str:
-    """The name of a task for an environment: the last part of its id or name, fit for a file."""
+    """The name of the task of an environment: the last part of its id, with characters allowed in a file name."""
     last = env_id.rpartition(":")[2]
-    return re.sub(r"[^\w.-]", "-", last.rpartition(".")[2] if of_pettingzoo(env_id) else last)
+    return re.sub(r"[^\w.-]", "-", last.rpartition(".")[2] if is_pettingzoo(env_id) else last)
 
 
 def write_draft(text: str, path: Path) -> None:
-    """Write a new file; raises :class:`LareError` if there is one already, or it cannot be written."""
+    """Write a new file.
+
+    Raises:
+        LareError: the file exists already or cannot be written.
+    """
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -84,10 +87,7 @@ def _draft_one(name: str, kwargs: dict[str, Any]) -> str:
     assert isinstance(observation, gymnasium.spaces.Box)
     assert isinstance(action, gymnasium.spaces.Box)
     if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
-        raise LareError(
-            f"env: the action space of {name} has no bounds; give its Box a low and a high, "
-            "so that it is known how far an action can go"
-        )
+        raise LareError(f"env: the action space of {name} has no bounds; give its Box a low and a high")
     lines = [
         *_head(name, "env", kwargs, limit),
         *_goal("plain"),
@@ -102,8 +102,8 @@ def _draft_teams(name: str, kwargs: dict[str, Any]) -> str:
         kinds, limit = find_kinds(name, env), time_limit(env)
     lines = [
         *_head(name, "pettingzoo", kwargs, limit),
-        "# A team shares one return. Agents of one kind are put together here: those that see and act alike and",
-        "# whose names differ only in a number. Split a kind whose members play against each other.",
+        "# A team shares one return. Agents with the same spaces, whose names differ only in a number, are put into",
+        "# one team here. Split a team whose members play against each other.",
         "teams:",
         *(f"  {line}" for kind in kinds for line in _team(kind, alone=len(kinds) == 1)),
     ]
@@ -129,9 +129,9 @@ def _team(kind: Kind, alone: bool) -> Iterator[str]:
 
 
 def _head(name: str, key: str, kwargs: dict[str, Any], limit: int | None) -> Iterator[str]:
-    yield f"# A draft of `lare task init {name}`. Fill in every {FILL_IN}; then `lare check` compares it with the"
-    yield "# environment. Say what the sign of a number means and where zero is: whoever writes an encoder has"
-    yield "# nothing but these words."
+    yield f"# A draft by `lare task init {name}`. Replace every {FILL_IN}; then run `lare check` to compare it with"
+    yield "# the environment. Say what the sign of a number means and where zero is: a language model that writes an"
+    yield "# encoder knows only these words."
     yield f"name: {task_name(name)}"
     yield f"{key}: {name}"
     if kwargs:
@@ -140,7 +140,7 @@ def _head(name: str, key: str, kwargs: dict[str, Any], limit: int | None) -> Ite
 
 
 def _goal(anchor: str) -> Iterator[str]:
-    """Both wordings; YAML refers to the first one by ``anchor``, which is unique in the file."""
+    """Both wordings of the goal; the second refers to the first by ``anchor``, which is unique in the file."""
     yield "goal:"
     yield f"  plain: &{anchor} '{FILL_IN}: what is wanted, without saying what is paid for it'"
     yield f"  paper: *{anchor}  # or a second wording, which tells more about what counts"

@@ -15,9 +15,9 @@ STRICT = pydantic.ConfigDict(strict=True, extra="forbid")
 
 @dataclass(frozen=True, config=STRICT)
 class Field:
-    """What one index of an observation or action holds, or a block of ``count`` indices from ``index`` on.
+    """The meaning of one index of an observation or action, or of a block of ``count`` indices from ``index`` on.
 
-    ``low`` and ``high`` bound the values and stay ``None`` where no bound is known.
+    ``low`` and ``high`` bound the values; they are ``None`` where no bound is known.
     """
 
     index: Annotated[int, pydantic.Field(ge=0)]
@@ -46,7 +46,7 @@ def size(fields: tuple[Field, ...]) -> int:
 
 
 def bounds(fields: tuple[Field, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest value of each index, float32, infinite where unknown."""
+    """Lower and upper bound of each index, float32, infinite where unknown."""
     low = np.full(size(fields), -np.inf, np.float32)
     high = np.full(size(fields), np.inf, np.float32)
     for each in fields:

@@ -1,21 +1,22 @@
-"""Does a text give the hidden reward away? A careful look at the goal and the meaning of every field.
+"""Find texts of a task that give its reward away: in the goal and in the meaning of every field.
 
-A language model that is told the terms of the reward, or their weights, writes them down, and then a good
-result says nothing about its understanding of the task. What is found here is a warning and no error: words
-have innocent uses, and whoever wants to tell may. The wording ``paper`` is as informative as the published
-task texts, so that it is expected to be caught now and then.
+A language model that is told the terms of the reward, or their weights, copies them, and then a good result says
+nothing about its understanding of the task. What is found here is a warning and not an error: words have innocent
+uses, and a user may reveal the reward on purpose. The wording ``paper`` is as informative as the published task
+texts and is expected to cause warnings.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from latent_reward.task.document import Location, Problem, field_name, read_document
-from latent_reward.task.fields import Field
-from latent_reward.task.task import VARIANTS, AnyTask, Task, TeamTask, Variant, parse_task, task_path
+from latent_reward.task.document import Finding, Location
+from latent_reward.task.fields import VARIANTS, Field, Variant
+from latent_reward.task.load import read_task
+from latent_reward.task.task import AnyTask, TeamTask
 
 Clue = tuple[str, re.Pattern[str]]
-"""What a text does, and how that is recognised."""
+"""What a text does, and the pattern that recognises it."""
 
 
 def _clue(what: str, *patterns: str) -> Clue:
@@ -63,33 +64,24 @@ _SMALL = re.compile(
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+")
 
 
-def hints(task: AnyTask | str | Path, variants: tuple[Variant, ...] = VARIANTS) -> list[Problem]:
-    """Where the texts of a task give its reward away, as far as the words tell: none for clean texts.
+def leaks(task: AnyTask | str | Path, variants: tuple[Variant, ...] = VARIANTS) -> list[Finding]:
+    """The places where the texts of a task give its reward away, as far as single words can show it.
 
-    A task given by name or path is reported with line numbers; one that is no task has no hints.
+    A task given by name or path is reported with line numbers; a file with mistakes has no findings here.
 
     Args:
         task: a task, the name of a built-in one, or the path of a task file.
         variants: the wordings of the goal to look at; meanings are always looked at.
     """
-    if isinstance(task, Task | TeamTask):
-        return [
-            Problem(task.name, None, field_name(place), *finding)
-            for place, *finding in _hints(task, variants)
-        ]
-    document = read_document(task_path(task))
-    parsed, _ = parse_task(document)
-    return [
-        Problem(document.file, document.line(place), field_name(place), *finding)
-        for place, *finding in (_hints(parsed, variants) if parsed else ())
-    ]
+    parsed, _, document = read_task(task)
+    return [document.finding(*each) for each in (_leaks(parsed, variants) if parsed else ())]
 
 
-def _hints(task: AnyTask, variants: tuple[Variant, ...]) -> Iterator[tuple[Location, str, str]]:
+def _leaks(task: AnyTask, variants: tuple[Variant, ...]) -> Iterator[tuple[Location, str, str]]:
     for number, each in enumerate(task.descriptions):
         here: Location = ("teams", number) if isinstance(task, TeamTask) else ()
         for variant in variants:
-            remedy = "say what is wanted, not what is paid for it"
+            remedy = "say what is wanted, not what is rewarded"
             if variant == "paper":
                 remedy = "this wording may; design with the plain one to see what a model finds by itself"
             for what in _in_goal(each.goal[variant], each.observation):
@@ -98,11 +90,11 @@ def _hints(task: AnyTask, variants: tuple[Variant, ...]) -> Iterator[tuple[Locat
             for position, field in enumerate(getattr(each, part)):
                 for what in _matches(f"{field.name}: {field.meaning}", _EVERYWHERE):
                     place: Location = (*here, part, position, "meaning")
-                    yield place, what, "say what the number is, not what is paid for it"
+                    yield place, what, "say what the number is, not how it is rewarded"
 
 
 def _matches(text: str, clues: tuple[Clue, ...]) -> Iterator[str]:
-    """What the text does, with the words that do it; once for words that two clues recognise."""
+    """What the text does, with the words that do it; words that two clues recognise count once."""
     seen: set[int] = set()
     for what, pattern in clues:
         for found in pattern.finditer(text):

@@ -1,29 +1,29 @@
-"""Hygiene: texts that give a reward away are found, where they stand; clean ones are left alone."""
+"""Leakage: texts that give a reward away are found with their place; clean ones cause no warning."""
 
 import dataclasses
 
 import pytest
 
-from latent_reward.task.leakage import hints
-from latent_reward.task.task import load_task, task_names
+from latent_reward.task.leakage import leaks
+from latent_reward.task.load import load_task, task_names
 
 REACHER = load_task("Reacher-v5")
 
 
 def of_goal(text, task=REACHER):
     changed = dataclasses.replace(task, goal={"plain": text, "paper": "Reach the target."})
-    return [each.message for each in hints(changed)]
+    return [each.message for each in leaks(changed)]
 
 
 @pytest.mark.parametrize("name", task_names())
 def test_no_built_in_task_gives_its_reward_away_in_the_plain_wording(name):
-    assert hints(name, variants=("plain",)) == []
-    assert hints(load_task(name), variants=("plain",)) == []
+    assert leaks(name, variants=("plain",)) == []
+    assert leaks(load_task(name), variants=("plain",)) == []
 
 
 @pytest.mark.parametrize("name", ["HalfCheetah-v5", "HumanoidStandup-v5", "Reacher-v5", "Walker2d-v5"])
 def test_the_paper_wording_tells_that_the_action_costs(name):
-    (hint,) = hints(name)
+    (hint,) = leaks(name)
     assert hint.field == "goal.paper"
     assert "asks to act little" in hint.message
     lines = (line.strip() for line in open_text(name).splitlines())
@@ -31,7 +31,7 @@ def test_the_paper_wording_tells_that_the_action_costs(name):
 
 
 def open_text(name):
-    from latent_reward.task.task import task_path
+    from latent_reward.task.load import task_path
 
     return task_path(name).read_text("utf-8")
 
@@ -88,7 +88,7 @@ def test_an_innocent_goal_is_left_alone(text):
 
 
 def test_words_are_reported_once_and_with_their_place():
-    (hint,) = hints(dataclasses.replace(REACHER, goal={"plain": "Lower ctrl_cost.", "paper": "Reach it."}))
+    (hint,) = leaks(dataclasses.replace(REACHER, goal={"plain": "Lower ctrl_cost.", "paper": "Reach it."}))
     assert hint.field == "goal.plain"
     assert "what is wanted" in hint.remedy
 
@@ -97,7 +97,7 @@ def test_the_meaning_of_a_field_is_looked_at():
     first = dataclasses.replace(REACHER.observation[0], meaning="angle, from which the reward is computed")
     goal = {"plain": "Reach it.", "paper": "Reach it."}
     task = dataclasses.replace(REACHER, goal=goal, observation=(first, *REACHER.observation[1:]))
-    (hint,) = hints(task)
+    (hint,) = leaks(task)
     assert hint.field == "observation[0].meaning"
     assert "speaks of a reward" in hint.message
 
@@ -105,7 +105,7 @@ def test_the_meaning_of_a_field_is_looked_at():
 def test_the_place_in_a_file_is_named_and_no_task_has_no_hints(tmp_path):
     text = open_text("Reacher-v5").replace("reach the target.", "reach the target. The penalty is small.")
     (tmp_path / "mine.yaml").write_text(text, "utf-8")
-    hint = next(each for each in hints(tmp_path / "mine.yaml") if "penalty" in each.message)
+    hint = next(each for each in leaks(tmp_path / "mine.yaml") if "penalty" in each.message)
     assert (hint.file, hint.line, hint.field) == ("mine.yaml", 7, "goal.plain")
     (tmp_path / "broken.yaml").write_text("name: [", "utf-8")
-    assert hints(tmp_path / "broken.yaml") == []
+    assert leaks(tmp_path / "broken.yaml") == []

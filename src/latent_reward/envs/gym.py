@@ -1,0 +1,104 @@
+"""Open a Gymnasium environment, or say what keeps it from being used."""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from latent_reward.errors import TaskError, did_you_mean
+
+_REMEDIES = {
+    "observation": "wrap it with gymnasium's FlattenObservation and register the result",
+    "action": "choose an environment whose actions are continuous vectors, or wrap this one and register it",
+}
+
+
+def open_env(
+    env_id: str,
+    *,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> gymnasium.Env[np.ndarray, np.ndarray]:
+    """Create an environment, by default with the time limit it is registered with.
+
+    The built-in v4 tasks use older revisions on purpose, so Gymnasium's notice about a newer one is not shown.
+
+    Raises:
+        TaskError: the environment cannot be created, or its observations or actions are not flat vectors of real
+            numbers.
+    """
+    kwargs = dict(env_kwargs or {})
+    if render_mode is not None:  # an environment without rendering need not accept the argument
+        kwargs["render_mode"] = render_mode
+    try:
+        _import_environment(env_id)
+        with _quiet():
+            env = gymnasium.make(env_id, max_episode_steps=max_episode_steps, **kwargs)
+    except ModuleNotFoundError as error:
+        raise TaskError(
+            "env",
+            f"{env_id} needs the module {error.name or env_id.rpartition(':')[0]!r}, which cannot be imported",
+            "install it, or run the command in the folder that holds it",
+        ) from error
+    except gymnasium.error.UnregisteredEnv as error:
+        raise TaskError(
+            "env",
+            f"no environment is registered as {env_id!r}{did_you_mean(env_id, gymnasium.registry)}",
+            "correct the id, install the package that provides it, or write `package:Id-v0` to import "
+            "that package first",
+        ) from error
+    except TypeError as error:
+        raise TaskError(
+            "env_kwargs", f"{env_id} refuses {kwargs} ({error})", "correct the arguments"
+        ) from error
+    except Exception as error:  # third-party code may raise anything
+        message = f"{env_id} cannot be created: {' '.join(str(error).split()).rstrip('.') or repr(error)}"
+        raise TaskError("env", message, "choose another environment or install what it needs") from error
+    for part, space in (("observation", env.observation_space), ("action", env.action_space)):
+        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+            env.close()
+            kind = type(space).__name__ + (f" of shape {space.shape}" if space.shape else "")
+            message = f"the {part} space of {env_id} is a {kind}; only a Box with one axis can be used"
+            raise TaskError("env", message, _REMEDIES[part])
+    return env
+
+
+def _import_environment(env_id: str) -> None:
+    """Import the module that defines an environment; if that needs MuJoCo, MuJoCo is imported with it."""
+    *modules, name = env_id.split(":")
+    if len(modules) == 1:  # Gymnasium refuses an id with more
+        importlib.import_module(modules[0])
+    for spec in list(gymnasium.registry.values()):
+        if name in (spec.id, spec.name) and isinstance(spec.entry_point, str):
+            importlib.import_module(spec.entry_point.partition(":")[0])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence two notices that no user can act on, and only those two.
+
+    Gymnasium announces a newer revision of the environment. MuJoCo reports a deprecated attribute in the robot
+    model that Gymnasium ships, and would write that into a log file in the working directory.
+    """
+    mujoco: Any = sys.modules.get("mujoco")  # Any: its type stubs lack the two functions used here
+    before = mujoco.get_mju_user_warning() if mujoco else None
+    if mujoco:
+        mujoco.set_mju_user_warning(_forward)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*The environment .* is out of date", DeprecationWarning)
+            yield
+    finally:
+        if mujoco:
+            mujoco.set_mju_user_warning(before)
+
+
+def _forward(message: str) -> None:
+    if "settotalmass" not in message:
+        warnings.warn(f"MuJoCo: {message}", stacklevel=2)

@@ -1,0 +1,67 @@
+"""Open the environment of a task: of one agent in Gymnasium, of teams in a compiled world or in PettingZoo."""
+
+import gymnasium
+import numpy as np
+
+from latent_reward.envs.base import Environment, HostWorld, World
+from latent_reward.envs.gym import open_env
+from latent_reward.envs.pettingzoo import host_world
+from latent_reward.envs.single import single_world
+from latent_reward.envs.worlds import find_world
+from latent_reward.errors import LareError
+from latent_reward.task.task import AnyTask, Task, TeamTask
+
+
+def make_env(task: Task, *, render_mode: str | None = None) -> gymnasium.Env[np.ndarray, np.ndarray]:
+    """Create the environment of ``task`` with the task's time limit.
+
+    Raises:
+        TaskError: as :func:`~latent_reward.envs.gym.open_env` does.
+    """
+    return open_env(
+        task.env_id, max_episode_steps=task.max_steps, render_mode=render_mode, env_kwargs=task.env_kwargs
+    )
+
+
+def open_environment(task: AnyTask) -> Environment:
+    """The environment of ``task``, whatever kind it is; one agent is a team of one.
+
+    Raises:
+        LareError: there is none of that name, or the task does not fit it.
+    """
+    if isinstance(task, Task):
+        make = lambda mode: make_env(task, render_mode=mode)  # noqa: E731
+        world = single_world(task.env_id, make, task.max_steps)
+    else:
+        world = open_world(task)
+        described = [(team.name, team.agents) for team in task.teams]
+        found = [(team.name, team.agents) for team in world.teams]
+        if (described, task.max_steps) != (found, world.horizon):
+            raise _misfit(task, described, task.max_steps, found, world.horizon)
+    for description, team in zip(task.descriptions, world.teams, strict=True):
+        described = (description.observation_size, description.action_size)
+        found = (team.observation_size, team.actions.size)
+        if described != found:
+            raise _misfit(description, *described, *found)
+    return world
+
+
+def _misfit(task: AnyTask, *sizes) -> LareError:
+    half = len(sizes) // 2
+    described, found = (" and ".join(map(str, part)) for part in (sizes[:half], sizes[half:]))
+    what = "observations and actions" if isinstance(task, Task) else "teams and steps"
+    return LareError(
+        f"task: {task.name} describes {described} {what}, its environment has {found}; run `lare check` on the task file"
+    )
+
+
+def open_world(task: TeamTask) -> World | HostWorld:
+    """The compiled world, or the PettingZoo environment on the host, in which the teams of ``task`` act.
+
+    Raises:
+        LareError: there is none of that name, or its agents do not fit the teams.
+    """
+    if task.world:
+        return find_world(task.world)
+    groups = {team.name: team.members for team in task.teams}
+    return host_world(task.pettingzoo, task.env_kwargs, groups, task.max_steps)
