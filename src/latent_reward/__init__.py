@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from latent_reward.encoder.bundled import load_encoder
     from latent_reward.encoder.encoder import Encoder
     from latent_reward.errors import LareError
-    from latent_reward.run import Run, load_run
     from latent_reward.task.load import load_task
     from latent_reward.task.open import make_env
     from latent_reward.task.task import Task
-    from latent_reward.trainer import resume, train
+    from latent_reward.training.run import Run, load_run
+    from latent_reward.training.train import resume, train
 
 __all__ = [
     "Encoder",
@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("Run", "load_run"), "run"),
-    **dict.fromkeys(("resume", "train"), "trainer"),
+    **dict.fromkeys(("Run", "load_run"), "training.run"),
+    **dict.fromkeys(("resume", "train"), "training.train"),
     "Task": "task.task",
     "load_task": "task.load",
     "make_env": "task.open",

@@ -110,13 +110,13 @@ class EpisodeAgent(Protocol):
         observation: Float[Array, "*batch observation"],
         key: Key,
         available: Bool[Array, "*batch action"] | None = None,
-    ) -> tuple[Num[Array, "*batch *action"], Float[Array, "*batch"]]:
+    ) -> tuple[Num[Array, "..."], Float[Array, "*batch"]]:
         """An action drawn from the policy, and its log-probability."""
         ...
 
     def best(
         self, spec: AgentSpec, actor: Any, observation: Float[Array, "*batch observation"]
-    ) -> Num[Array, "*batch *action"]:
+    ) -> Num[Array, "..."]:
         """The most probable action."""
         ...
 

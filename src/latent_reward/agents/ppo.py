@@ -167,7 +167,13 @@ class PPO(EpisodeAgent):
         return log_policy(actor, observation).argmax(axis=-1)
 
     def learn(
-        self, spec: AgentSpec, state: PPOState, played: Played, reward: EpisodeRewards, key: Key, remaining: Scalar
+        self,
+        spec: AgentSpec,
+        state: PPOState,
+        played: Played,
+        reward: EpisodeRewards,
+        key: Key,
+        remaining: Scalar,
     ) -> tuple[PPOState, Metrics]:
         """All epochs on fresh episodes with the given reward of each step and agent."""
         time_first = lambda tree: jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree)  # noqa: E731

@@ -93,9 +93,7 @@ class TD3(ReplayAgent):
         sizes = (spec.observation_size + spec.actions.size, *self.hidden, 1)
         critics = jax.vmap(lambda k: init_mlp(k, sizes))(jnp.stack(k_critics))
         copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731 - donated buffers must not alias
-        return TD3State(
-            actor, critics, copy(actor), copy(critics), init_adam(actor), init_adam(critics)
-        )
+        return TD3State(actor, critics, copy(actor), copy(critics), init_adam(actor), init_adam(critics))
 
     def actor(self, state: TD3State) -> MLP:
         """The network of π."""

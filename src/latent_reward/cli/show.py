@@ -27,12 +27,13 @@ def tasks() -> None:
 
 def methods() -> None:
     """List the ways to assign credit that `lare train --method` knows."""
-    from latent_reward.credit.methods import METHODS, TEAM_METHODS
+    from latent_reward.credit.methods import METHODS
 
-    table = Table("for", "method", "what it does", box=None)
-    for whom, methods in (("one agent", METHODS), ("teams", TEAM_METHODS)):
-        for method in methods.values():
-            table.add_row(whom, method.name, method.summary)
+    table = Table("method", "one agent", "teams", "what it does", box=None)
+    for name, entry in METHODS.items():
+        table.add_row(
+            name, *("yes" if each else "-" for each in (entry.replay, entry.episodes)), entry.summary
+        )
     screen.print(table)
 
 

@@ -1,6 +1,5 @@
 """Commands around a run: ``train`` and ``evaluate``."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +54,7 @@ def train(
         resume: go on with this run; every other setting comes from it.
         quiet: print nothing.
     """
-    from latent_reward import trainer
+    from latent_reward.training import train as trainer
 
     settings = {
         "steps": steps,
@@ -87,32 +86,27 @@ def evaluate(run: Positional[RunFolder], *, episodes: int = 10, video: bool = Fa
         episodes: episodes per seed, the same ones every time.
         video: also write one episode per seed as an MP4 file into the run folder.
     """
-    from latent_reward.credit.methods import Learned
-    from latent_reward.run import load_run
-    from latent_reward.team_run import TeamRun
+    from latent_reward.training.run import load_run
 
     trained = load_run(run)
     returns = trained.evaluate(episodes)
-    credit = trained.config.method.credit
-    tells_worth = isinstance(credit, Learned) and credit.linear
-    teams = returns if isinstance(returns, dict) else {"": returns}
     for index, seed in enumerate(trained.config.seeds):
-        for team, each in ((team, found[index]) for team, found in teams.items()):
+        for team, each in ((team, found[index]) for team, found in returns.items()):
+            whose = f"seed {seed} {team}" if len(returns) > 1 else f"seed {seed}"
             screen.print(
-                f"seed {seed}{team and ' ' + team}: return {each.mean():,.2f} ± {each.std():,.2f} over {episodes} "
+                f"{whose}: return {each.mean():,.2f} ± {each.std():,.2f} over {episodes} "
                 f"episodes ({each.min():,.2f} to {each.max():,.2f})"
             )
-            if tells_worth:
-                of_team = partial(trained.latent_worth, team=team) if isinstance(trained, TeamRun) else None
-                _print_worth((of_team or trained.latent_worth)(seed=seed))
+            _print_weights(trained.latent_weights(seed=seed, team=team))
         if video:
             path = trained.film(run / f"seed{seed}.mp4", seed=seed)
             screen.print(f"seed {seed}: {path}", markup=False)
 
 
-def _print_worth(worth: dict[str, float]) -> None:
-    words = ", ".join(f"{name} {value:+.3g}" for name, value in worth.items())
-    screen.print(f"  reward per standard deviation: {words}", markup=False, highlight=False)
+def _print_weights(weights: dict[str, float]) -> None:
+    if weights:
+        words = ", ".join(f"{name} {value:+.3g}" for name, value in weights.items())
+        screen.print(f"  reward per standard deviation: {words}", markup=False, highlight=False)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

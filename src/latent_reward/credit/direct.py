@@ -1,7 +1,7 @@
 """The encoder's single latent as the reward: nothing to learn, no return needed."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -36,7 +36,7 @@ class Direct(Method):
 
     def reward(
         self,
-        state: None,
+        state: Any,
         features: Float[Array, "*batch agent feature"],
         mask: Bool[Array, "*batch agent"],
     ) -> Float[Array, "*batch agent"]:

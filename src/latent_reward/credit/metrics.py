@@ -6,22 +6,25 @@ write the function and give it a line in ``METRICS``: it is then logged, drawn a
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-Sums = Float[np.ndarray, "episode 6"]  # per episode: steps, Σp, Σr, Σp², Σr², Σpr of proxy p and true reward r
+Sums = Float[
+    np.ndarray, "episode 6"
+]  # per episode: steps, Σp, Σr, Σp², Σr², Σpr of proxy p and true reward r
 
 ENOUGH_EPISODES = 10  # fewer say nothing about the credit
 COLUMNS = 6
 
 
 def episode_sums(
-    proxy: Float[Array, "episode time agent"],
-    truth: Float[Array, "episode time agent"],
-    mask: Bool[Array, "episode time agent"],
+    proxy: Float[Any, "episode time agent"],
+    truth: Float[Any, "episode time agent"],
+    mask: Bool[Any, "episode time agent"],
     xp: ModuleType = np,
-) -> Float[Array, "episode 6"]:
+) -> Any:
     """The row of each episode, summed over its steps and agents, with ``numpy`` or ``jax.numpy``."""
     p, r = xp.where(mask, proxy, 0.0), xp.where(mask, truth, 0.0)
     sums = (mask, p, r, p * p, r * r, p * r)

@@ -34,7 +34,6 @@ from latent_reward.networks import MLP, adam, init_adam, init_mlp
 from latent_reward.types import (
     AgentMask,
     EpisodeFeatures,
-    EpisodeRewards,
     Key,
     Lengths,
     Returns,

@@ -1,7 +1,7 @@
 """The references every method is compared with: fixed rules that redistribute the hidden rewards."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -35,7 +35,7 @@ class Reference(Method):
 
     def reward(
         self,
-        state: None,
+        state: Any,
         features: Float[Array, "*batch agent feature"],
         mask: Bool[Array, "*batch agent"],
     ) -> Float[Array, "*batch agent"]:

@@ -6,7 +6,7 @@ transition an O(1) look-up, so sampling is exactly uniform at any episode length
 All functions are pure and have no seed axis; ``jax.vmap`` adds it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -146,7 +146,7 @@ def insert(
     transition = jnp.where(here, (buffer.newest_transition + before[:, None] + steps) % ring, nowhere)
     slot = jnp.where(exists, (buffer.newest_episode + jnp.cumsum(exists) - 1) % slots, slots)
 
-    def write(array, index, values):
+    def write(array: Any, index: Array, values: Any) -> Any:
         if array is None:
             return None
         values = values.reshape(-1, *values.shape[index.ndim :])

@@ -8,7 +8,7 @@ import numpy as np
 from latent_reward.design.episodes import Episodes, Plan
 from latent_reward.design.world_episodes import BEHAVIOURS, episode_actions
 from latent_reward.envs.pettingzoo import HostWorld, ParallelEnv
-from latent_reward.envs.recorder import Book, collect
+from latent_reward.envs.recorder import EpisodeArrays, collect
 from latent_reward.errors import LareError
 
 
@@ -21,7 +21,7 @@ def play(world: HostWorld, place: int, env: ParallelEnv, plan: Plan, stop: threa
     Raises:
         LareError: the environment breaks its interface, a number is not finite, or nobody of the team acts.
     """
-    books: list[Book] = []
+    books: list[EpisodeArrays] = []
     rows, end = 0, time.monotonic() + plan.seconds
     try:
         for number in range(plan.episodes):
@@ -51,7 +51,7 @@ def play(world: HostWorld, place: int, env: ParallelEnv, plan: Plan, stop: threa
     )
 
 
-def _episode(world: HostWorld, env: ParallelEnv, seed: int, number: int) -> tuple[Book, ...]:
+def _episode(world: HostWorld, env: ParallelEnv, seed: int, number: int) -> tuple[EpisodeArrays, ...]:
     """What every team goes through in one episode, which its number and the seed determine."""
     chosen = episode_actions(world, seed, number)
     ends = np.cumsum([team.agents for team in world.teams])[:-1]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
-from latent_reward.data.spaces import ActionSpace, Discrete
+from latent_reward.data.spaces import ActionSpace
 from latent_reward.errors import LareError
 from latent_reward.types import Key
 
@@ -35,7 +35,7 @@ class Team:
     name: str
     agents: int
     observation_size: int
-    actions: ActionSpace = Discrete(5)
+    actions: ActionSpace
 
 
 class Outcome(NamedTuple):
@@ -80,7 +80,9 @@ class World:
     def __post_init__(self):
         """Raise if a team has no agents."""
         if not self.teams or min(team.agents for team in self.teams) < 1:
-            raise LareError(f"teams: the world {self.name} has an empty team; give every team at least one agent")
+            raise LareError(
+                f"teams: the world {self.name} has an empty team; give every team at least one agent"
+            )
 
 
 @dataclass(frozen=True, eq=False)

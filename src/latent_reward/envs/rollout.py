@@ -48,9 +48,8 @@ def _play(
         observations = jax.vmap(world.observe)(state)
         available = None if world.available is None else jax.vmap(world.available)(state)
         choices = [None if available is None else available[:, team] for team in teams]
-        chosen = [
-            policy(*given) for policy, *given in zip(policies, observations, k_teams, choices, strict=True)
-        ]
+        given = zip(policies, observations, k_teams, choices, strict=True)
+        chosen = [policy(seen, key, choice) for policy, seen, key, choice in given]
         there = jnp.ones((episodes, agents), bool)
         if world.alive is not None:
             there = jax.vmap(world.alive)(state)
@@ -73,7 +72,14 @@ def _play(
 
     def played(index: int, team: slice) -> Played:
         seen = jnp.concatenate([observations[index], last[index][None]])
-        arrays = (seen, *chosen[index], there[..., team], terminated[..., team], reward[..., team], choices[index])
+        arrays = (
+            seen,
+            *chosen[index],
+            there[..., team],
+            terminated[..., team],
+            reward[..., team],
+            choices[index],
+        )
         # the loop stacks time first; everything else reads episodes first
         arrays = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), arrays)
         observation, action, log_probability, mask, ended, paid, available = arrays

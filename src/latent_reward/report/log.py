@@ -10,7 +10,7 @@ from tensorboardX import SummaryWriter
 
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
-from latent_reward.train.learner import Report
+from latent_reward.training.learner import Report
 
 METRICS = "metrics.jsonl"
 
@@ -39,7 +39,11 @@ class Log:
                 self._file.write(to_json(row) + "\n")
                 writer = self._writer(report)
                 for name, value in row.items():
-                    if isinstance(value, int | float) and math.isfinite(value) and name not in ("seed", "step"):
+                    if (
+                        isinstance(value, int | float)
+                        and math.isfinite(value)
+                        and name not in ("seed", "step")
+                    ):
                         writer.add_scalar(name, value, report.step)
                 writer.flush()
             self._file.flush()

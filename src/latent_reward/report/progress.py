@@ -13,7 +13,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from latent_reward.train.learner import Report
+from latent_reward.training.learner import Report
 
 
 class Progress:
@@ -53,8 +53,8 @@ class Progress:
         for report in reports:
             self.say(
                 f"step {report.step:>9,}  {report.who}  return {report.return_mean:>10,.2f} "
-                f"± {report.return_std:,.2f}  returns explained {_share(report.credit["explained_variance"])}  "
-                f"credit correlation {_share(report.credit["credit_correlation"])}  {speed:.0f} steps/s"
+                f"± {report.return_std:,.2f}  returns explained {_share(report.credit['explained_variance'])}  "
+                f"credit correlation {_share(report.credit['credit_correlation'])}  {speed:.0f} steps/s"
             )
             if report.warning and (report.who, report.warning[:30]) not in self._said:
                 self._said.add((report.who, report.warning[:30]))

@@ -5,17 +5,16 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 
 from latent_reward.errors import LareError
-from latent_reward.task.open import make_env
-from latent_reward.task.task import Task
 
 
-def record(task: Task, act: Callable[[np.ndarray], np.ndarray], path: Path, *, seed: int = 0) -> Path:
-    """Play one seeded episode with ``act`` (observation to action) and write its frames to ``path``.
+def write_video(path: Path, draw: Callable[[], tuple[Sequence[Any], float]]) -> Path:
+    """Write the frames ``[height, width, 3]`` that ``draw`` gives, with their number per second, as an MP4 file.
 
     Raises:
         LareError: frames cannot be rendered on this machine or the file cannot be written.
@@ -23,27 +22,14 @@ def record(task: Task, act: Callable[[np.ndarray], np.ndarray], path: Path, *, s
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # draws without a screen
     try:
-        env = make_env(task, render_mode="rgb_array")
-        try:
-            frames = _play(env, act, seed)
-        finally:
-            env.close()
+        frames, fps = draw()
     except LareError:
         raise
     except Exception as error:  # the renderer's own errors have no common type
         raise LareError(
-            f"video: {task.env_id} could not be rendered here ({type(error).__name__}: {error}); "
+            f"video: the environment could not be rendered here ({type(error).__name__}: {error}); "
             "install EGL or OSMesa and set MUJOCO_GL=egl or MUJOCO_GL=osmesa"
         ) from error
-    return write_video(path, frames, env.metadata.get("render_fps", 30))
-
-
-def write_video(path: Path, frames: Sequence[np.ndarray], fps: int) -> Path:
-    """Write frames ``[height, width, 3]`` as an MP4 file.
-
-    Raises:
-        LareError: the file cannot be written.
-    """
     try:
         _write(path, frames, fps)
     except OSError as error:
@@ -51,7 +37,7 @@ def write_video(path: Path, frames: Sequence[np.ndarray], fps: int) -> Path:
     return path
 
 
-def _write(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
+def _write(path: Path, frames: Sequence[np.ndarray], fps: Any) -> None:
     height, width = frames[0].shape[:2]
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, macro_block_size=8)
     with warnings.catch_warnings():
@@ -61,13 +47,3 @@ def _write(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
     for frame in frames:
         writer.send(np.ascontiguousarray(frame))
     writer.close()
-
-
-def _play(env, act: Callable[[np.ndarray], np.ndarray], seed: int) -> list[np.ndarray]:
-    observation, _ = env.reset(seed=seed)
-    frames, over = [env.render()], False
-    while not over:
-        observation, _, terminated, truncated, _ = env.step(act(np.asarray(observation, np.float32)))
-        frames.append(env.render())
-        over = terminated or truncated
-    return frames

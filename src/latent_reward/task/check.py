@@ -54,7 +54,7 @@ def _world_mismatches(task: TeamTask) -> Iterator[Mismatch]:
             message = f"{team.agents}, but {where} has {real.agents} {real.name}"
             yield (*here, "agents"), message, f"write {real.agents}"
         yield from _index_mismatches((*here, "observation"), team.observation, real.observation_size)
-        yield from _index_mismatches((*here, "action"), team.action, world.actions)
+        yield from _index_mismatches((*here, "action"), team.action, real.actions.size)
 
 
 def _env_mismatches(task: Task) -> Iterator[Mismatch]:

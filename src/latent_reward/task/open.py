@@ -51,7 +51,8 @@ def _misfit(task: AnyTask, *sizes) -> LareError:
     described, found = (" and ".join(map(str, part)) for part in (sizes[:half], sizes[half:]))
     what = "observations and actions" if isinstance(task, Task) else "teams and steps"
     return LareError(
-        f"task: {task.name} describes {described} {what}, its environment has {found}; run `lare check` on the task file"
+        f"task: {task.name} describes {described} {what}, its environment has {found}; "
+        "run `lare check` on the task file"
     )
 
 

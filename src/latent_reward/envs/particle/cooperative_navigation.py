@@ -68,7 +68,7 @@ def cn(agents: int) -> World:
     size = 4 + 2 * (SEEN_LANDMARKS + SEEN_AGENTS)
     return World(
         f"cn-{agents}",
-        (Team("agents", agents, size),),
+        (Team("agents", agents, size, particle.MOVES),),
         reset,
         lambda state: (see(state),),
         step,

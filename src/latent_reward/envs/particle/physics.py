@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from latent_reward.data.spaces import Discrete
 from latent_reward.types import Key
 
 TIME_STEP = 0.1
@@ -26,6 +27,9 @@ CONTACT_FORCE = 100.0
 CONTACT_MARGIN = 1e-3
 
 F = TypeVar("F", bound=Callable)
+
+
+MOVES = Discrete(5)  # none, −x, +x, −y, +y
 
 
 class Particles(NamedTuple):

@@ -170,7 +170,7 @@ def pp(agents: int, prey: Prey | None = None) -> World:
 
     return World(
         f"pp-{agents}",
-        (Team("predators", scale.predators, scale.sight.size),),
+        (Team("predators", scale.predators, scale.sight.size, particle.MOVES),),
         lambda key: _reset(scale, key),
         lambda state: (see(state),),
         step,
@@ -205,7 +205,10 @@ def competitive_pp(agents: int = 6, *, walled: bool = False) -> World:
 
     return World(
         "competitive-pp" + f"-{agents}" * (agents != 6) + "-walled" * walled,
-        (Team("predators", scale.predators, sight.size), Team("prey", scale.prey, sight.size)),
+        (
+            Team("predators", scale.predators, sight.size, particle.MOVES),
+            Team("prey", scale.prey, sight.size, particle.MOVES),
+        ),
         lambda key: _reset(scale, key),
         see,
         step,

@@ -68,7 +68,7 @@ def triangle() -> World:
 
     return World(
         "area",
-        (Team("agents", AGENTS, 14),),
+        (Team("agents", AGENTS, 14, particle.MOVES),),
         reset,
         lambda state: (see(state),),
         step,

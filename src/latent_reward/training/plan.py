@@ -79,7 +79,9 @@ class Plan:
 
     rounds: int = 100_000
     agent: Agent = field(default_factory=TD3)
-    experience: Annotated[Replay | Fresh, pydantic.Field(discriminator="kind")] = field(default_factory=Replay)
+    experience: Annotated[Replay | Fresh, pydantic.Field(discriminator="kind")] = field(
+        default_factory=Replay
+    )
     evaluate_every: int = 5_000
     evaluation_episodes: int = 10
     checkpoint_every: int = 25_000

@@ -25,9 +25,9 @@ from latent_reward.data.episodes import Played
 from latent_reward.envs.base import World
 from latent_reward.envs.recorder import EpisodeArrays
 from latent_reward.envs.rollout import Policy, play
-from latent_reward.train.learner import State, TeamLearner, commit
-from latent_reward.train.plan import Fresh
-from latent_reward.train.seeds import over_seeds
+from latent_reward.training.learner import State, TeamLearner, commit
+from latent_reward.training.plan import Fresh
+from latent_reward.training.seeds import over_seeds
 from latent_reward.types import Key, Keys, Scalar
 
 

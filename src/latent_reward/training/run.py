@@ -34,12 +34,12 @@ from latent_reward.rng import OnPolicyPurpose, keys_for
 from latent_reward.task.load import load_task
 from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
-from latent_reward.train import checkpoint, from_episodes, from_replay
-from latent_reward.train.config import CHECKPOINT, CONFIG, FORMAT, RunConfig
-from latent_reward.train.learner import State, TeamLearner, team_learners
-from latent_reward.train.off_policy import DeterministicPlayer, OffPolicy, replay_learner
-from latent_reward.train.on_policy import OnPolicy, episode_learner, sampling_player
-from latent_reward.train.players import Player
+from latent_reward.training import checkpoint, from_episodes, from_replay
+from latent_reward.training.config import CHECKPOINT, CONFIG, FORMAT, RunConfig
+from latent_reward.training.learner import State, TeamLearner, team_learners
+from latent_reward.training.off_policy import DeterministicPlayer, OffPolicy, replay_learner
+from latent_reward.training.on_policy import OnPolicy, episode_learner, sampling_player
+from latent_reward.training.players import Player
 from latent_reward.types import Key
 
 Training = OffPolicy | OnPolicy
@@ -82,9 +82,7 @@ class Run:
             learner = replay_learner(self._learners, plan)
             shapes = (jax.eval_shape(partial(from_replay.init, learner), keys),)
         else:
-            shapes = jax.eval_shape(
-                partial(from_episodes.init, episode_learner(self._learners, plan)), keys
-            )
+            shapes = jax.eval_shape(partial(from_episodes.init, episode_learner(self._learners, plan)), keys)
         shapes = tuple(shape._replace(buffer=None) for shape in shapes)
         return checkpoint.restored(shapes, "state", checkpoint.read(self.folder / CHECKPOINT))
 
@@ -108,7 +106,8 @@ class Run:
         method, credit = learner.method, learner.credit
         if method.reference or method.reads != "step":
             raise LareError(
-                f"method: {self.config.method.name} learns no proxy reward of single steps; use a run of a learned method"
+                f"method: {self.config.method.name} learns no proxy reward of single steps; "
+                "use a run of a learned method"
             )
         seen = jnp.stack([jnp.asarray(each, jnp.float32) for each in (observation, next_observation)], axis=1)
         count = len(seen)
@@ -141,7 +140,7 @@ class Run:
         *,
         seed: int | None = None,
         team: str | None = None,
-    ) -> Num[np.ndarray, "*batch *action"]:
+    ) -> Num[np.ndarray, "..."]:
         """The policy's best action for each observation: without exploration, the most probable one."""
         learner, state = self._pick(seed, team)
         seen = jnp.asarray(observation, jnp.float32)

@@ -20,8 +20,8 @@ from latent_reward.credit.features import features_of
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.envs.recorder import EpisodeArrays
-from latent_reward.train.learner import State, TeamLearner, commit
-from latent_reward.train.seeds import over_seeds
+from latent_reward.training.learner import State, TeamLearner, commit
+from latent_reward.training.seeds import over_seeds
 from latent_reward.types import Key, Keys
 
 
@@ -225,4 +225,8 @@ def exploit(
     learner: ReplayLearner, actor: Any, observation: Float[Array, "seed env agent observation"]
 ) -> Float[Array, "seed env agent action"]:
     """The deterministic action of each seed's policy in each of its evaluation environments."""
-    return jax.vmap(lambda *given: learner.agent.act(learner.team.spec, *given, None))(actor, observation)
+
+    def one(actor, observation):
+        return learner.agent.act(learner.team.spec, actor, observation, None)
+
+    return jax.vmap(one)(actor, observation)

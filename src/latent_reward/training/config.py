@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from latent_reward.credit.methods import Method
 from latent_reward.errors import LareError
 from latent_reward.files import to_json
-from latent_reward.train.plan import Plan
+from latent_reward.training.plan import Plan
 
 CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
 FORMAT = 3

@@ -8,7 +8,7 @@ import numpy as np
 from latent_reward.envs.base import HostWorld, ParallelEnv
 from latent_reward.envs.recorder import Choose, EpisodeArrays, collect
 from latent_reward.errors import LareError
-from latent_reward.train.learner import State
+from latent_reward.training.learner import State
 
 Results = tuple[tuple[np.ndarray, np.ndarray | None], ...]
 """For each team its returns ``[seed, episode]``, and whether it won; None where nothing is won."""

@@ -21,10 +21,10 @@ from latent_reward.report.progress import Progress
 from latent_reward.task.load import load_task
 from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
-from latent_reward.train.config import CHECKPOINT, CONFIG, FORMAT, RunConfig, spell_seeds
-from latent_reward.train.interrupt import Interrupt
-from latent_reward.train.plan import make_plan
-from latent_reward.train.run import Run, Training, encoder_folders, load_run, make_training
+from latent_reward.training.config import CHECKPOINT, CONFIG, FORMAT, RunConfig, spell_seeds
+from latent_reward.training.interrupt import Interrupt
+from latent_reward.training.plan import make_plan
+from latent_reward.training.run import Run, Training, encoder_folders, load_run, make_training
 
 
 def train(
@@ -50,7 +50,7 @@ def train(
         out: the run folder; None is ``runs/<task>/<method>/<seeds>``.
         quiet: print nothing.
         settings: fields of the plan and of how it gathers experience, such as ``steps`` for one agent or
-            ``iterations`` for teams, and ``agent``: see :mod:`latent_reward.train.plan`.
+            ``iterations`` for teams, and ``agent``: see :mod:`latent_reward.training.plan`.
 
     Raises:
         LareError: something asked for does not exist or does not fit; nothing was trained then.

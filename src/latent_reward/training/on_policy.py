@@ -20,12 +20,12 @@ from latent_reward.envs.recorder import EpisodeArrays
 from latent_reward.envs.rollout import watch
 from latent_reward.errors import LareError
 from latent_reward.rng import OnPolicyPurpose, keys_for
-from latent_reward.train import checkpoint
-from latent_reward.train import from_episodes as core
-from latent_reward.train.from_episodes import EpisodeLearner, Measures
-from latent_reward.train.learner import Report, State, TeamLearner, saved
-from latent_reward.train.plan import Fresh, Plan
-from latent_reward.train.players import Copies, Player, Results
+from latent_reward.training import checkpoint
+from latent_reward.training import from_episodes as core
+from latent_reward.training.from_episodes import EpisodeLearner, Measures
+from latent_reward.training.learner import Report, State, TeamLearner, saved
+from latent_reward.training.plan import Fresh, Plan
+from latent_reward.training.players import Copies, Player, Results
 from latent_reward.types import Keys
 
 _PER_CALL = 10  # iterations in one compiled call: the time until Ctrl-C is heard
@@ -99,7 +99,7 @@ class OnPolicy:
         ]
 
     def _report(self, index: int, team: int, results: tuple, speed: float) -> Report:
-        returns, won = (None if each is None else each[index] for each in results)
+        returns, won = results[0][index], None if results[1] is None else results[1][index]
         measured = jax.tree.map(lambda leaf: np.asarray(leaf)[index], self._measures[team])
         losses = {name: float(loss) for name, loss in measured.losses.items()}
         name = self.world.teams[team].name
@@ -215,7 +215,7 @@ class HostPlayer:
             seen = tuple(each.reshape(seeds, -1, *each.shape[1:]) for each in observations)
             chosen = core.act(self.learner, acting, seen, keys, np.int32(step))
             flat = lambda each: np.asarray(each).reshape(-1, *each.shape[2:])  # noqa: E731
-            return [tuple(map(flat, each)) for each in chosen]
+            return [(flat(action), flat(log_probability)) for action, log_probability in chosen]
 
         return choose
 

@@ -27,12 +27,12 @@ from latent_reward.envs.base import HostWorld
 from latent_reward.envs.recorder import Recorder, blank
 from latent_reward.errors import LareError
 from latent_reward.rng import HostPurpose, OffPolicyPurpose, keys_for, seed_for
-from latent_reward.train import checkpoint
-from latent_reward.train import from_replay as core
-from latent_reward.train.from_replay import ReplayLearner
-from latent_reward.train.learner import Report, State, TeamLearner, saved
-from latent_reward.train.plan import Plan, Replay
-from latent_reward.train.players import Copies, Results
+from latent_reward.training import checkpoint
+from latent_reward.training import from_replay as core
+from latent_reward.training.from_replay import ReplayLearner
+from latent_reward.training.learner import Report, State, TeamLearner, saved
+from latent_reward.training.plan import Plan, Replay
+from latent_reward.training.players import Copies, Results
 
 _NOISE_STEPS = 256  # steps whose exploration noise is drawn in one call
 
@@ -141,9 +141,7 @@ class OffPolicy:
             self.pending_updates += 1
             if self.step % self.learner.agent.policy_delay == 0:
                 self._update(self.step, update_actor=True)
-        running = [
-            slot.recorder.step([action]) for slot, action in zip(self.slots, actions, strict=True)
-        ]
+        running = [slot.recorder.step([action]) for slot, action in zip(self.slots, actions, strict=True)]
         self.step += 1
         if not all(running):
             self.flush_updates()
@@ -249,7 +247,9 @@ class OffPolicy:
         ((returns, _),) = self.player.evaluate(self.states, self.plan.evaluation_episodes)
         losses = {name: np.asarray(value) for name, value in self._losses.items()}
         reports = [
-            self._report(slot, returns[index], {name: float(loss[index]) for name, loss in losses.items()}, speed)
+            self._report(
+                slot, returns[index], {name: float(loss[index]) for name, loss in losses.items()}, speed
+            )
             for index, slot in enumerate(self.slots)
         ]
         self._clock = time.perf_counter()
