@@ -1,18 +1,15 @@
 """The multilayer perceptron that every learned part is made of."""
 
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
-from latent_reward.types import Key, Scalar
-
-Parameters = TypeVar("Parameters")
+from latent_reward.types import Key
 
 
 class MLP(eqx.Module):
@@ -28,11 +25,11 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, "*batch fan_in"]) -> Float[Array, "*batch fan_out"]:
         """Map ``[..., fan_in]`` to ``[..., fan_out]``."""
-        bend = jnp.tanh if self.activation == "tanh" else jax.nn.relu
+        activation = jnp.tanh if self.activation == "tanh" else jax.nn.relu
         *hidden, last = zip(self.weights, self.biases, strict=True)
         rows = x.reshape(-1, x.shape[-1])  # one matrix product per layer, however many axes lead
         for weight, bias in hidden:
-            rows = bend(rows @ weight + bias)
+            rows = activation(rows @ weight + bias)
         rows = rows @ last[0] + last[1]
         return rows.reshape(*x.shape[:-1], rows.shape[-1])
 
@@ -68,21 +65,3 @@ def init_orthogonal(key: Key, sizes: tuple[int, ...], head_gain: float) -> MLP:
         for k, shape, gain in zip(jax.random.split(key, len(shapes)), shapes, gains, strict=True)
     )
     return MLP(weights, tuple(jnp.zeros(fan_out) for _, fan_out in shapes), "tanh")
-
-
-def polyak(target, online, rate: float):
-    """Move every array of ``target`` by ``rate`` towards ``online`` (exponential moving average)."""
-    return jax.tree.map(lambda slow, fast: slow + rate * (fast - slow), target, online)
-
-
-def init_adam(parameters) -> optax.OptState:
-    """Adam's state for a pytree of parameters that has not been updated yet."""
-    return optax.adam(0.0).init(parameters)
-
-
-def adam(
-    parameters: Parameters, gradient: Parameters, state: optax.OptState, rate: float | Scalar
-) -> tuple[Parameters, optax.OptState]:
-    """One step of Adam (Kingma and Ba 2015, arXiv 1412.6980) down ``gradient`` with step size ``rate``."""
-    step, state = optax.adam(rate).update(gradient, state)  # pyright: ignore[reportArgumentType]
-    return optax.apply_updates(parameters, step), state  # pyright: ignore

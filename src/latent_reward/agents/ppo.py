@@ -25,7 +25,8 @@ from jaxtyping import Array, Bool, Float, Int
 from latent_reward.agents.base import AgentSpec, EpisodeAgent, Metrics
 from latent_reward.data.episodes import Played
 from latent_reward.errors import require_positive
-from latent_reward.networks import MLP, adam, init_adam, init_orthogonal
+from latent_reward.networks import MLP, init_orthogonal
+from latent_reward.optimisers import adam, init_adam
 from latent_reward.types import EpisodeRewards, Key, Scalar
 
 _NEVER = -1e9  # the logit of an action that is not available: its probability is exactly 0

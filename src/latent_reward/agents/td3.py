@@ -20,7 +20,8 @@ from jaxtyping import Array, Bool, Float
 from latent_reward.agents.base import AgentSpec, Metrics, ReplayAgent
 from latent_reward.data.spaces import Continuous
 from latent_reward.errors import LareError
-from latent_reward.networks import MLP, adam, init_adam, init_mlp, polyak
+from latent_reward.networks import MLP, init_mlp
+from latent_reward.optimisers import adam, init_adam, polyak
 from latent_reward.types import Actions, Key, Observations, Scalar, Scalars
 
 

@@ -30,7 +30,8 @@ from latent_reward.data.buffer import Buffer, Window, sample_window
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.view import View
 from latent_reward.errors import require_choice
-from latent_reward.networks import MLP, adam, init_adam, init_mlp
+from latent_reward.networks import MLP, init_mlp
+from latent_reward.optimisers import adam, init_adam
 from latent_reward.types import (
     AgentMask,
     EpisodeFeatures,
