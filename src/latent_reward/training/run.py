@@ -22,6 +22,7 @@ import pydantic
 from jaxtyping import Float, Num
 
 from latent_reward.agents.base import EpisodeAgent, ReplayAgent
+from latent_reward.compilation import use_compilation_cache
 from latent_reward.data.episodes import Episodes, Played
 from latent_reward.encoder.encoder import Encoder, load
 from latent_reward.envs.base import Environment, World
@@ -236,6 +237,7 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         LareError: the folder does not hold a run, or a file of it is damaged.
     """
+    use_compilation_cache()
     folder = Path(folder)
     path = folder / CONFIG
     try:

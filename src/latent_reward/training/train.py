@@ -10,6 +10,7 @@ import pydantic
 import yaml
 
 from latent_reward.agents.registry import default_agent
+from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit.methods import Method, find_method
 from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.encoder.encoder import Encoder, check_fits, load, save
@@ -55,6 +56,7 @@ def train(
     Raises:
         LareError: something asked for does not exist or does not fit; nothing was trained then.
     """
+    use_compilation_cache()
     task = load_task(task) if isinstance(task, str) else task
     world = open_environment(task)
     plan = make_plan(default_agent(world.teams[0].actions), settings)
