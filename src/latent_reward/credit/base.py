@@ -77,7 +77,6 @@ class Method(Protocol):
 
     def feature_size(self, spec: CreditSpec) -> int:
         """Numbers per step and agent that ``features`` gives."""
-        ...
 
     def features(
         self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
@@ -86,7 +85,6 @@ class Method(Protocol):
 
         ``action`` has the actions of the episodes as numbers, one per choice where they are discrete.
         """
-        ...
 
     def derive(
         self,
@@ -118,7 +116,6 @@ class Method(Protocol):
 
         If the method ``reads`` episodes, the leading axes are ``[episode, time]`` and the episodes are whole.
         """
-        ...
 
     def latent_weights(self, spec: CreditSpec, state: Any) -> dict[str, float]:
         """Reward per standard deviation of each latent, the largest first; empty where that is not known."""
