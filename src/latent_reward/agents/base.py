@@ -27,14 +27,10 @@ class AgentSpec:
 
 
 class ReplayAgent(Protocol):
-    """An agent that takes one step of learning per transition, on batches of ``[batch]`` rows.
+    """An agent that takes one step of learning per transition, on batches of ``[batch]`` rows."""
 
-    Attributes:
-        policy_delay: updates of the critics for each update of the actor.
-    """
-
-    kind: str
     policy_delay: int
+    """Updates of the critics for each update of the actor."""
 
     @property
     def learns_from(self) -> Literal["replay"]:
@@ -43,9 +39,11 @@ class ReplayAgent(Protocol):
 
     def init(self, spec: AgentSpec, key: Key) -> Any:
         """Fresh networks."""
+        ...
 
     def actor(self, state: Any) -> Any:
         """The part of the state that acts."""
+        ...
 
     def act(
         self,
@@ -55,6 +53,7 @@ class ReplayAgent(Protocol):
         noise: Float[Array, "*batch action"] | None,
     ) -> Float[Array, "*batch action"]:
         """The action for each observation: with ``noise`` from N(0, 1) to explore, without it the policy's best."""
+        ...
 
     def bootstrap(
         self,
@@ -69,20 +68,21 @@ class ReplayAgent(Protocol):
         It may depend on nothing that ``update_critics`` changes but for ``policy_delay`` 1, so that one pass serves
         all updates of the critics until the actor's.
         """
+        ...
 
     def update_critics(
         self, state: Any, observation: Observations, action: Actions, target: Scalars
     ) -> tuple[Any, Metrics]:
         """One step of the critics towards ``target``; the metrics include ``critic_loss``."""
+        ...
 
     def update_actor(self, spec: AgentSpec, state: Any, observation: Observations, key: Key) -> Any:
         """One step of the actor and of everything that follows it slowly."""
+        ...
 
 
 class EpisodeAgent(Protocol):
     """An agent that learns from whole episodes; all agents of a team share its networks."""
-
-    kind: str
 
     @property
     def learns_from(self) -> Literal["episodes"]:
@@ -91,9 +91,11 @@ class EpisodeAgent(Protocol):
 
     def init(self, spec: AgentSpec, key: Key) -> Any:
         """Fresh networks."""
+        ...
 
     def actor(self, spec: AgentSpec, state: Any) -> Any:
         """The part of the state that acts."""
+        ...
 
     def act(
         self,
@@ -104,11 +106,13 @@ class EpisodeAgent(Protocol):
         available: Bool[Array, "*batch action"] | None = None,
     ) -> tuple[Num[Array, "..."], Float[Array, "*batch"]]:
         """An action drawn from the policy, and its log-probability."""
+        ...
 
     def best(
         self, spec: AgentSpec, actor: Any, observation: Float[Array, "*batch observation"]
     ) -> Num[Array, "..."]:
         """The most probable action."""
+        ...
 
     def learn(
         self, spec: AgentSpec, state: Any, played: Played, reward: EpisodeRewards, key: Key, remaining: Scalar
@@ -118,3 +122,4 @@ class EpisodeAgent(Protocol):
         ``remaining`` is the share of the training that is still to come, this iteration included. The metrics include
         ``value_loss``.
         """
+        ...

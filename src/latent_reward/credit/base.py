@@ -44,9 +44,6 @@ class Method(Protocol):
     nothing to learn.
     """
 
-    kind: str
-    """The name of the class in files."""
-
     @property
     def latents(self) -> Literal["none", "any", "one"]:
         """Whether the method reads an encoder's latents, and if it must have exactly one."""
@@ -77,6 +74,7 @@ class Method(Protocol):
 
     def feature_size(self, spec: CreditSpec) -> int:
         """Numbers per step and agent that ``features`` gives."""
+        ...
 
     def features(
         self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
@@ -85,6 +83,7 @@ class Method(Protocol):
 
         ``action`` has the actions of the episodes as numbers, one per choice where they are discrete.
         """
+        ...
 
     def derive(
         self,
@@ -93,7 +92,7 @@ class Method(Protocol):
         next_observation: Float[Array, "*batch agent observation"],
     ) -> Float[Array, "*batch agent feature"]:
         """The same features of loose steps, if the method ``derives`` them."""
-        raise AssertionError(f"the features of {self.kind} are stored")
+        raise AssertionError(f"the features of {type(self).__name__} are stored")
 
     def observe(self, state: Any, features: EpisodeFeatures, episodes: Episodes) -> Any:
         """The state after episodes ended, before anything is fitted to them. One of length 0 changes nothing."""
@@ -116,6 +115,7 @@ class Method(Protocol):
 
         If the method ``reads`` episodes, the leading axes are ``[episode, time]`` and the episodes are whole.
         """
+        ...
 
     def latent_weights(self, spec: CreditSpec, state: Any) -> dict[str, float]:
         """Reward per standard deviation of each latent, the largest first; empty where that is not known."""

@@ -19,12 +19,15 @@ class Player(Protocol):
 
     def evaluate(self, states: tuple[State, ...], episodes: int, *, final: bool = False) -> Results:
         """Results of whole episodes; those of a ``final`` evaluation are others than those while training."""
+        ...
 
     def frames(self, states: tuple[State, ...], seed: int) -> tuple[list[Any], float]:
         """Pictures of one episode of the seed at this position, and how many there are in a second."""
+        ...
 
     def close(self) -> None:
         """Close the environments that were opened."""
+        ...
 
 
 class Copies:
