@@ -10,8 +10,8 @@ import pytest
 from model_server import Answer, encoder_reply, reply, serve, status
 
 from latent_reward.design import judge
-from latent_reward.design.episodes import Plan
-from latent_reward.design.llm import Server
+from latent_reward.design.episodes import Recording
+from latent_reward.design.llm.client import Server
 from latent_reward.design.make import Spending, design_encoder
 from latent_reward.design.prompt import PROTOCOLS
 from latent_reward.encoder.encoder import load
@@ -85,7 +85,7 @@ def each_source_is_compiled_once():
 
 
 def design(out, server, **settings):
-    settings = {"protocol": TWO, "plan": Plan(episodes=24), "limits": LIMITS} | settings
+    settings = {"protocol": TWO, "recording": Recording(episodes=24), "limits": LIMITS} | settings
     url = server if isinstance(server, str) else server.url
     return design_encoder(TASK, model=Server("m", url), out=out, **settings)
 

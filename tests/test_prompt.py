@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from latent_reward.design.ask import Message
+from latent_reward.design.llm.ask import Message
 from latent_reward.design.prompt import PROTOCOLS, Protocol, find_protocol, merging, opening, repairing
 from latent_reward.encoder.encoder import Space
 from latent_reward.errors import LareError

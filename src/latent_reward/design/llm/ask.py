@@ -1,4 +1,4 @@
-"""What is asked of a language model, what comes back, and how many questions are asked at once."""
+"""Questions to a language model, its replies, and asking several questions in parallel."""
 
 import math
 import queue
@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, require_positive
 
 KEYS = ("Understand", "Analyze", "Functions")
-Kind = Literal[
+Failure = Literal[
     "refused",  # the model or a content filter declined
     "truncated",  # cut off at the limit of tokens
     "empty",  # no choice, or one without text
@@ -20,7 +20,7 @@ Kind = Literal[
     "timeout",
     "disconnected",
     "unreachable",
-    "rejected",  # the request, the key or the model is wrong: asking again cannot help
+    "rejected",  # the request, the key or the model is wrong: a retry cannot help
 ]
 
 
@@ -34,11 +34,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Request:
-    """One question: a conversation so far, and which answer to it is wanted.
+    """One question: a conversation so far, and which of several independent answers to it is meant.
 
-    ``draw`` and ``index`` (which candidate) tell apart answers to the same messages; a record never shares a
-    reply between two of them. ``keys`` are the texts of the JSON object that the answer should be. The
-    ``purpose`` is a word for the ledger and for messages and changes nothing else.
+    ``draw`` and ``index`` (of the candidate) distinguish answers to the same messages; a record never shares a
+    reply between two of them. ``keys`` are the keys of the JSON object that the answer should be. ``purpose`` is
+    only for the ledger and for messages.
     """
 
     messages: tuple[Message, ...]
@@ -49,19 +49,24 @@ class Request:
     keys: tuple[str, ...] = KEYS
 
     def __post_init__(self):
-        """Raises LareError for a temperature no server takes, or for no messages."""
-        if not (math.isfinite(self.temperature) and 0 <= self.temperature <= 2):
-            raise LareError(f"temperature: {self.temperature} is outside 0 to 2; give one between them")
+        """Raise LareError for a temperature that no server accepts, or for no messages."""
+        check_temperature(self.temperature)
         if not self.messages:
             raise LareError("messages: there are none; a request needs at least one")
 
 
+def check_temperature(temperature: float | int) -> None:
+    """Raise LareError unless the temperature is a number between 0 and 2."""
+    if not (math.isfinite(temperature) and 0 <= temperature <= 2):
+        raise LareError(f"temperature: {temperature} is outside 0 to 2; choose a number between")
+
+
 @dataclass(frozen=True)
 class Reply:
-    """The text a model wrote, and what it took.
+    """The text a model wrote, and its cost.
 
     ``model`` is the name the server reports. ``cost`` is in US dollars, None where no price is known.
-    ``estimated`` says that the server reported no usage and the tokens are an upper estimate.
+    ``estimated``: the server reported no usage, and the token counts are an upper estimate.
     """
 
     text: str
@@ -74,28 +79,27 @@ class Reply:
 
 
 class ModelError(LareError):
-    """No usable answer from the model: what kind of failure, and one line with the remedy."""
+    """No usable answer from the model: the kind of failure, and one line with the remedy."""
 
-    def __init__(self, kind: Kind, message: str):
-        """Keep the kind, so that a caller can count failures or ask in other words."""
+    def __init__(self, kind: Failure, message: str):
+        """Keep the kind, so that a caller can count failures or change the question."""
         super().__init__(message)
-        self.kind: Kind = kind
+        self.kind: Failure = kind
 
 
 Ask = Callable[[Request], Reply]
 
 
 def ask_all(ask: Ask, requests: Sequence[Request], workers: int = 4) -> list[Reply | LareError]:
-    """Asks all requests, ``workers`` at a time, and returns the answers in their order.
+    """Ask all requests, ``workers`` at a time, and return the answers in their order.
 
-    A failure is returned in its place, so that one lost candidate does not take the others with it. Ctrl-C
-    leaves at once: the threads are daemons, nobody waits for a slow server.
+    A failure is returned in its place, so that one lost candidate does not lose the others. Ctrl-C takes effect at
+    once: the threads are daemons, so no thread waits for a slow server.
 
     Raises:
         LareError: ``workers`` is below 1.
     """
-    if workers < 1:
-        raise LareError(f"workers: {workers} is below 1; ask at least one question at a time")
+    require_positive(workers=workers)
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     answered: queue.SimpleQueue[tuple[int, Reply | BaseException]] = queue.SimpleQueue()
     left = threading.Event()
@@ -108,7 +112,7 @@ def ask_all(ask: Ask, requests: Sequence[Request], workers: int = 4) -> list[Rep
                 return
             try:
                 answered.put((place, ask(requests[place])))
-            except BaseException as error:  # raised again where the caller waits, if it is not a failed call
+            except BaseException as error:  # raised again in the caller's thread, unless it is a failed call
                 answered.put((place, error))
 
     for place in range(len(requests)):
