@@ -14,7 +14,8 @@ from jax import export
 from latent_reward.encoder import encoder as encoder_module
 from latent_reward.encoder.encoder import Card, Encoder, Orders, Space, check_fits, load, save, with_card
 from latent_reward.errors import LareError
-from latent_reward.sealing import sandbox, verify
+from latent_reward.sealing import verify
+from latent_reward.sealing.lock import sandbox
 from latent_reward.sealing.verify import check, seal
 
 SOURCE = """

@@ -22,8 +22,8 @@ from latent_reward.design.score import DUPLICATE, Score, apply, correlations, sc
 from latent_reward.encoder.card import Orders
 from latent_reward.encoder.encoder import ARGUMENTS, Encoder, with_card
 from latent_reward.errors import LareError
-from latent_reward.sealing import sandbox
-from latent_reward.sealing.language import SourceError
+from latent_reward.sealing.language.parse import SourceError
+from latent_reward.sealing.lock import sandbox
 from latent_reward.sealing.verify import Check, Report, check_all, encoder_of
 from latent_reward.task.task import Task
 

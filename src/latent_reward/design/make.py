@@ -20,7 +20,7 @@ from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.record import recorded
 from latent_reward.encoder.encoder import CARD, Encoder, save, with_card
 from latent_reward.errors import LareError
-from latent_reward.sealing import sandbox
+from latent_reward.sealing.lock import sandbox
 from latent_reward.task.fields import VARIANTS
 from latent_reward.task.leakage import hints
 from latent_reward.task.task import AnyTask, find_description

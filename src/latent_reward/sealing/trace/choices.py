@@ -1,8 +1,8 @@
 """Conditions on traced values: both branches are computed, and ``where`` takes one.
 
-:mod:`latent_reward.sealing.rewrite` puts these in the place of ``if``, ``and`` and the like. A condition that is
-known while tracing takes its branch and leaves the other alone, as in Python; so does one for whose branches
-there is no ``where``, by way of :mod:`latent_reward.sealing.paths`.
+:mod:`latent_reward.sealing.language.rewrite` puts these in the place of ``if``, ``and`` and the like. A condition
+that is known while tracing takes its branch and leaves the other alone, as in Python; so does one for whose branches
+there is no ``where``, by way of :mod:`latent_reward.sealing.trace.paths`.
 """
 
 import operator
@@ -12,7 +12,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from latent_reward.sealing.arrays import ROW_BY_ROW, Array, Selected, cast, decide, is_static, unwrap, wrap
+from latent_reward.sealing.trace.arrays import (
+    ROW_BY_ROW,
+    Array,
+    Selected,
+    cast,
+    decide,
+    is_static,
+    unwrap,
+    wrap,
+)
 
 _UNSET = object()  # a variable that the branch taken does not have
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Answers a question about one row (see latent_reward.sealing.paths); None where all rows are traced at once.
+# Answers a question about one row (see latent_reward.sealing.trace.paths); None where all rows are traced at once.
 decide: ContextVar[Callable[[jax.Array], bool] | None] = ContextVar("decide", default=None)
 
 ROW_BY_ROW = "one truth value is needed but there is one per row"

@@ -1,6 +1,6 @@
 """The names that a source can see: the allowed part of NumPy, by NumPy itself or over JAX's values.
 
-Both rooms hold the words of :mod:`latent_reward.sealing.vocabulary` and nothing else. No function takes a text
+Both rooms hold the words of :mod:`latent_reward.sealing.language.vocabulary` and nothing else. No function takes a text
 that is not one of its words.
 """
 
@@ -16,9 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_reward.sealing import vocabulary as words
-from latent_reward.sealing.arrays import ROW_BY_ROW, SELECTED, Array, Selected, apply, is_static, unwrap, wrap
-from latent_reward.sealing.vocabulary import LOOP_BUDGET
+from latent_reward.sealing.language import vocabulary as words
+from latent_reward.sealing.language.vocabulary import LOOP_BUDGET
+from latent_reward.sealing.trace.arrays import (
+    ROW_BY_ROW,
+    SELECTED,
+    Array,
+    Selected,
+    apply,
+    is_static,
+    unwrap,
+    wrap,
+)
 
 _REDUCED_BY = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all",
                "logical_or": "any"}  # fmt: skip

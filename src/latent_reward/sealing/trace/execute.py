@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from latent_reward.sealing import choices, toolbox
-from latent_reward.sealing.arrays import ROW_BY_ROW, SELECTED, Array, wrap
-from latent_reward.sealing.paths import every_path
-from latent_reward.sealing.program import Program
-from latent_reward.sealing.vocabulary import ARGUMENTS, ENTRY, LOOP_BUDGET
+from latent_reward.sealing.language.parse import Program
+from latent_reward.sealing.language.vocabulary import ARGUMENTS, ENTRY, LOOP_BUDGET
+from latent_reward.sealing.trace import choices, toolbox
+from latent_reward.sealing.trace.arrays import ROW_BY_ROW, SELECTED, Array, wrap
+from latent_reward.sealing.trace.paths import every_path
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _PLACE = "<encoder>"
