@@ -14,9 +14,10 @@ from latent_reward import cli
 from latent_reward.agents.ppo import PPOConfig
 from latent_reward.config import CHECKPOINT
 from latent_reward.credit.methods import find_method
-from latent_reward.encoder.bundled import bundled_folder, load_encoder
+from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.encoder.encoder import check_fits
 from latent_reward.errors import LareError
+from latent_reward.sealing.open import load_encoder
 from latent_reward.task.draft import draft_task
 from latent_reward.task.task import load_description, open_world
 from latent_reward.training import team_learner as core

@@ -24,9 +24,9 @@ from latent_reward.design.score import (
     warnings,
 )
 from latent_reward.design.world_episodes import actions_of
-from latent_reward.encoder.bundled import load_encoder
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
+from latent_reward.sealing.open import load_encoder
 from latent_reward.sealing.verify import Report
 from latent_reward.task.task import load_description
 

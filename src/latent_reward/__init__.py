@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latent_reward.design.make import design_encoder
-    from latent_reward.encoder.bundled import load_encoder
     from latent_reward.encoder.encoder import Encoder
     from latent_reward.errors import LareError
     from latent_reward.run import Run, load_run
+    from latent_reward.sealing.open import load_encoder
     from latent_reward.task.task import Task, load_task, make_env
     from latent_reward.trainer import resume, train
 
@@ -41,7 +41,7 @@ _HOME = {
     **dict.fromkeys(("Task", "load_task", "make_env"), "task.task"),
     "Encoder": "encoder.encoder",
     "design_encoder": "design.make",
-    "load_encoder": "encoder.bundled",
+    "load_encoder": "sealing.open",
     "LareError": "errors",
 }
 

@@ -24,11 +24,11 @@ from latent_reward.config import CHECKPOINT, CONFIG, RunConfig
 from latent_reward.credit import decompose
 from latent_reward.credit.features import step_features
 from latent_reward.credit.methods import Direct, Fixed
-from latent_reward.encoder import encoder as encoders
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.errors import LareError, require_positive
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import record
+from latent_reward.sealing.open import open_encoder
 from latent_reward.task.task import Task, load_task, make_env
 from latent_reward.team_run import TeamRun, load_team_encoders
 from latent_reward.training import checkpoint
@@ -161,7 +161,7 @@ def load_run(folder: str | Path) -> Run | TeamRun:
         raise LareError(f"run: {path} is damaged: {reason}; restore the file or start a new run") from error
     task = load_task(folder / "task.yaml")
     if isinstance(task, Task):
-        return Run(folder, config, task, encoders.load(folder / "encoder") if config.encoder else None)
+        return Run(folder, config, task, open_encoder(folder / "encoder") if config.encoder else None)
     return TeamRun(folder, config, task, load_team_encoders(folder / "encoder", config, task))
 
 

@@ -16,12 +16,12 @@ from latent_reward.config import CHECKPOINT, RunConfig
 from latent_reward.credit import decompose
 from latent_reward.credit.features import step_features
 from latent_reward.credit.methods import Direct, Fixed
-from latent_reward.encoder import encoder as encoders
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.envs.pettingzoo import HostWorld
 from latent_reward.errors import LareError, require_positive
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import write_video
+from latent_reward.sealing.open import open_encoder
 from latent_reward.task.check import check_task
 from latent_reward.task.task import TeamTask, open_world
 from latent_reward.training import checkpoint
@@ -222,4 +222,4 @@ def load_team_encoders(folder: Path, config: RunConfig, task: TeamTask) -> tuple
     """The encoders that a run folder keeps, one per team; None for methods without latents."""
     if config.encoder is None:
         return (None,) * len(task.teams)
-    return tuple(encoders.load(each) for each in team_folders(folder, task))
+    return tuple(open_encoder(each) for each in team_folders(folder, task))

@@ -22,6 +22,7 @@ from latent_reward.report.curves import draw_run
 from latent_reward.report.log import Log
 from latent_reward.report.progress import Progress
 from latent_reward.run import Run, build_learner, load_run
+from latent_reward.sealing.open import open_encoder
 from latent_reward.task.task import AnyTask, Task, TeamTask, load_task, make_env
 from latent_reward.team_run import TeamRun, build_team_learner, team_folders
 from latent_reward.training.interrupt import Interrupt
@@ -113,7 +114,7 @@ def _choose_encoders(
             f"encoder: {method.name} needs an encoder with one latent, and none is bundled; {one_latent}"
         )
     if encoder is None:
-        chosen = tuple(encoders.load(bundled_folder(each.name, draw)) for each in descriptions)
+        chosen = tuple(open_encoder(bundled_folder(each.name, draw)) for each in descriptions)
         origin = f"bundled draw {draw}"
     elif isinstance(encoder, Encoder):
         if len(descriptions) > 1:
@@ -121,7 +122,7 @@ def _choose_encoders(
         chosen, origin = (encoder,), f"given, source {encoder.card.source_sha256[:12]}"
     else:
         folders = (Path(encoder),) if isinstance(task, Task) else team_folders(Path(encoder), task)
-        chosen, origin = tuple(map(encoders.load, folders)), str(encoder)
+        chosen, origin = tuple(map(open_encoder, folders)), str(encoder)
     for each, description in zip(chosen, descriptions, strict=True):
         encoders.check_fits(each, description)
         if isinstance(method.credit, Direct) and len(each.latent_names) != 1:

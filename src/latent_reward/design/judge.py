@@ -19,8 +19,8 @@ from latent_reward.design.dialogue import Candidate
 from latent_reward.design.episodes import Episodes
 from latent_reward.design.reply import read_reply
 from latent_reward.design.score import DUPLICATE, Score, apply, correlations, score, warnings
-from latent_reward.encoder.card import Orders
-from latent_reward.encoder.encoder import ARGUMENTS, Encoder, with_card
+from latent_reward.encoder.card import ARGUMENTS, Orders
+from latent_reward.encoder.encoder import Encoder, with_card
 from latent_reward.errors import LareError
 from latent_reward.sealing.language.parse import SourceError
 from latent_reward.sealing.lock import sandbox

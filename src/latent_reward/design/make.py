@@ -18,7 +18,8 @@ from latent_reward.design.judge import Bench, as_json, figures, finite, write
 from latent_reward.design.llm import Server, connect
 from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.record import recorded
-from latent_reward.encoder.encoder import CARD, Encoder, save, with_card
+from latent_reward.encoder.card import CARD
+from latent_reward.encoder.encoder import Encoder, save, with_card
 from latent_reward.errors import LareError
 from latent_reward.sealing.lock import sandbox
 from latent_reward.task.fields import VARIANTS

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from latent_reward.encoder.card import ARGUMENTS
+from latent_reward.encoder.screen import MAX_PROGRAM
 from latent_reward.sealing.language.parse import Program, SourceError, parse
-from latent_reward.sealing.language.vocabulary import ARGUMENTS
 from latent_reward.sealing.trace.execute import CheckError, Rows, compile_rows, run_numpy, symbolic_shapes
 
-MAX_PROGRAM = 1 << 20
 TOLERANCE = 1e-4
 RANDOM_ROWS = 1024
 

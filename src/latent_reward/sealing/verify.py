@@ -17,7 +17,9 @@ from typing import Any
 
 import jax
 
-from latent_reward.encoder.encoder import Card, Encoder, Space, read_program, screen
+from latent_reward.encoder.card import Card, Space
+from latent_reward.encoder.encoder import Encoder
+from latent_reward.encoder.screen import read_program, screen
 from latent_reward.errors import LareError
 from latent_reward.sealing.language.parse import Program, SourceError, digest, parse
 from latent_reward.sealing.lock import sandbox

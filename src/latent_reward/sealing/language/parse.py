@@ -12,12 +12,13 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 
+from latent_reward.encoder.card import ARGUMENTS
 from latent_reward.errors import LareError
 from latent_reward.sealing.language.grammar import Checker
 from latent_reward.sealing.language.names import returned_names
 from latent_reward.sealing.language.rewrite import plain_form, traced_form
 from latent_reward.sealing.language.syntax import Problem
-from latent_reward.sealing.language.vocabulary import ARGUMENTS, ENTRY
+from latent_reward.sealing.language.vocabulary import ENTRY
 
 MAX_SOURCE = 40_000
 MAX_NODES = 8_000

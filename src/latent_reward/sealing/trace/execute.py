@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from latent_reward.encoder.card import ARGUMENTS
 from latent_reward.sealing.language.parse import Program
-from latent_reward.sealing.language.vocabulary import ARGUMENTS, ENTRY, LOOP_BUDGET
+from latent_reward.sealing.language.vocabulary import ENTRY, LOOP_BUDGET
 from latent_reward.sealing.trace import choices, toolbox
 from latent_reward.sealing.trace.arrays import ROW_BY_ROW, SELECTED, Array, wrap
 from latent_reward.sealing.trace.paths import every_path
