@@ -1,9 +1,9 @@
 """The two readings of a checked source: what NumPy runs, and what is traced.
 
 Both are the source without imports, annotations and texts, with every module under one name. For tracing,
-conditions become calls of :mod:`latent_reward.sealing.trace.choices`, so that one on a traced value becomes a
-``where``. The names of these calls have double underscores, which the language refuses in a source; everything
-else in a rewritten tree comes from the tree that was checked.
+conditions and calls of methods become calls of :mod:`latent_reward.sealing.trace.choices`, so that a condition on
+a traced value becomes a ``where``, and arrays need no methods. The names of these calls have double underscores,
+which the language refuses in a source; everything else in a rewritten tree comes from the tree that was checked.
 """
 
 import ast
@@ -70,7 +70,10 @@ class _Plain(ast.NodeTransformer):
 
 
 class _Choices(ast.NodeTransformer):
-    """Conditions as calls. What assigns names inside a condition stays as it is, and divides the path."""
+    """Conditions and calls of methods as calls of functions.
+
+    What assigns names inside a condition stays as it is, and divides the path.
+    """
 
     def __init__(self):
         self.conditions = 0
@@ -107,6 +110,17 @@ class _Choices(ast.NodeTransformer):
             for left, op, right in zip(sides, node.ops, sides[1:], strict=False)
         ]
         return self.visit(ast.copy_location(ast.BoolOp(ast.And(), pairs), node))
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        match node.func:
+            case ast.Attribute(value=owner, attr=name) if not (
+                isinstance(owner, ast.Name) and owner.id == "np"
+            ):
+                called = _call("__method__", owner, ast.Constant(name), *node.args)
+                called.keywords = node.keywords
+                return called
+        return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.body = _one_return(node.body)
