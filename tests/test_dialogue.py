@@ -16,7 +16,7 @@ from latent_reward.design.make import Spending, design_encoder
 from latent_reward.design.prompt import PROTOCOLS
 from latent_reward.encoder.encoder import load
 from latent_reward.errors import LareError
-from latent_reward.sealing.sandbox import Limits
+from latent_reward.sealing.lock.sandbox import Limits
 from latent_reward.sealing.verify import check_all
 from latent_reward.task.load import load_description
 

@@ -25,9 +25,9 @@ from latent_reward.design.score import (
     viewed,
     warnings,
 )
-from latent_reward.encoder.bundled import load_encoder
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
+from latent_reward.sealing.open import load_encoder
 from latent_reward.sealing.verify import Report
 from latent_reward.task.load import load_description, load_task
 

@@ -9,9 +9,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latent_reward.sealing.grammar import MAX_NAME
-from latent_reward.sealing.language import parse
-from latent_reward.sealing.vocabulary import ARGUMENTS, ENTRY
+from latent_reward.encoder.card import ARGUMENTS
+from latent_reward.sealing.language.grammar import MAX_NAME
+from latent_reward.sealing.language.parse import parse
+from latent_reward.sealing.language.vocabulary import ENTRY
 
 
 @dataclass(frozen=True)

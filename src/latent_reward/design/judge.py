@@ -18,13 +18,13 @@ from latent_reward.design.episodes import Episodes
 from latent_reward.design.llm.wire import printable
 from latent_reward.design.reply import read_reply
 from latent_reward.design.score import DUPLICATE, Score, correlations, score, viewed, warnings
-from latent_reward.encoder.card import Orders
-from latent_reward.encoder.encoder import ARGUMENTS, Encoder, with_card
+from latent_reward.encoder.card import ARGUMENTS, Orders
+from latent_reward.encoder.encoder import Encoder, with_card
 from latent_reward.encoder.view import View
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
-from latent_reward.sealing import sandbox
-from latent_reward.sealing.language import SourceError
+from latent_reward.sealing.language.parse import SourceError
+from latent_reward.sealing.lock import sandbox
 from latent_reward.sealing.verify import Check, Report, check_all, encoder_of
 from latent_reward.task.task import Task
 

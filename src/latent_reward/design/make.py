@@ -20,10 +20,11 @@ from latent_reward.design.llm.record import recorded
 from latent_reward.design.play.collect import prepare
 from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.score import training_view
-from latent_reward.encoder.encoder import CARD, Encoder, save, with_card
+from latent_reward.encoder.card import CARD
+from latent_reward.encoder.encoder import Encoder, save, with_card
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
-from latent_reward.sealing import sandbox
+from latent_reward.sealing.lock import sandbox
 from latent_reward.task.fields import VARIANTS
 from latent_reward.task.leakage import leaks
 from latent_reward.task.load import find_description
