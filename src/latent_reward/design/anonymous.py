@@ -46,10 +46,7 @@ def anonymous(task: Task, seed: int, *, units: bool = True) -> tuple[Task, Order
     def strip(stem: str, fields: tuple[Field, ...]) -> tuple[Field, ...]:
         return tuple(
             replace(
-                each,
-                name=_neutral(stem, each),
-                meaning=hide(each.meaning),
-                unit=each.unit if units else "-",
+                each, name=_neutral(stem, each), meaning=hide(each.meaning), unit=each.unit if units else "-"
             )
             for each in fields
         )

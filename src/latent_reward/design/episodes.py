@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,15 +31,6 @@ class Recording:
     steps: int = 50_000
     seconds: float | int = 60
     seed: int = 0
-
-    def numbers(self, stop: threading.Event, played: Sequence[Played]) -> Iterator[int]:
-        """The numbers of the episodes to play, until ``played`` reaches a limit or ``stop`` is set; at least one."""
-        end = time.monotonic() + self.seconds
-        for number in range(self.episodes):
-            rows = sum(len(each.action) for each in played)
-            if number and (rows >= self.steps or time.monotonic() > end or stop.is_set()):
-                return
-            yield number
 
 
 @dataclass(frozen=True)
@@ -71,8 +62,15 @@ class Episodes:
         return self.observation[chosen], self.action[chosen], self.next_observation[chosen]
 
 
-def join(played: Sequence[Played]) -> Episodes:
-    """Episodes played one after another, as one table."""
+def record_episodes(play: Callable[[int], Played], recording: Recording, stop: threading.Event) -> Episodes:
+    """Play episodes by their numbers until a limit is reached or ``stop`` is set, but at least one."""
+    played: list[Played] = []
+    rows, end = 0, time.monotonic() + recording.seconds
+    for number in range(recording.episodes):
+        if number and (rows >= recording.steps or time.monotonic() > end or stop.is_set()):
+            break
+        played.append(play(number))
+        rows += len(played[-1].action)
     observation, action, following, returns, lengths, behaviours = zip(*played, strict=True)
     return Episodes(
         np.concatenate(observation),

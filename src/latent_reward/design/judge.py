@@ -85,11 +85,7 @@ class Evaluator:
             except SourceError:
                 continue
             names = ", ".join(each.name for each in passing[:count])
-            reply = {
-                "Understand": "",
-                "Analyze": f"Latents of the candidates {names}.",
-                "Functions": source,
-            }
+            reply = {"Understand": "", "Analyze": f"Latents of the candidates {names}.", "Functions": source}
             (union,) = self.judge([("union", to_json(reply))])
             if union.passed:
                 return union

@@ -4,6 +4,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,7 +84,7 @@ class ModelError(LareError):
 
     def __init__(self, kind: Failure, message: str):
         """Keep the kind, so that a caller can count failures or change the question."""
-        super().__init__(message)
+        super().__init__(f"model: {message}")
         self.kind: Failure = kind
 
 
@@ -100,32 +101,31 @@ def ask_all(ask: Ask, requests: Sequence[Request], workers: int = 4) -> list[Rep
         LareError: ``workers`` is below 1.
     """
     require_positive(workers=workers)
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    answered: queue.SimpleQueue[tuple[int, Reply | BaseException]] = queue.SimpleQueue()
-    left = threading.Event()
+    futures: list[Future[Reply | LareError]] = [Future() for _ in requests]
+    waiting: queue.SimpleQueue[tuple[Request, Future]] = queue.SimpleQueue()
+    for pair in zip(requests, futures, strict=True):
+        waiting.put(pair)
+    stopped = threading.Event()
 
     def work() -> None:
-        while not left.is_set():
+        while not stopped.is_set():
             try:
-                place = waiting.get_nowait()
+                request, future = waiting.get_nowait()
             except queue.Empty:
                 return
             try:
-                answered.put((place, ask(requests[place])))
-            except BaseException as error:  # raised again in the caller's thread, unless it is a failed call
-                answered.put((place, error))
+                future.set_result(ask(request))
+            except LareError as error:
+                future.set_result(error)
+            except BaseException as error:  # raised again in the caller's thread
+                future.set_exception(error)
 
-    for place in range(len(requests)):
-        waiting.put(place)
     for _ in range(min(workers, len(requests))):
         threading.Thread(target=work, name="lare-ask", daemon=True).start()
-    answers: dict[int, Reply | LareError] = {}
     try:
-        while len(answers) < len(requests):
-            place, answer = answered.get()
-            if isinstance(answer, BaseException) and not isinstance(answer, LareError):
-                raise answer
-            answers[place] = answer
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        return [future.result() for future in futures]
     finally:
-        left.set()
-    return [answers[place] for place in range(len(requests))]
+        stopped.set()

@@ -31,6 +31,8 @@ _RETRIES: dict[Failure, int] = {
     "refused": 1, "truncated": 1, "rejected": 0,
 }  # fmt: skip
 _AT_ONCE: tuple[Failure, ...] = ("empty", "refused", "truncated")  # the server works: no need to wait
+_BILLED: tuple[Failure, ...] = ("timeout", "disconnected", "malformed")  # failures that may have been charged
+_URL_REMEDY = "check that the base URL is that of an OpenAI-compatible server (it usually ends in /v1)"
 _LONGEST_BACK_OFF = 30.0
 _LONGEST_CONNECT = 15.0
 _SHORTEST_SECRET = 8  # a shorter key is a placeholder such as EMPTY, which may occur in an answer
@@ -141,8 +143,7 @@ def _back_off(failures: int) -> float:
 
 def _call(session: _Session, request: Request) -> _Outcome:
     """One call within the budget, and its line in the ledger. An interrupted call counts in full."""
-    asked = estimate(request.messages, request.keys)
-    most = Usage(asked, session.server.max_tokens, 1)
+    most = Usage(estimate(request.messages, request.keys), session.server.max_tokens, 1)
     session.budget.reserve(most)
     outcome, started = _Outcome("interrupted", most, estimated=True), time.monotonic()
     try:
@@ -171,18 +172,18 @@ def _attempt(session: _Session, request: Request, most: Usage) -> _Outcome:
     try:
         answer = _send(session, request)
     except (openai.OpenAIError, ValueError) as problem:
-        error, billed = _explain(session, problem)
-        used = most if billed else Usage(calls=1)
+        error = _explain(session, problem)
+        billed = error.kind in _BILLED
         response = getattr(problem, "response", None)
         wait = None if response is None else retry_after(response.headers)
-        return _Outcome(error.kind, used, estimated=billed, error=error, wait=wait)
+        return _Outcome(
+            error.kind, most if billed else Usage(calls=1), estimated=billed, error=error, wait=wait
+        )
     text, error = _text(session, answer)
     used, estimated = _usage(answer, most, text)
-    if error is not None:
-        return _Outcome(error.kind, used, estimated, error=error)
     model = getattr(answer, "model", None)
     name = redact(model, session.key) if isinstance(model, str) and model else session.server.model
-    return _Outcome("ok", used, estimated, text, name)
+    return _Outcome(error.kind if error else "ok", used, estimated, text, name, error)
 
 
 def _send(session: _Session, request: Request) -> Any:
@@ -207,75 +208,57 @@ def _send(session: _Session, request: Request) -> Any:
             dialect = session.replace(dialect, other)
 
 
-def _explain(session: _Session, problem: Exception) -> tuple[ModelError, bool]:
-    """The error for the user, and whether the server may have charged for the call."""
+def _explain(session: _Session, problem: Exception) -> ModelError:
+    """The error for the user."""
     import openai
 
-    place, seconds = session.place, session.server.timeout_s
+    place = session.place
     if isinstance(problem, openai.APIStatusError):
-        error = status_error(
-            problem.status_code,
-            redact(_complaint(problem), session.key),
-            getattr(problem, "code", None),
-            model=session.server.model,
-            place=place,
-            variable=session.variable,
-        )
-        return error, False
-    cause = type(problem.__cause__).__name__
-    if isinstance(problem, openai.APIConnectionError) and cause in ("ConnectError", "ConnectTimeout"):
-        return _failure(
-            "unreachable", f"cannot connect to {place}; is the server up, and is the base URL right?"
-        ), False
+        body: Any = problem.body
+        message = body.get("message") if isinstance(body, dict) else None
+        complaint = redact(message if isinstance(message, str) else f"{body or ''}", session.key)
+        code = getattr(problem, "code", None)
+        model, variable = session.server.model, session.variable
+        return status_error(problem.status_code, complaint, code, model=model, place=place, variable=variable)
+    if not isinstance(problem, openai.APIConnectionError):
+        said = redact(f"{problem}", session.key)
+        return ModelError("malformed", f"{place} answered with no chat completion ({said}); {_URL_REMEDY}")
+    if type(problem.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
+        message = f"cannot connect to {place}; is the server up, and is the base URL right?"
+        return ModelError("unreachable", message)
     if isinstance(problem, openai.APITimeoutError):
-        remedy = "give it more time or ask for fewer tokens"
-        return _failure("timeout", f"{place} sent nothing for {seconds:g} s; {remedy}"), True
-    if isinstance(problem, openai.APIConnectionError):
-        return _failure(
-            "disconnected", f"{place} broke the connection before it had answered; try again later"
-        ), True
-    said = redact(f"{problem}", session.key)
-    return _failure("malformed", f"{place} answered with no chat completion ({said}); {_URL_REMEDY}"), True
-
-
-_URL_REMEDY = "check that the base URL is that of an OpenAI-compatible server (it usually ends in /v1)"
-
-
-def _failure(kind: Failure, message: str) -> ModelError:
-    return ModelError(kind, f"model: {message}")
-
-
-def _complaint(problem: Any) -> str:
-    body = problem.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return message if isinstance(message, str) else f"{body or ''}"
+        seconds = f"{session.server.timeout_s:g} s"
+        return ModelError(
+            "timeout", f"{place} sent nothing for {seconds}; give it more time or ask for fewer tokens"
+        )
+    return ModelError("disconnected", f"{place} broke the connection before it had answered; try again later")
 
 
 def _text(session: _Session, answer: Any) -> tuple[str, ModelError | None]:
-    """The text of an answer, or why there is none."""
-    name, place = session.server.model, session.place
+    """The text of an answer, and the error that keeps it from being used."""
+    name, error = session.server.model, None
     choices = getattr(answer, "choices", "")
     if not isinstance(choices, list | None):
-        return "", _failure("malformed", f"{place} answered with no chat completion; {_URL_REMEDY}")
+        return "", ModelError("malformed", f"{session.place} answered with no chat completion; {_URL_REMEDY}")
     if not choices:
         said = redact(f"{getattr(answer, 'error', None) or ''}", session.key)
         detail = f" ({said})" if said else ""
-        return "", _failure("empty", f"{name} sent no choice{detail}; ask again or use another model")
+        return "", ModelError("empty", f"{name} sent no choice{detail}; ask again or use another model")
     message, reason = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
     text, refusal = _content(getattr(message, "content", None)), getattr(message, "refusal", None)
     if session.key and len(session.key) >= _SHORTEST_SECRET:
         text = text.replace(session.key, "[key]")
     if refusal or reason == "content_filter":
         said = redact(f"{refusal}", session.key)[:200] if refusal else "stopped by a content filter"
-        return text, _failure("refused", f"{name} refused ({said}); rephrase the task or use another model")
-    if reason == "length":
+        error = ModelError("refused", f"{name} refused ({said}); rephrase the task or use another model")
+    elif reason == "length":
         limit = session.server.max_tokens
-        return text, _failure(
+        error = ModelError(
             "truncated", f"the answer of {name} was cut off at {limit} tokens; allow more per answer"
         )
-    if not text.strip():
-        return "", _failure("empty", f"{name} sent an empty answer; ask again or use another model")
-    return text, None
+    elif not text.strip():
+        error = ModelError("empty", f"{name} sent an empty answer; ask again or use another model")
+    return text, error
 
 
 def _content(content: Any) -> str:

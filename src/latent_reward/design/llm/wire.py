@@ -127,7 +127,7 @@ def status_error(
         remedy = "conversation and answer exceed the model's context; allow fewer tokens per answer"
     else:
         remedy = "check the model and the base URL"
-    return ModelError(kind, f"model: {said}; {remedy}")
+    return ModelError(kind, f"{said}; {remedy}")
 
 
 def _too_long(complaint: str) -> bool:

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from latent_reward.design.behaviour import behaviour
-from latent_reward.design.episodes import Episodes, Played, Recording, join
+from latent_reward.design.episodes import Episodes, Played, Recording, record_episodes
 from latent_reward.errors import LareError
 from latent_reward.task.open import make_env
 from latent_reward.task.task import Task
@@ -32,13 +32,10 @@ def prepare(task: Task, recording: Recording) -> Callable[[threading.Event], Epi
             )
 
     def play(stop: threading.Event) -> Episodes:
-        played: list[Played] = []
         try:
-            for number in recording.numbers(stop, played):
-                played.append(_episode(env, task, recording.seed, number))
+            return record_episodes(lambda n: _episode(env, task, recording.seed, n), recording, stop)
         finally:
             env.close()
-        return join(played)
 
     return play
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from latent_reward.design.behaviour import TEAM_BEHAVIOURS, team_actions
-from latent_reward.design.episodes import Episodes, Played, Recording, join
+from latent_reward.design.episodes import Episodes, Played, Recording, record_episodes
 from latent_reward.envs.pettingzoo import HostWorld, ParallelEnv
 from latent_reward.envs.recorder import collect
 from latent_reward.errors import LareError
@@ -19,11 +19,11 @@ def prepare(task: TeamTask, place: int, recording: Recording) -> Callable[[threa
     """Create the environment, and return the function that plays episodes of the team at ``place`` and closes it.
 
     A row is one step of one agent that is present; the return is the sum over the rows of an episode, and its length
-    the number of steps at which anybody of the team is present.
+    the number of steps at which any agent of the team is present.
 
     Raises:
         LareError: the environment does not fit the task. The function it returns raises it if the environment breaks
-            its interface, a number is not finite, or nobody of the team acts.
+            its interface, a number is not finite, or no agent of the team acts.
     """
     for finding in check_task(task):
         raise LareError(f"task: {finding}")
@@ -32,19 +32,19 @@ def prepare(task: TeamTask, place: int, recording: Recording) -> Callable[[threa
     env = world.make(None)
 
     def play(stop: threading.Event) -> Episodes:
-        played: list[Played] = []
         try:
-            for number in recording.numbers(stop, played):
-                played.append(_episode(world, place, env, recording.seed, number))
+            episodes = record_episodes(
+                lambda n: _episode(world, place, env, recording.seed, n), recording, stop
+            )
         finally:
             if callable(getattr(env, "close", None)):
                 env.close()
-        if not any(len(each.action) for each in played):
+        if not len(episodes.episode):
             raise LareError(
-                f"pettingzoo: nobody of the team {world.teams[place].name} acts in {len(played)} episodes of "
-                f"{world.name}; fix the environment or the team's members"
+                f"pettingzoo: no agent of the team {world.teams[place].name} acts in {len(episodes.returns)} "
+                f"episodes of {world.name}; fix the environment or the team's members"
             )
-        return join(played)
+        return episodes
 
     return play
 
