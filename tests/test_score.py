@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from parallel_envs import countdown_document
 
+from latent_reward.data.spaces import Continuous
 from latent_reward.design.behaviour import BEHAVIOURS, behaviour, team_actions
 from latent_reward.design.dialogue import Candidate
-from latent_reward.design.episodes import Episodes, Recording
-from latent_reward.design.play.collect import collect
+from latent_reward.design.episodes import Recorded, Recording
+from latent_reward.design.play import collect_episodes as collect
 from latent_reward.design.score import (
     _reads,
     explained,
@@ -41,12 +42,12 @@ def made_up(count=150, steps=12, latents=4, seed=0, lengths=None):
     owner = np.repeat(np.arange(count), lengths)
     values = generator.normal(size=(len(owner), latents)).astype(np.float32)
     empty = np.zeros((len(owner), 1), np.float32)
-    episodes = Episodes(empty, empty, empty, owner, np.zeros(count), lengths)
+    episodes = Recorded(empty, empty, empty, owner, np.zeros(count), lengths)
     return generator, values, episodes
 
 
 def with_returns(episodes, returns):
-    return Episodes(*(getattr(episodes, name) for name in ("observation", "action", "next_observation")),
+    return Recorded(*(getattr(episodes, name) for name in ("observation", "action", "next_observation")),
                     episodes.episode, returns, episodes.lengths)  # fmt: skip
 
 
@@ -261,12 +262,12 @@ def test_episodes_are_those_of_the_environment(reacher):
     for number in (0, 1, 5):
         rows = np.flatnonzero(reacher.episode == number)
         generator = np.random.default_rng([0, number])
-        _, policy = behaviour(number, env.action_space, 10, generator)
+        _, policy = behaviour(number, Continuous((-1.0,) * 2, (1.0,) * 2), 10, generator)
         observation, _ = env.reset(seed=int(generator.integers(2**31)))
         total = 0.0
         for row in rows:
             np.testing.assert_array_equal(reacher.observation[row], observation.astype(np.float32))
-            action = policy(observation)
+            action = policy(observation.astype(np.float32))
             np.testing.assert_array_equal(reacher.action[row], action)
             observation, reward, terminated, truncated, _ = env.step(action)
             np.testing.assert_array_equal(reacher.next_observation[row], observation.astype(np.float32))
@@ -366,8 +367,8 @@ def test_episodes_of_a_team_in_pettingzoo_are_those_of_its_environment(task_file
             {"teams": {"first": ("agent_0",), "second": ("agent_1",)}, "late": (1,), "max_steps": 1},
             "acts in 200",
         ),
-        ({"agents": 3}, r"^task: .*teams\[0\]\.agents.*2 agents"),
-        ({"actions": 4}, r"^task: .*teams\[0\]\.action.*nothing describes index 3"),
+        ({"agents": 3}, r"^task: .*describes 3 agents .*has 2 agents"),
+        ({"actions": 4}, r"^task: .*3 actions.*has 3 and 4"),
     ],
 )
 def test_a_team_in_pettingzoo_that_cannot_be_played_says_why(task_file, kwargs, said):

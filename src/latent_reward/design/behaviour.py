@@ -5,11 +5,10 @@ Together the behaviours visit more states, and earn more different returns, than
 
 from collections.abc import Callable, Iterator
 
-import gymnasium
 import numpy as np
 
-from latent_reward.envs.base import World
-from latent_reward.envs.pettingzoo import HostWorld
+from latent_reward.data.spaces import Continuous
+from latent_reward.envs.base import Environment
 
 Policy = Callable[[np.ndarray], np.ndarray]
 
@@ -19,20 +18,18 @@ _BLOCK = 128
 
 
 def behaviour(
-    number: int, space: gymnasium.Space, observation_size: int, generator: np.random.Generator
+    number: int, actions: Continuous, observation_size: int, generator: np.random.Generator
 ) -> tuple[str, Policy]:
     """The behaviour of one episode with continuous actions: its name, and the function from observation to action.
 
     In turn: uniform actions; one uniform action held for some steps; smooth noise; noise around a constant;
     uniform actions scaled down; a random linear function of the observation.
     """
-    assert isinstance(space, gymnasium.spaces.Box)
-    low = np.where(np.isfinite(space.low), space.low, -1.0)
-    high = np.where(np.isfinite(space.high), space.high, 1.0)
+    low, high = (np.asarray(bound, np.float32) for bound in (actions.low, actions.high))
 
     def scaled(unit: np.ndarray) -> np.ndarray:
         inside = np.minimum(np.maximum(unit, -1), 1)
-        return (low + (inside + 1) / 2 * (high - low)).astype(space.dtype)
+        return (low + (inside + 1) / 2 * (high - low)).astype(np.float32)
 
     kind = BEHAVIOURS[number % len(BEHAVIOURS)]
     if kind == "linear":
@@ -42,25 +39,27 @@ def behaviour(
             np.tanh(weights @ np.minimum(np.maximum(observation, -5), 5)) + next(noise)
         )
     # Many steps at once: drawn one by one they take a fifth of the time of a fast simulator.
-    actions = (action for block in _blocks(kind, len(low), generator) for action in scaled(block))
-    return kind, lambda observation: next(actions)
+    stream = (action for block in _blocks(kind, len(low), generator) for action in scaled(block))
+    return kind, lambda observation: next(stream)
 
 
-def team_actions(world: World | HostWorld, seed: int, number: int) -> np.ndarray:
+def team_actions(world: Environment, seed: int, number: int) -> np.ndarray:
     """The discrete action of every agent at every step of one episode: [time, agent].
 
     In turn: uniform actions; one action held for some steps; preferences over the actions that all agents share;
     preferences of each agent's own.
     """
     generator = np.random.default_rng([seed, number])
-    shape = (world.horizon, world.agents)
+    counts = np.repeat([team.actions.size for team in world.teams], [team.agents for team in world.teams])
+    shape, most = (world.horizon, len(counts)), int(counts.max())
     kind = TEAM_BEHAVIOURS[number % len(TEAM_BEHAVIOURS)]
     if kind in ("uniform", "held"):
-        chosen = generator.integers(world.actions, size=shape, dtype=np.int32)
+        choices = most if (counts == most).all() else counts
+        chosen = generator.integers(choices, size=shape, dtype=np.int32)
         return chosen[np.arange(len(chosen)) // generator.integers(2, 10)] if kind == "held" else chosen
-    agents = world.agents if kind == "own bias" else 1
-    preferences = 2 * generator.normal(size=(1, agents, world.actions))
-    return (preferences + generator.gumbel(size=(*shape, world.actions))).argmax(axis=-1).astype(np.int32)
+    agents = len(counts) if kind == "own bias" else 1
+    preferences = 2 * generator.normal(size=(1, agents, most)) + generator.gumbel(size=(*shape, most))
+    return np.where(np.arange(most) < counts[:, None], preferences, -np.inf).argmax(axis=-1).astype(np.int32)
 
 
 def _blocks(

@@ -1,23 +1,13 @@
 """Episodes that encoders are scored on, as flat rows; and how many of them are played."""
 
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
-
-class Played(NamedTuple):
-    """One episode: its steps as rows [step, feature] in float32, its return, its length and how it was played."""
-
-    observation: np.ndarray
-    action: np.ndarray
-    next_observation: np.ndarray
-    ret: float
-    length: int
-    behaviour: str
+from latent_reward.data.episodes import Episodes
+from latent_reward.data.spaces import ActionSpace
 
 
 @dataclass(frozen=True)
@@ -34,11 +24,11 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """Steps as rows, and the return of the episode that each belongs to.
+class Recorded:
+    """The steps of one team's episodes as rows, and the return of the episode that each belongs to.
 
-    ``observation``, ``action`` and ``next_observation`` are [step, feature] in float32; ``episode`` [step]
-    numbers the episode; ``returns`` and ``lengths`` are [episode].
+    A row is one step of one agent that is there. ``observation``, ``action`` (as numbers) and ``next_observation``
+    are [step, feature] in float32; ``episode`` [step] numbers the episode; ``returns`` and ``lengths`` are [episode].
     """
 
     observation: np.ndarray
@@ -62,22 +52,22 @@ class Episodes:
         return self.observation[chosen], self.action[chosen], self.next_observation[chosen]
 
 
-def record_episodes(play: Callable[[int], Played], recording: Recording, stop: threading.Event) -> Episodes:
-    """Play episodes by their numbers until a limit is reached or ``stop`` is set, but at least one."""
-    played: list[Played] = []
-    rows, end = 0, time.monotonic() + recording.seconds
-    for number in range(recording.episodes):
-        if number and (rows >= recording.steps or time.monotonic() > end or stop.is_set()):
-            break
-        played.append(play(number))
-        rows += len(played[-1].action)
-    observation, action, following, returns, lengths, behaviours = zip(*played, strict=True)
-    return Episodes(
-        np.concatenate(observation),
-        np.concatenate(action),
-        np.concatenate(following),
-        np.repeat(np.arange(len(played)), [len(rows) for rows in action]),
-        np.array(returns, float),
-        np.array(lengths),
-        behaviours,
+def as_rows(parts: Sequence[Episodes], actions: ActionSpace, behaviours: Sequence[str]) -> Recorded:
+    """Episodes with NumPy arrays, in their order, as one table."""
+    masks = [np.asarray(part.mask) for part in parts]
+    rows = [
+        np.concatenate([np.asarray(each)[mask] for each, mask in zip(arrays, masks, strict=True)])
+        for arrays in zip(
+            *((part.observation[:, :-1], part.action, part.observation[:, 1:]) for part in parts), strict=True
+        )
+    ]
+    per_episode = np.concatenate([mask.sum(axis=(1, 2)) for mask in masks])
+    return Recorded(
+        rows[0].astype(np.float32),
+        np.asarray(actions.as_numbers(jnp.asarray(rows[1])), np.float32),
+        rows[2].astype(np.float32),
+        np.repeat(np.arange(len(per_episode)), per_episode),
+        np.concatenate([np.asarray(part.returns, float) for part in parts]),
+        np.concatenate([mask.any(axis=2).sum(axis=1) for mask in masks]),
+        tuple(behaviours),
     )

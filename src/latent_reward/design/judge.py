@@ -14,7 +14,7 @@ import numpy as np
 
 from latent_reward.design.compose import Contribution, compose, explanations
 from latent_reward.design.dialogue import Candidate
-from latent_reward.design.episodes import Episodes
+from latent_reward.design.episodes import Recorded
 from latent_reward.design.llm.wire import printable
 from latent_reward.design.reply import read_reply
 from latent_reward.design.score import DUPLICATE, Score, correlations, score, viewed, warnings
@@ -52,7 +52,7 @@ class Evaluator:
     shown: Task
     orders: Orders | None
     view: View
-    episodes: Callable[[], Episodes]
+    episodes: Callable[[], Recorded]
     folder: Path
     reward: bool = False
     limits: sandbox.Limits | None = None
@@ -160,7 +160,7 @@ def _with_check(report: Report, check: Check) -> Report:
     return dataclasses.replace(report, checks=(*report.checks, check))
 
 
-def _live(encoder: Encoder, view: View, episodes: Episodes) -> Check:
+def _live(encoder: Encoder, view: View, episodes: Recorded) -> Check:
     """Whether the latents are finite on steps of the live environment, with the offending values."""
     rows = episodes.sample(_ROWS)
     values = viewed(encoder, view)(*rows)

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 from latent_reward.design.anonymous import anonymous as shuffled
 from latent_reward.design.dialogue import SELECTIONS, Candidate, Roles, Select, converse
-from latent_reward.design.episodes import Episodes, Recording
+from latent_reward.design.episodes import Recorded, Recording
 from latent_reward.design.judge import Evaluator, figures, reply_json
 from latent_reward.design.llm.ask import Ask, Reply, Request
 from latent_reward.design.llm.budget import Budget, Ledger, Usage, price_of
 from latent_reward.design.llm.client import Server, connect
 from latent_reward.design.llm.record import recorded
-from latent_reward.design.play.collect import prepare
+from latent_reward.design.play import prepare
 from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.score import training_view
 from latent_reward.encoder.card import CARD
@@ -223,7 +223,7 @@ def _usage(entries: list[tuple[Request, Reply]], budget: Budget) -> dict[str, An
 
 
 @contextlib.contextmanager
-def _background(play: Callable[[threading.Event], Episodes]) -> Iterator[Callable[[], Episodes]]:
+def _background(play: Callable[[threading.Event], Recorded]) -> Iterator[Callable[[], Recorded]]:
     """Play episodes in a thread while the model is asked; yields the function that waits for them."""
     stop, future = threading.Event(), Future()
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import rankdata
 
-from latent_reward.design.episodes import Episodes
+from latent_reward.design.episodes import Recorded
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.view import View, latents
 from latent_reward.envs.worlds import WORLDS
@@ -126,7 +126,7 @@ def viewed(encoder: Encoder, view: View) -> Latents:
     return apply
 
 
-def score(encoder: Encoder, episodes: Episodes, task: Task, view: View) -> Score:
+def score(encoder: Encoder, episodes: Recorded, task: Task, view: View) -> Score:
     """Score an encoder of ``task`` on recorded episodes, with the view that it will be trained under."""
     function = viewed(encoder, view)
     values = function(episodes.observation, episodes.action, episodes.next_observation)
@@ -136,7 +136,7 @@ def score(encoder: Encoder, episodes: Episodes, task: Task, view: View) -> Score
 def score_latents(
     values: np.ndarray,
     names: tuple[str, ...],
-    episodes: Episodes,
+    episodes: Recorded,
     probe: tuple[dict[str, np.ndarray], np.ndarray] | None = None,
 ) -> Score:
     """Score latents [step, latent] or [step, o or o′, latent]; ``probe`` is the result of :func:`_reads`.
@@ -265,7 +265,7 @@ def redundancy(
     return condition, pairs
 
 
-def _reads(function: Latents, episodes: Episodes, task: Task) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _reads(function: Latents, episodes: Recorded, task: Task) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Which latents change when one field is shuffled over the steps, {field: [latent]}, and the root mean square
     change of each under 1 % of noise in all inputs, divided by its standard deviation.
     """
