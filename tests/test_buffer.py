@@ -188,7 +188,7 @@ def test_a_block_of_episodes_is_stored_as_if_they_came_one_by_one(case):
             apart = insert(apart, *make_episodes([each], [length], agents))
         number += len(lengths)
         jax.tree.map(np.testing.assert_array_equal, together, apart)
-    check_transitions(sum(rounds, []), stored_transitions(together))
+    check_transitions([length for lengths in rounds for length in lengths], stored_transitions(together))
 
 
 def test_a_block_that_could_overwrite_itself_is_refused():
