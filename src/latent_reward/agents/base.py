@@ -28,14 +28,10 @@ class AgentSpec:
 
 @runtime_checkable
 class ReplayAgent(Protocol):
-    """An agent that takes one step of learning per transition, on batches of ``[batch]`` rows.
+    """An agent that takes one step of learning per transition, on batches of ``[batch]`` rows."""
 
-    Attributes:
-        policy_delay: updates of the critics for each update of the actor.
-    """
-
-    kind: str
     policy_delay: int
+    """Updates of the critics for each update of the actor."""
 
     @property
     def learns_from(self) -> Literal["replay"]:
@@ -89,8 +85,6 @@ class ReplayAgent(Protocol):
 @runtime_checkable
 class EpisodeAgent(Protocol):
     """An agent that learns from whole episodes; all agents of a team share its networks."""
-
-    kind: str
 
     @property
     def learns_from(self) -> Literal["episodes"]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.data.episodes import Episodes, team_return
@@ -31,7 +32,7 @@ class EpisodeArrays(NamedTuple):
 
     def episodes(self) -> Episodes:
         """The same as what credit and agents read."""
-        returns = team_return(self.reward, self.mask)  # pyright: ignore[reportArgumentType]
+        returns = team_return(jnp.asarray(self.reward), jnp.asarray(self.mask))
         return Episodes(
             self.observation,  # pyright: ignore[reportArgumentType]
             self.action,  # pyright: ignore[reportArgumentType]

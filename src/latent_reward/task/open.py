@@ -3,7 +3,7 @@
 import gymnasium
 import numpy as np
 
-from latent_reward.envs.base import Environment, HostWorld, World
+from latent_reward.envs.base import Environment, HostWorld, Team, World
 from latent_reward.envs.gym import open_env
 from latent_reward.envs.pettingzoo import host_world
 from latent_reward.envs.single import single_world
@@ -34,26 +34,31 @@ def open_environment(task: AnyTask) -> Environment:
         world = single_world(task.env_id, make, task.max_steps)
     else:
         world = open_world(task)
-        described = [(team.name, team.agents) for team in task.teams]
-        found = [(team.name, team.agents) for team in world.teams]
+        described, found = (
+            ", ".join(f"{team.agents} {team.name}" for team in teams) for teams in (task.teams, world.teams)
+        )
         if (described, task.max_steps) != (found, world.horizon):
-            raise _misfit(task, described, task.max_steps, found, world.horizon)
+            raise LareError(
+                f"task: {task.name} describes {described} for {task.max_steps} steps, its environment has {found} for "
+                f"{world.horizon}; run `lare check` on the task file"
+            )
     for description, team in zip(task.descriptions, world.teams, strict=True):
-        described = (description.observation_size, description.action_size)
-        found = (team.observation_size, team.actions.size)
-        if described != found:
-            raise _misfit(description, *described, *found)
+        require_fit(description, team)
     return world
 
 
-def _misfit(task: AnyTask, *sizes) -> LareError:
-    half = len(sizes) // 2
-    described, found = (" and ".join(map(str, part)) for part in (sizes[:half], sizes[half:]))
-    what = "observations and actions" if isinstance(task, Task) else "teams and steps"
-    return LareError(
-        f"task: {task.name} describes {described} {what}, its environment has {found}; "
-        "run `lare check` on the task file"
-    )
+def require_fit(task: Task, team: Team) -> None:
+    """Raise if the fields of a task are not those of an agent of ``team``.
+
+    Raises:
+        LareError: naming the sizes of both.
+    """
+    described, found = (task.observation_size, task.action_size), (team.observation_size, team.actions.size)
+    if described != found:
+        raise LareError(
+            f"task: {task.name} describes {described[0]} observations and {described[1]} actions, its environment "
+            f"has {found[0]} and {found[1]}; run `lare check` on the task file"
+        )
 
 
 def open_world(task: TeamTask) -> World | HostWorld:
