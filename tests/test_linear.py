@@ -1,15 +1,18 @@
 """The linear part of a decoder: weights against NumPy's, from few episodes, at any length, and none where none hold."""
 
-from functools import partial
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from latent_reward.credit import decompose
+from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.linear import add_episodes, init_linear, predict
 from latent_reward.credit.methods import find_method
+from latent_reward.credit.per_step import Batch
+from latent_reward.data.episodes import Episodes
+from latent_reward.sealing.verify import seal
 
 WEIGHTS, BIAS = np.array([3.0, -0.5, 0.0]), 0.7
 add = jax.jit(add_episodes)
@@ -102,23 +105,76 @@ def test_a_latent_that_never_moves_gets_no_weight_and_no_episode_gives_none():
     assert np.isfinite(one.bias)
 
 
-def test_the_network_starts_silent_above_the_linear_part_and_learns_what_it_leaves():
-    config = find_method("lare").credit
+SOURCE = """
+def evaluation_func(observation, action):
+    return [observation[:, 0:1], observation[:, 1:2], observation[:, 2:3]]
+"""
+
+
+class Sizes:
+    """What sealing an encoder needs to know of a task."""
+
+    name, env_id, observation_size, action_size = "probe", "probe", 3, 1
+
+
+@pytest.fixture(scope="module")
+def spec():
+    """One agent whose three latents are what it observes."""
+    return CreditSpec(3, 1, 1, 6, seal(SOURCE, Sizes()))
+
+
+def as_episodes(features, mask, returns):
+    """Episodes of which only who is there and the return may be read."""
+    nothing = jnp.full((*mask.shape, 1), jnp.nan)
+    after = jnp.concatenate([nothing, nothing[:, :1]], axis=1)
+    return Episodes(after, nothing, mask, jnp.zeros_like(mask), returns, nothing[..., 0])
+
+
+def test_the_network_starts_silent_above_the_linear_part_and_learns_what_it_leaves(spec):
+    method = replace(find_method("lare", "replay").credit, view="current")
     features, mask, _ = team_episodes(200, agents=1, scale=(1.0, 1.0, 1.0))
     features, mask = jnp.nan_to_num(features), jnp.asarray(mask)
     rewards = np.where(mask, np.abs(features[..., 0]) + features[..., 1], 0.0)
     returns = jnp.asarray(rewards.sum(axis=(1, 2)), jnp.float32)
-    state = decompose.init(jax.random.key(0), config, 3)
-    state = decompose.observe(state, features, mask, returns)
+    state = method.init(spec, jax.random.key(0))
+    state = method.observe(state, features, as_episodes(features, mask, returns))
     assert state.linear is not None
-    proxy = partial(decompose.proxy, config=config, features=features)
+
+    def proxy(state):
+        return method.reward(state, features, jnp.ones_like(mask))
+
     np.testing.assert_allclose(proxy(state), predict(state.linear, features), rtol=1e-5, atol=1e-5)
-    window = decompose.Window(features, mask, returns, mask.any(axis=2).sum(axis=1))
+    batch = Batch(features, mask, returns, mask.any(axis=2).sum(axis=1))
 
     def error(state):
         return np.square(np.where(mask, np.asarray(proxy(state)) - rewards, 0.0)).mean()
 
-    learn = lambda state, _: (decompose.update(state, config, window)[0], None)  # noqa: E731
+    learn = lambda state, _: (method.update(spec, state, batch)[0], None)  # noqa: E731
     learnt = jax.jit(lambda state: jax.lax.scan(learn, state, length=500)[0])(state)
     np.testing.assert_array_equal(learnt.linear.weight, state.linear.weight)
     assert error(learnt) < 0.5 * error(state)
+
+
+def test_weights_of_latents_are_rewards_per_standard_deviation_the_largest_first(spec):
+    method = find_method(
+        "lare", "replay"
+    ).credit  # looks at o and at o′, so that every latent has two columns
+    features, mask, _ = team_episodes(40, agents=1, scale=(1.0, 10.0, 0.1))
+    features, mask = (
+        jnp.nan_to_num(jnp.concatenate([features, features[..., ::-1]], axis=-1)),
+        jnp.asarray(mask),
+    )
+    rewards = np.where(mask, features @ np.array([0.5, 0.0, -3.0, 0.0, 0.2, 0.0]), 0.0)
+    returns = jnp.asarray(rewards.sum(axis=(1, 2)), jnp.float32)
+    state = method.init(spec, jax.random.key(0))
+    assert set(method.latent_weights(spec, state).values()) == {0.0}
+    state = method.observe(state, features, as_episodes(features, mask, returns))
+    found = method.latent_weights(spec, state)
+    deviation = np.asarray(features)[np.asarray(mask)].std(axis=0)
+    each = np.asarray(state.linear.weight) * deviation
+    expected = dict(zip(spec.encoder.latent_names, each[:3] + each[3:], strict=True))
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    sizes = np.abs(list(found.values()))
+    assert (np.diff(sizes) <= 0).all()
+    assert sizes[0] > sizes[1]
+    assert replace(method, linear=False).latent_weights(spec, state._replace(linear=None)) == {}

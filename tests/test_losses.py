@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from latent_reward.credit.losses import draw_steps, full_sum_loss, subset_loss
+from latent_reward.credit.losses import full_sum_loss, subset_loss
+from latent_reward.data.buffer import draw_steps
 
 GARBAGE = (0.0, 1e6, -1e30, np.inf, -np.inf, np.nan)
 KINDS = ("rd", "rrd", "rrd-unbiased")

@@ -10,22 +10,27 @@ import pytest
 from jax import Array
 
 from latent_reward.agents import td3
-from latent_reward.agents.td3 import ActionRange, TD3Config
-from latent_reward.networks import init_mlp, polyak
+from latent_reward.agents.base import AgentSpec
+from latent_reward.agents.td3 import TD3
+from latent_reward.data.spaces import Continuous, Discrete
+from latent_reward.errors import LareError
+from latent_reward.networks import init_mlp
+from latent_reward.optimisers import adam, init_adam, polyak
 
 LOW, HIGH = np.array([-1.0, 2.0], np.float32), np.array([3.0, 2.5], np.float32)
-RANGE = ActionRange(jnp.asarray((LOW + HIGH) / 2), jnp.asarray((HIGH - LOW) / 2))
-CONFIG = TD3Config(hidden=(16,), learning_rate=1e-3)
-QUIET = TD3Config(hidden=(16,), target_noise=0.0)
+MIDDLE, HALF_WIDTH = (LOW + HIGH) / 2, (HIGH - LOW) / 2
+SPEC = AgentSpec(3, Continuous(tuple(LOW.tolist()), tuple(HIGH.tolist())))
+AGENT = TD3(hidden=(16,), learning_rate=1e-3)
+QUIET = TD3(hidden=(16,), target_noise=0.0)
 
 
-initialise = jax.jit(lambda key, config: td3.init(key, config, 3, 2), static_argnums=1)
+initialise = jax.jit(lambda key, agent: agent.init(SPEC, key), static_argnums=1)
 
 
-def fresh(config=CONFIG, seed=0):
+def fresh(agent=AGENT, seed=0):
     """An agent whose targets differ from the networks they follow."""
-    state = initialise(jax.random.key(seed), config)
-    other = initialise(jax.random.key(seed + 100), config)
+    state = initialise(jax.random.key(seed), agent)
+    other = initialise(jax.random.key(seed + 100), agent)
     return state._replace(target_actor=other.actor, target_critics=other.critics)
 
 
@@ -49,20 +54,27 @@ def transitions(seed=0, rows=32):
     return Batch(*map(jnp.asarray, (o, action, reward, o_next, random.random(rows) < 0.3, noise)))
 
 
-def targets(state, config, batch, actions=RANGE):
+def targets(state, agent, batch, spec=SPEC):
     """The target of both critics."""
-    value = td3.bootstrap(state, config, actions, batch.next_observation, batch.terminated, batch.noise)
+    value = agent.bootstrap(spec, state, batch.next_observation, batch.terminated, batch.noise)
     return batch.reward + value
 
 
-def learn(state, batch, actions, config, update_actor):
-    """One update of everything, or of the critics alone."""
-    target = targets(state, config, batch, actions)
-    state, loss = td3.update_critics(state, config, batch.observation, batch.action, target)
-    return td3.update_actor(state, config, actions, batch.observation) if update_actor else state, loss
+def learn(state, batch, agent, update_actor, spec=SPEC):
+    """One update of everything, or of the critics alone; the loss is that of the critics."""
+    target = targets(state, agent, batch, spec)
+    state, measured = agent.update_critics(state, batch.observation, batch.action, target)
+    if update_actor:
+        state = agent.update_actor(spec, state, batch.observation, jax.random.key(0))
+    return state, measured["critic_loss"]
 
 
-update = jax.jit(learn, static_argnums=(3, 4))
+update = jax.jit(learn, static_argnums=(2, 3))
+
+
+def policy(actor, observation, agent=AGENT):
+    """What the agent does without noise."""
+    return agent.act(SPEC, actor, jnp.asarray(observation), None)
 
 
 def forward(net, x, head=None):
@@ -80,13 +92,13 @@ def parts(net):
     return net.weights, net.biases
 
 
-def reference_targets(state, config, batch):
+def reference_targets(state, agent, batch):
     action = (LOW + HIGH) / 2 + (HIGH - LOW) / 2 * np.tanh(
         forward(parts(state.target_actor), batch.next_observation)
     )
     x = np.concatenate([batch.next_observation, action], axis=1)
     q = np.min([forward(parts(state.target_critics), x, head)[:, 0] for head in (0, 1)], axis=0)
-    return np.asarray(batch.reward) + config.discount * np.where(batch.terminated, 0.0, q)
+    return np.asarray(batch.reward) + agent.discount * np.where(batch.terminated, 0.0, q)
 
 
 def same(a, b):
@@ -103,8 +115,8 @@ def test_targets_and_critic_loss_equal_their_definition():
     np.testing.assert_allclose(
         td3.values(state.critics, batch.observation, batch.action), q, rtol=1e-4, atol=1e-5
     )
-    y = targets(state, CONFIG, batch)
-    _, loss = update(state, batch, RANGE, CONFIG, False)
+    y = targets(state, AGENT, batch)
+    _, loss = update(state, batch, AGENT, False)
     assert float(loss) == pytest.approx(float(((q - y) ** 2).mean(axis=1).sum()), rel=1e-4)
 
 
@@ -119,38 +131,38 @@ def test_termination_stops_the_bootstrap_and_nothing_else_does():
 
 def test_target_actions_are_smoothed_by_clipped_noise_inside_the_action_range():
     # critics without hidden layers whose value is the first action: the bootstrap shows the smoothed action
-    config = TD3Config(hidden=(), discount=1.0, target_noise=10.0, target_noise_clip=0.25)
-    state = initialise(jax.random.key(0), config)
+    agent = TD3(hidden=(), discount=1.0, target_noise=10.0, target_noise_clip=0.25)
+    state = initialise(jax.random.key(0), agent)
     weight = jnp.zeros((2, 5, 1)).at[:, 3].set(1.0)
     critics = type(state.critics)((weight,), (jnp.zeros((2, 1)),))
     still = jax.tree.map(jnp.zeros_like, state.target_actor)
     state = state._replace(target_critics=critics, target_actor=still)
     batch = transitions(rows=500)._replace(reward=jnp.zeros(500), terminated=jnp.zeros(500, bool))
-    smoothed = np.asarray(targets(state, config, batch))
+    smoothed = np.asarray(targets(state, agent, batch))
     middle, half = 1.0, 2.0
     assert smoothed.min() == pytest.approx(middle - 0.25 * half)
     assert smoothed.max() == pytest.approx(middle + 0.25 * half)
     at_the_edge = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.0), state.target_actor)
     at_the_edge = type(still)(at_the_edge.weights, (jnp.full(2, 50.0),))
-    smoothed = targets(state._replace(target_actor=at_the_edge), config, batch)
+    smoothed = targets(state._replace(target_actor=at_the_edge), agent, batch)
     assert float(smoothed.max()) == pytest.approx(HIGH[0])
     assert float(smoothed.min()) == pytest.approx(HIGH[0] - 0.25 * half)
 
 
 def test_actor_and_targets_move_only_when_told_to():
     state, batch = fresh(), transitions()
-    critic_only, _ = update(state, batch, RANGE, CONFIG, False)
+    critic_only, _ = update(state, batch, AGENT, False)
     unmoved = ("actor", "actor_optimiser", "target_actor", "target_critics")
     assert all(same(getattr(critic_only, name), getattr(state, name)) for name in unmoved)
     assert not same(critic_only.critics, state.critics)
-    everything, _ = update(state, batch, RANGE, CONFIG, True)
+    everything, _ = update(state, batch, AGENT, True)
     assert not any(same(getattr(everything, name), getattr(state, name)) for name in unmoved)
     assert same(everything.critics, critic_only.critics)
 
 
 def test_targets_follow_by_the_polyak_rate():
     state, batch = fresh(), transitions()
-    new, _ = update(state, batch, RANGE, CONFIG, True)
+    new, _ = update(state, batch, AGENT, True)
     for slow, before, fast in (
         (new.target_actor, state.target_actor, new.actor),
         (new.target_critics, state.target_critics, new.critics),
@@ -164,15 +176,15 @@ def test_the_actor_climbs_the_first_critic():
     state, batch = fresh(), transitions()
 
     def value(actor):
-        action = td3.policy(actor, RANGE, batch.observation)
+        action = policy(actor, batch.observation)
         return float(td3.values(new.critics, batch.observation, action)[0].mean())
 
-    new, _ = update(state, batch, RANGE, CONFIG, True)
+    new, _ = update(state, batch, AGENT, True)
     assert value(new.actor) > value(state.actor)
 
 
 def test_a_fresh_agent_has_two_different_critics_and_targets_equal_to_what_they_follow():
-    state = initialise(jax.random.key(0), CONFIG)
+    state = initialise(jax.random.key(0), AGENT)
     assert all(not np.array_equal(leaf[0], leaf[1]) for leaf in jax.tree.leaves(state.critics))
     assert same(state.target_critics, state.critics)
     assert same(state.target_actor, state.actor)
@@ -180,13 +192,12 @@ def test_a_fresh_agent_has_two_different_critics_and_targets_equal_to_what_they_
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_actions_stay_inside_an_asymmetric_box_and_reach_its_edges(scale):
-    config = TD3Config(hidden=(16,), exploration_noise=2.0)
-    actor = jax.tree.map(lambda leaf: scale * leaf, initialise(jax.random.key(1), config).actor)
+    agent = TD3(hidden=(16,), exploration_noise=2.0)
+    actor = agent.actor(jax.tree.map(lambda leaf: scale * leaf, initialise(jax.random.key(1), agent)))
     observation = jax.random.normal(jax.random.key(2), (500, 3))
-    noisy = np.asarray(
-        td3.act(actor, config, RANGE, observation, jax.random.normal(jax.random.key(3), (500, 2)))
-    )
-    for action in (noisy, np.asarray(td3.policy(actor, RANGE, observation))):
+    noise = jax.random.normal(jax.random.key(3), (500, 2))
+    noisy = np.asarray(agent.act(SPEC, actor, observation, noise))
+    for action in (noisy, np.asarray(policy(actor, observation, agent))):
         assert (action >= LOW - 1e-6).all()
         assert (action <= HIGH + 1e-6).all()
     np.testing.assert_allclose(noisy.min(axis=0), LOW, atol=1e-6)
@@ -194,13 +205,25 @@ def test_actions_stay_inside_an_asymmetric_box_and_reach_its_edges(scale):
 
 
 def test_exploration_noise_is_in_units_of_the_action_range():
-    config = TD3Config(hidden=(), exploration_noise=0.1)
-    actor = jax.tree.map(jnp.zeros_like, initialise(jax.random.key(0), config).actor)
-    noisy = np.asarray(
-        td3.act(actor, config, RANGE, jnp.zeros((5000, 3)), jax.random.normal(jax.random.key(3), (5000, 2)))
-    )
-    np.testing.assert_allclose(noisy.mean(axis=0), RANGE.middle, atol=0.02)
-    np.testing.assert_allclose(noisy.std(axis=0), 0.1 * RANGE.half_width, rtol=0.05)
+    agent = TD3(hidden=(), exploration_noise=0.1)
+    actor = jax.tree.map(jnp.zeros_like, initialise(jax.random.key(0), agent).actor)
+    noise = jax.random.normal(jax.random.key(3), (5000, 2))
+    noisy = np.asarray(agent.act(SPEC, actor, jnp.zeros((5000, 3)), noise))
+    np.testing.assert_allclose(noisy.mean(axis=0), MIDDLE, atol=0.02)
+    np.testing.assert_allclose(noisy.std(axis=0), 0.1 * HALF_WIDTH, rtol=0.05)
+
+
+def test_an_agent_does_what_its_actor_says_in_numpy():
+    state, observation = fresh(), np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    expected = MIDDLE + HALF_WIDTH * np.tanh(forward(parts(state.actor), observation))
+    np.testing.assert_allclose(policy(AGENT.actor(state), observation), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_discrete_actions_are_refused():
+    spec = AgentSpec(3, Discrete(4))
+    state = AGENT.init(spec, jax.random.key(0))
+    with pytest.raises(LareError, match=r"^agent: TD3 needs continuous actions.*use PPO"):
+        AGENT.act(spec, AGENT.actor(state), jnp.zeros((2, 3)), None)
 
 
 # ---------------------------------------------------------------- determinism
@@ -214,9 +237,9 @@ def train(key, mapped=lambda function: function, updates=8):
         batch = transitions()
         batch = batch._replace(reward=batch.reward + jax.random.normal(key, batch.reward.shape))
         batch = batch._replace(noise=jax.random.normal(key, batch.noise.shape))
-        return update(state, batch, RANGE, CONFIG, True)[0]
+        return update(state, batch, AGENT, True)[0]
 
-    state = mapped(lambda k: initialise(k, CONFIG))(key)
+    state = mapped(lambda k: initialise(k, AGENT))(key)
     for number in range(updates):
         state = mapped(partial(step, number=number))(state, key)
     return state
@@ -238,8 +261,9 @@ def test_two_seeds_side_by_side_equal_two_single_runs():
 # ---------------------------------------------------------------- problems with a known answer
 
 
-FAST = TD3Config(hidden=(32, 32), learning_rate=3e-3, discount=0.5, polyak=0.05)
-WIDE = ActionRange(jnp.array([1.0, 0.5]), jnp.array([2.0, 1.0]))
+FAST = TD3(hidden=(32, 32), learning_rate=3e-3, discount=0.5, polyak=0.05)
+WIDE = AgentSpec(3, Continuous((-1.0, -0.5), (3.0, 1.5)))
+WIDE_MIDDLE, WIDE_HALF_WIDTH = jnp.array([1.0, 0.5]), jnp.array([2.0, 1.0])
 BEST = np.array([0.0, 0.8], np.float32)
 
 
@@ -249,15 +273,15 @@ def solve(batch):
 
     def one(state, key):
         batch_now = batch._replace(noise=jax.random.normal(key, batch.noise.shape))
-        return learn(state, batch_now, WIDE, FAST, True)[0], None
+        return learn(state, batch_now, FAST, True, WIDE)[0], None
 
-    state = td3.init(jax.random.key(0), FAST, 3, 2)
+    state = FAST.init(WIDE, jax.random.key(0))
     return jax.lax.scan(one, state, jax.random.split(jax.random.key(1), 600))[0]
 
 
 def problem(here, after, reward, terminated):
     """Random actions in the given states; the reward is a function of the action."""
-    action = WIDE.middle + WIDE.half_width * jax.random.uniform(jax.random.key(2), (256, 2), minval=-1.0)
+    action = WIDE_MIDDLE + WIDE_HALF_WIDTH * jax.random.uniform(jax.random.key(2), (256, 2), minval=-1.0)
     states = [jax.nn.one_hot(jnp.broadcast_to(jnp.asarray(index), 256), 3) for index in (here, after)]
     reward = jnp.broadcast_to(reward(action), 256).astype(jnp.float32)
     over = jnp.broadcast_to(jnp.asarray(terminated), 256)
@@ -266,23 +290,23 @@ def problem(here, after, reward, terminated):
 
 def test_a_bandit_with_a_known_best_action_is_solved():
     def reward(action):
-        return -(((action - BEST) / WIDE.half_width) ** 2).sum(axis=1)
+        return -(((action - BEST) / WIDE_HALF_WIDTH) ** 2).sum(axis=1)
 
     state = solve(problem(0, 0, reward, True))
-    action = td3.policy(state.actor, WIDE, jnp.eye(3)[0])
-    assert (jnp.abs(action - BEST) / WIDE.half_width < 0.1).all()
+    action = FAST.act(WIDE, state.actor, jnp.eye(3)[0], None)
+    assert (jnp.abs(action - BEST) / WIDE_HALF_WIDTH < 0.1).all()
 
 
 def test_a_chain_of_two_steps_has_its_known_values():
     second = np.arange(256) % 2 == 1
     state = solve(problem(second.astype(int), 1, lambda _: 1.0 + second, second))
-    values = td3.values(state.critics, jnp.eye(3)[:2], jnp.broadcast_to(WIDE.middle, (2, 2)))
+    values = td3.values(state.critics, jnp.eye(3)[:2], jnp.broadcast_to(WIDE_MIDDLE, (2, 2)))
     np.testing.assert_allclose(values, [[1.0 + 0.5 * 2.0, 2.0]] * 2, atol=0.1)
 
 
 def test_a_state_that_time_limits_cut_but_nothing_ends_is_worth_the_discounted_sum():
     state = solve(problem(0, 0, lambda _: jnp.ones(()), False))
-    values = td3.values(state.critics, jnp.eye(3)[:1], WIDE.middle[None])
+    values = td3.values(state.critics, jnp.eye(3)[:1], WIDE_MIDDLE[None])
     np.testing.assert_allclose(values, 1.0 / (1.0 - 0.5), atol=0.1)
 
 
@@ -296,3 +320,26 @@ def test_a_perceptron_equals_numpy_on_any_leading_axes():
     for weight, bias, fan_in in zip(*parts(net), (4, 7, 5), strict=True):
         assert float(jnp.abs(weight).max()) <= fan_in**-0.5
         assert float(jnp.abs(bias).max()) <= fan_in**-0.5
+
+
+# ---------------------------------------------------------------- optimisers
+
+
+def test_a_step_of_adam_is_that_of_the_definition():
+    random = np.random.default_rng(0)
+    parameters = {
+        "a": random.normal(size=3).astype(np.float32),
+        "b": random.normal(size=(2, 2)).astype(np.float32),
+    }
+    state = init_adam(parameters)
+    expected = jax.tree.map(np.float64, parameters)
+    first, second = (jax.tree.map(np.zeros_like, expected) for _ in range(2))
+    for step in range(1, 6):
+        gradient = jax.tree.map(lambda leaf: random.normal(size=leaf.shape).astype(np.float32), parameters)
+        parameters, state = adam(parameters, gradient, state, 0.01 * step)
+        for name, slope in gradient.items():
+            first[name] = 0.9 * first[name] + 0.1 * slope
+            second[name] = 0.999 * second[name] + 0.001 * np.float64(slope) ** 2
+            size = np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8
+            expected[name] = expected[name] - 0.01 * step * first[name] / (1 - 0.9**step) / size
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), parameters, expected)

@@ -195,8 +195,8 @@ class PPO(EpisodeAgent):
         observation = jnp.where(_observed(mask, cut)[..., None], observation, 0.0)
         elapsed = jnp.broadcast_to((jnp.arange(horizon + 1) / horizon)[:, None, None], observation.shape[:-1])
         values = self.value(self.networks(spec, state.parameters).critic, observation, elapsed)
-        continues = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])]) | (cut & self.bootstrap)
-        advantage = self.advantages(reward / size, values, continues)
+        continues = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
+        advantage = self.advantages(reward / size, values, continues | (cut & self.bootstrap), continues)
         rows = Rows(
             observation[:-1],
             elapsed[:-1],
@@ -226,19 +226,21 @@ class PPO(EpisodeAgent):
         self,
         reward: Float[Array, "time *batch"],
         values: Float[Array, "time_after *batch"],
+        counts: Bool[Array, "time *batch"],
         continues: Bool[Array, "time *batch"],
     ) -> Float[Array, "time *batch"]:
         """Generalised advantage estimates (Schulman et al. 2016, arXiv 1506.02438).
 
-        δ_t = r_t + γ c_t V_{t+1} − V_t and A_t = δ_t + γ λ c_t A_{t+1}.
+        δ_t = r_t + γ c_t V_{t+1} − V_t and A_t = δ_t + γ λ d_t A_{t+1}.
 
         Args:
             reward: r_t.
             values: V_t of every step and, as the last entry, V_T of what follows the last one.
-            continues: c_t, whether V_{t+1} still counts after step t.
+            counts: c_t, whether V_{t+1} still counts after step t: also where an episode is cut.
+            continues: d_t, whether there is a step t + 1.
         """
+        delta = reward + self.discount * counts * values[1:] - values[:-1]
         follows = self.discount * continues
-        delta = reward + follows * values[1:] - values[:-1]
 
         def back(later, step):
             delta, follows = step

@@ -9,15 +9,22 @@ from jaxtyping import Array, Bool, Float
 from latent_reward.credit.base import CreditSpec, Method
 from latent_reward.credit.features import step_features
 from latent_reward.data.episodes import Episodes
+from latent_reward.errors import require_choice
 from latent_reward.types import EpisodeFeatures
+
+Look = Literal["current", "next"]
 
 
 @dataclass(frozen=True)
 class Direct(Method):
     """r = φ, with the observation of ``view`` before φ: the reward as a language model wrote it."""
 
-    view: Literal["current", "next"] = "next"
+    view: Look = "next"
     kind: Literal["direct"] = "direct"
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for a view that does not exist."""
+        require_choice("view", self.view, Look)
 
     @property
     def latents(self) -> Literal["one"]:

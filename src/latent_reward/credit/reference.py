@@ -8,15 +8,22 @@ from jaxtyping import Array, Bool, Float
 
 from latent_reward.credit.base import CreditSpec, Method
 from latent_reward.data.episodes import Episodes
+from latent_reward.errors import require_choice
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards
+
+Rule = Literal["dense", "episodic", "uniform"]
 
 
 @dataclass(frozen=True)
 class Reference(Method):
     """A rule with nothing to learn: ``dense`` r_t, ``episodic`` R at the last step, ``uniform`` R/L."""
 
-    rule: Literal["dense", "episodic", "uniform"]
+    rule: Rule
     kind: Literal["reference"] = "reference"
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for a rule that does not exist."""
+        require_choice("rule", self.rule, Rule)
 
     @property
     def reference(self) -> bool:
@@ -43,7 +50,7 @@ class Reference(Method):
         return features[..., 0]
 
 
-def redistribute(rule: str, rewards: EpisodeRewards, mask: AgentMask) -> EpisodeRewards:
+def redistribute(rule: Rule, rewards: EpisodeRewards, mask: AgentMask) -> EpisodeRewards:
     """Reward of each step and agent by a rule, from the hidden rewards of finished episodes.
 
     ``dense`` returns them. ``episodic`` puts their sum R on the last step, in equal parts for the agents that

@@ -131,8 +131,12 @@ def insert(
 ) -> Buffer:
     """Append episodes in their order, over the oldest ones; one of length 0 changes nothing.
 
-    ``action`` has the actions as numbers. What the buffer does not keep may be None and is ignored otherwise.
+    ``action`` has the actions as numbers. What the buffer does not keep may be None and is ignored otherwise. At most
+    as many episodes can be appended at once as the buffer is sure to hold.
     """
+    count, horizon = episodes.mask.shape[:2]
+    fits = count <= len(buffer.start) and (count + 1) * (horizon + 1) <= len(buffer.row_of)
+    assert fits, f"{count} episodes at once could overwrite each other"
     lengths, kept = episodes.lengths, buffer.steps
     start, head, oldest_transition, oldest_episode = _make_room(buffer, lengths)
     rows, slots, ring = len(kept.mask), len(buffer.start), len(buffer.row_of)

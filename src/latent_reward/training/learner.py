@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-from latent_reward.agents.base import AgentSpec
-from latent_reward.agents.registry import Agent
-from latent_reward.credit.base import CreditSpec
-from latent_reward.credit.methods import Credit
+from latent_reward.agents.base import AgentSpec, EpisodeAgent, ReplayAgent
+from latent_reward.credit.base import CreditSpec, Method
 from latent_reward.data.buffer import Buffer, trimmed
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.encoder import Encoder
@@ -28,9 +26,9 @@ class TeamLearner:
         spec: what an agent of the team sees and does.
     """
 
-    method: Credit
+    method: Method
     credit: CreditSpec
-    agent: Agent
+    agent: ReplayAgent | EpisodeAgent
     spec: AgentSpec
 
     def numbers(self, episodes: Episodes) -> Float[Array, "episode time agent action"]:
@@ -51,7 +49,10 @@ class State(NamedTuple):
 
 
 def team_learners(
-    world: Environment, method: Credit, agent: Agent, encoders: tuple[Encoder | None, ...]
+    world: Environment,
+    method: Method,
+    agent: ReplayAgent | EpisodeAgent,
+    encoders: tuple[Encoder | None, ...],
 ) -> tuple[TeamLearner, ...]:
     """The learner of each team of a world."""
     return tuple(
