@@ -16,7 +16,7 @@ import time
 from itertools import cycle
 
 from latent_reward.design.dialogue import SELECTIONS
-from latent_reward.design.llm import Server
+from latent_reward.design.llm.client import Server
 from latent_reward.design.make import design_encoder
 from latent_reward.encoder.bundled import bundled_draws, bundled_folder
 
@@ -70,7 +70,7 @@ def main() -> None:
             out=f"{folder}/encoder",
             select=arguments.select,
             say=lambda text: print(f"{time.perf_counter() - start:6.2f} s  {text}"),
-            judged=lambda each: print(f"{time.perf_counter() - start:6.2f} s  {each.name}: judged"),
+            on_judged=lambda each: print(f"{time.perf_counter() - start:6.2f} s  {each.name}: judged"),
         )
         total = time.perf_counter() - start
     processor = sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime

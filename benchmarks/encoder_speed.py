@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latent_reward.encoder.encoder import Space
+from latent_reward.encoder.card import Space
 from latent_reward.sealing.verify import seal
 
 ROWS, REPEATS = 100_000, 20

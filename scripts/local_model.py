@@ -21,10 +21,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from latent_reward.design.ask import Message, Reply, Request, ask_all
-from latent_reward.design.budget import Budget, BudgetError, Ledger, Price
-from latent_reward.design.llm import Server, connect
-from latent_reward.design.record import recorded
+from latent_reward.design.llm.ask import Message, Reply, Request, ask_all
+from latent_reward.design.llm.budget import Budget, BudgetError, Ledger, Price
+from latent_reward.design.llm.client import Server, connect
+from latent_reward.design.llm.record import recorded
 from latent_reward.design.reply import read_reply
 from latent_reward.errors import LareError
 

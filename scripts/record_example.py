@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from latent_reward.design import make
-from latent_reward.design.ask import Reply
+from latent_reward.design.llm.ask import Reply
 from latent_reward.design.prompt import find_protocol
 
 FOLDER = Path(__file__).parents[1] / "examples" / "own_environment"

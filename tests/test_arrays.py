@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_reward.sealing import toolbox
-from latent_reward.sealing.execute import CheckError, all_rows, row_by_row
-from latent_reward.sealing.language import SourceError, parse
-from latent_reward.sealing.sandbox import Limits
+from latent_reward.sealing.language.parse import SourceError, parse
+from latent_reward.sealing.lock.sandbox import Limits
+from latent_reward.sealing.trace import toolbox
+from latent_reward.sealing.trace.execute import CheckError, all_rows, row_by_row
 from latent_reward.sealing.verify import check
 
 ROWS = 5

@@ -6,9 +6,9 @@ from datetime import datetime
 import pytest
 from model_server import reply, serve, status
 
-from latent_reward.design.ask import Message, ModelError, Request, ask_all
-from latent_reward.design.budget import Budget, BudgetError, Ledger, Price, Usage, estimate, price_of
-from latent_reward.design.llm import Server, connect
+from latent_reward.design.llm.ask import Message, ModelError, Request, ask_all
+from latent_reward.design.llm.budget import Budget, BudgetError, Ledger, Price, Usage, estimate, price_of
+from latent_reward.design.llm.client import Server, connect
 from latent_reward.errors import LareError
 
 QUESTION = Request((Message("user", "Write an encoder as JSON."),), temperature=0.3)
@@ -118,10 +118,10 @@ def test_prices_come_from_the_users_table_first(tmp_path, monkeypatch):
 def test_a_table_that_is_no_table_is_refused_in_one_line(tmp_path, text):
     table = tmp_path / "prices.yaml"
     table.write_text(text)
-    with pytest.raises(LareError, match="is no table of prices") as caught:
+    with pytest.raises(LareError, match="is not a table of prices") as caught:
         price_of("m", table)
     assert "\n" not in str(caught.value)
-    with pytest.raises(LareError, match="is no table of prices"):
+    with pytest.raises(LareError, match="is not a table of prices"):
         price_of("m", tmp_path / "absent.yaml")
 
 

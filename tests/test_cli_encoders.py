@@ -5,7 +5,8 @@ import pytest
 
 from latent_reward import cli
 from latent_reward.encoder.bundled import bundled_folder
-from latent_reward.encoder.encoder import Orders, load, save, with_card
+from latent_reward.encoder.card import Orders
+from latent_reward.encoder.encoder import load, save, with_card
 
 
 def lare(capsys, *words):

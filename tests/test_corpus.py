@@ -16,9 +16,9 @@ import yaml
 
 from latent_reward.design.reply import read_reply
 from latent_reward.encoder.card import Space
-from latent_reward.encoder.encoder import read_program
-from latent_reward.sealing import sandbox
-from latent_reward.sealing.language import parse
+from latent_reward.encoder.screen import read_program
+from latent_reward.sealing.language.parse import parse
+from latent_reward.sealing.lock import sandbox
 from latent_reward.sealing.verify import check, payload_of
 from latent_reward.task.load import load_task
 

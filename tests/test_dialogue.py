@@ -10,13 +10,13 @@ import pytest
 from model_server import Answer, encoder_reply, reply, serve, status
 
 from latent_reward.design import judge
-from latent_reward.design.episodes import Plan
-from latent_reward.design.llm import Server
+from latent_reward.design.episodes import Recording
+from latent_reward.design.llm.client import Server
 from latent_reward.design.make import Spending, design_encoder
 from latent_reward.design.prompt import PROTOCOLS
 from latent_reward.encoder.encoder import load
 from latent_reward.errors import LareError
-from latent_reward.sealing.sandbox import Limits
+from latent_reward.sealing.lock.sandbox import Limits
 from latent_reward.sealing.verify import check_all
 from latent_reward.task.load import load_description
 
@@ -85,7 +85,7 @@ def each_source_is_compiled_once():
 
 
 def design(out, server, **settings):
-    settings = {"protocol": TWO, "plan": Plan(episodes=24), "limits": LIMITS} | settings
+    settings = {"protocol": TWO, "recording": Recording(episodes=24), "limits": LIMITS} | settings
     url = server if isinstance(server, str) else server.url
     return design_encoder(TASK, model=Server("m", url), out=out, **settings)
 

@@ -26,7 +26,7 @@ from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.encoder.encoder import load, save
 from latent_reward.sealing.verify import check, encoder_of
 from latent_reward.task.check import check_task
-from latent_reward.training.learner import Report
+from latent_reward.report.evaluation import Report
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

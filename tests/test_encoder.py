@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from jax import export
 
-from latent_reward.encoder import encoder as encoder_module
-from latent_reward.encoder.encoder import Card, Encoder, Orders, Space, check_fits, load, save, with_card
+from latent_reward.encoder.card import Card, Orders, Space, to_json
+from latent_reward.encoder.encoder import Encoder, check_fits, load, save, with_card
+from latent_reward.encoder.screen import MAX_PROGRAM
 from latent_reward.errors import LareError
-from latent_reward.sealing import sandbox, verify
+from latent_reward.sealing import verify
+from latent_reward.sealing.lock import sandbox
+from latent_reward.sealing.open import open_encoder
 from latent_reward.sealing.verify import check, seal
 
 SOURCE = """
@@ -195,7 +198,7 @@ def test_bounds_decide_what_must_be_finite():
     assert not check(source(*lines), SPACE).passed
 
 
-def test_a_dictionary_names_its_latents_and_other_shapes_are_mended():
+def test_a_dictionary_names_its_latents_and_other_shapes_are_converted():
     lines = ["near = np.abs(observation[:, 0]) < 0.5", "return {'is near': near, 'push': action[:, 0]}"]
     report = check(source(*lines), SPACE)
     assert report.passed, str(report)
@@ -274,7 +277,7 @@ def test_the_childs_answer_is_treated_as_hostile(encoder):
         {"program": "not base64"},
         {"program": "AAAA"},
         {"program": ["x"]},
-        {"program": "A" * (encoder_module.MAX_PROGRAM * 2)},
+        {"program": "A" * (MAX_PROGRAM * 2)},
     ):
         assert not trusted(answer(encoder, **changes)), changes
 
@@ -387,10 +390,10 @@ def test_a_program_that_this_jax_cannot_read_is_sealed_again(encoder, tmp_path):
     card = dataclasses.replace(encoder.card, program_sha256=sha256, versions={"jax": "99.0"})
     folder = save(encoder, tmp_path / "encoder")
     (folder / "program.stablehlo").write_bytes(future)
-    (folder / "card.json").write_text(encoder_module.card_to_json(card))
+    (folder / "card.json").write_text(to_json(card))
     with pytest.raises(LareError, match="seal its source again"):
-        load(folder, reseal=False)
-    again = load(folder)
+        load(folder)
+    again = open_encoder(folder)
     assert again.program == encoder.program
     assert (again.card.provenance, again.card.draw, again.card.explanations) == (
         "by hand",
@@ -398,6 +401,18 @@ def test_a_program_that_this_jax_cannot_read_is_sealed_again(encoder, tmp_path):
         encoder.card.explanations,
     )
     assert dataclasses.replace(again.card, created=card.created) == encoder.card
+    here = dataclasses.replace(card, versions=encoder.card.versions)  # this JAX wrote it: then it is damaged
+    (folder / "card.json").write_text(to_json(here))
+    with pytest.raises(LareError, match="cannot read program"):
+        open_encoder(folder)
+    (folder / "source.py").write_text("")
+    with pytest.raises(LareError, match=r"source\.py was changed"):
+        open_encoder(folder)
+
+
+def test_half_a_character_in_an_explanation_survives_the_card(encoder, tmp_path):
+    odd = with_card(encoder, explanations=("speed \ud83d", "é", "", ""))
+    assert load(save(odd, tmp_path / "encoder")) == odd
 
 
 def test_shuffled_columns_are_put_back(encoder, tmp_path):
@@ -418,8 +433,8 @@ def test_shuffled_columns_are_put_back(encoder, tmp_path):
 
 
 @pytest.mark.parametrize("orders", [Orders((0, 1, 2, 2), (0, 1)), Orders((0, 1, 2, 3), (0,))])
-def test_an_order_that_is_none_is_refused(encoder, orders):
-    with pytest.raises(LareError, match="order"):
+def test_an_order_that_is_not_a_permutation_is_refused(encoder, orders):
+    with pytest.raises(LareError, match="not a permutation"):
         with_card(encoder, orders=orders)
 
 

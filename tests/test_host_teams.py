@@ -7,24 +7,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from latent_reward.config import CHECKPOINT
+from latent_reward.training.host_teams import HostTeams
+from latent_reward.training.team_learner import TeamLearner
 from parallel_envs import HORIZON, countdown_task
 
 import latent_reward as lr
 from latent_reward import cli
 from latent_reward.agents.ppo import PPOConfig
-from latent_reward.config import CHECKPOINT
 from latent_reward.credit.methods import find_method
-from latent_reward.encoder.bundled import bundled_folder, load_encoder
+from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.encoder.encoder import check_fits
 from latent_reward.errors import LareError
+from latent_reward.sealing.open import load_encoder
 from latent_reward.task.draft import draft_task
 from latent_reward.task.load import load_description
 from latent_reward.task.open import open_world
 from latent_reward.training import team_learner as core
-from latent_reward.training.host_teams import HostTeams
 from latent_reward.training.on_policy import OnPolicy
 from latent_reward.training.plan import Fitting, TeamSchedule
-from latent_reward.training.team_learner import TeamLearner
 
 SMALL = {"episodes": 8, "evaluation_episodes": 4}
 

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from latent_reward.sealing import toolbox, vocabulary
-from latent_reward.sealing.language import SourceError, parse
+from latent_reward.sealing.language import vocabulary
+from latent_reward.sealing.language.parse import SourceError, parse
+from latent_reward.sealing.trace import toolbox
 
 HEAD = "import numpy as np\ndef evaluation_func(observation, action):\n"
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from model_server import Answer, encoder_reply, reply, serve, status
 
-from latent_reward.design.ask import KEYS, Message, ModelError, Request, ask_all
-from latent_reward.design.budget import Ledger
-from latent_reward.design.llm import Server, connect
-from latent_reward.design.record import recorded
+from latent_reward.design.llm.ask import KEYS, Message, ModelError, Request, ask_all
+from latent_reward.design.llm.budget import Ledger
+from latent_reward.design.llm.client import Server, connect
+from latent_reward.design.llm.record import recorded
+from latent_reward.design.llm.wire import retry_after
 from latent_reward.design.reply import read_reply
-from latent_reward.design.wire import retry_after
 from latent_reward.errors import LareError
 
 QUESTION = Request((Message("user", "Write an encoder as JSON."),), temperature=0.3)
@@ -326,9 +326,9 @@ def test_nobody_listens(slept):
     ("settings", "words"),
     [
         ({"model": " "}, "model: the name is empty"),
-        ({"base_url": "localhost:8000"}, "base_url: 'localhost:8000' is no address"),
+        ({"base_url": "localhost:8000"}, "base_url: 'localhost:8000' is not a URL"),
         ({"base_url": "http://user:secret@localhost/v1"}, "environment variable"),
-        ({"base_url": "http://localhost:port/v1"}, "is no address"),
+        ({"base_url": "http://localhost:port/v1"}, "is not a URL"),
         ({"max_tokens": 0}, "max_tokens: 0"),
         ({"timeout_s": float("nan")}, "timeout_s: nan"),
         ({"base_url": None}, "OPENAI_API_KEY is not set"),
@@ -429,9 +429,9 @@ _DESIGNER = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits "ignore"
 from pathlib import Path
-from latent_reward.design.ask import Message, Request, ask_all
-from latent_reward.design.llm import Server, connect
-from latent_reward.design.record import recorded
+from latent_reward.design.llm.ask import Message, Request, ask_all
+from latent_reward.design.llm.client import Server, connect
+from latent_reward.design.llm.record import recorded
 ask = recorded(connect(Server("m", sys.argv[1])), "m", Path(sys.argv[2]))
 ask_all(ask, [Request((Message("user", "go"),), index=index) for index in range(4)])
 """
@@ -460,7 +460,7 @@ def test_ctrl_c_leaves_at_once_and_keeps_what_was_answered(tmp_path):
 
 
 def test_training_and_help_never_load_the_client():
-    modules = "latent_reward.cli, latent_reward.trainer, latent_reward.design.llm"
+    modules = "latent_reward.cli, latent_reward.trainer, latent_reward.design.llm.client"
     code = f"import sys, {modules}; print('openai' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from latent_reward.design.ask import Message
+from latent_reward.design.llm.ask import Message
 from latent_reward.design.prompt import PROTOCOLS, Protocol, find_protocol, merging, opening, repairing
-from latent_reward.encoder.encoder import Space
+from latent_reward.encoder.card import Space
 from latent_reward.errors import LareError
-from latent_reward.sealing import vocabulary
 from latent_reward.sealing.examine import examine
+from latent_reward.sealing.language import vocabulary
 from latent_reward.sealing.verify import payload_of
 from latent_reward.task.load import load_description
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from model_server import reply, serve, status
 
-from latent_reward.design.ask import Message, ModelError, Reply, Request, ask_all
-from latent_reward.design.budget import Ledger
-from latent_reward.design.llm import Server, connect
-from latent_reward.design.record import key_of, recorded, write
+from latent_reward.design.llm.ask import Message, ModelError, Reply, Request, ask_all
+from latent_reward.design.llm.budget import Ledger
+from latent_reward.design.llm.client import Server, connect
+from latent_reward.design.llm.record import key_of, recorded, write
 from latent_reward.errors import LareError
 
 QUESTION = Request((Message("user", "Write an encoder."),), temperature=0.5, draw=1, index=2)

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from latent_reward.errors import LareError
-from latent_reward.sealing import sandbox
-from latent_reward.sealing.sandbox import Limits, run
+from latent_reward.sealing.lock import sandbox
+from latent_reward.sealing.lock.sandbox import Limits, run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel locks exist on Linux only")
 QUICK = Limits(wall_s=20, cpu_s=10)

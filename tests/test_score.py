@@ -9,26 +9,27 @@ import numpy as np
 import pytest
 from parallel_envs import countdown_document
 
-from latent_reward.design import episodes as recorded
+from latent_reward.design.behaviour import BEHAVIOURS, behaviour, team_actions
 from latent_reward.design.dialogue import Candidate
-from latent_reward.design.episodes import BEHAVIOURS, Episodes, Plan, collect
+from latent_reward.design.episodes import Episodes, Recording
+from latent_reward.design.play.collect import collect
 from latent_reward.design.score import (
     _reads,
-    apply,
     explained,
     out_of_fold,
     redundancy,
     score,
     score_latents,
     spearman,
+    training_view,
+    viewed,
     warnings,
 )
-from latent_reward.design.world_episodes import actions_of
-from latent_reward.encoder.bundled import load_encoder
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
+from latent_reward.sealing.open import load_encoder
 from latent_reward.sealing.verify import Report
-from latent_reward.task.load import load_description
+from latent_reward.task.load import load_description, load_task
 
 REACHER = load_description("Reacher-v5")
 
@@ -50,7 +51,7 @@ def with_returns(episodes, returns):
 
 
 def names(values):
-    return tuple(f"z{place}" for place in range(values.shape[1]))
+    return tuple(f"z{place}" for place in range(values.shape[-1]))
 
 
 def test_a_linear_return_is_explained_completely():
@@ -152,13 +153,13 @@ def test_constant_latents_are_named():
 
 @pytest.fixture(scope="module")
 def reacher():
-    return collect(REACHER, Plan(episodes=24))
+    return collect(REACHER, Recording(episodes=24))
 
 
 def test_what_the_source_reads_is_found_and_what_it_does_not(reacher):
     """Draw 2 for Reacher reads everything but the target's coordinates, as its source says."""
     encoder = load_encoder(REACHER, 2)
-    found = score(encoder, reacher, REACHER)
+    found = score(encoder, reacher, REACHER, "both")
     reads = {latent.name: latent.reads for latent in found.latents}
     assert set(reads["gentleness"]) == {"action: joint0", "action: joint1"}
     assert set(found.unused) == {"observation: target_x", "observation: target_y"}
@@ -175,9 +176,9 @@ def test_what_the_source_reads_is_found_and_what_it_does_not(reacher):
 def test_weak_encoders_are_told_from_sound_ones(name, count, decisive, beside):
     """A bundled encoder, made worse in five ways; ``beside`` are fields that the return does not depend on."""
     task = load_description(name)
-    episodes = collect(task, Plan(episodes=count))
+    episodes = collect(task, Recording(episodes=count))
     encoder = load_encoder(task)
-    whole = apply(encoder)
+    whole = viewed(encoder, "both")
     place = encoder.latent_names.index(decisive)
     kept = [other for other in range(len(encoder.latent_names)) if other != place]
 
@@ -186,9 +187,9 @@ def test_weak_encoders_are_told_from_sound_ones(name, count, decisive, beside):
 
     made = {
         "sound": whole,
-        "twice": lambda *rows: whole(*rows)[:, [*range(len(kept) + 1), place]] * 2,
-        "idle": lambda *rows: np.pad(whole(*rows), ((0, 0), (0, 1)), constant_values=3.0),
-        "without": lambda *rows: whole(*rows)[:, kept],
+        "twice": lambda *rows: whole(*rows)[..., [*range(len(kept) + 1), place]] * 2,
+        "idle": lambda *rows: np.pad(whole(*rows), ((0, 0), (0, 0), (0, 1)), constant_values=3.0),
+        "without": lambda *rows: whole(*rows)[..., kept],
         "beside": lambda *rows: rows[2][:, beside],
         "noise": noise,
     }
@@ -214,11 +215,36 @@ def test_weak_encoders_are_told_from_sound_ones(name, count, decisive, beside):
     assert said["noise"].count("jumps") == 4
 
 
+def test_an_encoder_is_scored_on_what_training_reads(reacher):
+    """One agent trains on φ at o and o′, a team on φ at o′; figures of one latent pool the two columns."""
+    assert [training_view(load_description(name)) for name in ("Reacher-v5", "cn-6")] == ["both", "next"]
+    assert training_view(load_task("cn-6")) == "next"
+    encoder, rows = load_encoder(REACHER), (reacher.observation, reacher.action, reacher.next_observation)
+    before = np.asarray(encoder.encode(rows[0], rows[1]))
+    after = np.asarray(encoder.encode(rows[2], rows[1]))
+    both = viewed(encoder, "both")(*rows)
+    np.testing.assert_allclose(both, np.stack([before, after], axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(viewed(encoder, "next")(*rows)[:, 0], both[:, 1])
+
+    found = score(encoder, reacher, REACHER, "both")
+    columns = np.concatenate([reacher.sums(before), reacher.sums(after), reacher.lengths[:, None]], axis=1)
+    assert found.r2 == pytest.approx(
+        explained(out_of_fold(columns, reacher.returns), reacher.returns), abs=1e-3
+    )
+    for place, latent in enumerate(found.latents):
+        values = np.concatenate([before[:, place], after[:, place]]).astype(float)
+        assert latent.mean == pytest.approx(values.mean(), rel=1e-4, abs=1e-6)
+        assert latent.std == pytest.approx(values.std(), rel=1e-4)
+        total = reacher.sums((before + after)[:, place : place + 1])[:, 0]
+        assert latent.rank == pytest.approx(spearman(total, reacher.returns), abs=1e-2)
+
+
 def test_what_random_behaviour_hardly_changes_is_hardly_missed(reacher):
     """In Reacher nearly all of such returns is effort: that the distance to the target is missing goes unseen."""
-    values = apply(load_encoder(REACHER))(reacher.observation, reacher.action, reacher.next_observation)
+    rows = (reacher.observation, reacher.action, reacher.next_observation)
+    values = viewed(load_encoder(REACHER), "both")(*rows)
     assert load_encoder(REACHER).latent_names[:2] == ("nearness", "precision")
-    assert score_latents(values[:, 2:], ("z2", "z3", "z4"), reacher).r2 > 0.9
+    assert score_latents(values[..., 2:], ("z2", "z3", "z4"), reacher).r2 > 0.9
 
 
 def test_where_the_length_is_the_return_no_more_is_expected_and_without_a_score_it_is_said():
@@ -235,7 +261,7 @@ def test_episodes_are_those_of_the_environment(reacher):
     for number in (0, 1, 5):
         rows = np.flatnonzero(reacher.episode == number)
         generator = np.random.default_rng([0, number])
-        _, policy = recorded.behaviour(number, env.action_space, 10, generator)
+        _, policy = behaviour(number, env.action_space, 10, generator)
         observation, _ = env.reset(seed=int(generator.integers(2**31)))
         total = 0.0
         for row in rows:
@@ -253,25 +279,25 @@ def test_episodes_are_those_of_the_environment(reacher):
 
 def test_behaviours_take_turns_repeat_themselves_and_stay_in_bounds(reacher):
     assert reacher.behaviours == BEHAVIOURS * 4
-    again = collect(REACHER, Plan(episodes=3))
+    again = collect(REACHER, Recording(episodes=3))
     np.testing.assert_array_equal(again.action, reacher.action[reacher.episode < 3])
     assert np.abs(reacher.action).max() <= 1
-    other = collect(REACHER, Plan(episodes=3, seed=1))
+    other = collect(REACHER, Recording(episodes=3, seed=1))
     assert not np.array_equal(other.action, again.action)
     spread = {kind: reacher.returns[np.array(reacher.behaviours) == kind].mean() for kind in BEHAVIOURS}
     assert spread["gentle"] > spread["biased"] + 2  # they earn different returns
 
 
 def test_steps_bound_what_is_collected_and_the_last_episode_is_finished():
-    assert collect(REACHER, Plan(steps=120)).lengths.tolist() == [50, 50, 50]
-    assert collect(REACHER, Plan(seconds=0)).lengths.tolist() == [50]
+    assert collect(REACHER, Recording(steps=120)).lengths.tolist() == [50, 50, 50]
+    assert collect(REACHER, Recording(seconds=0)).lengths.tolist() == [50]
 
 
 def test_episodes_of_a_team_are_those_of_its_world():
     """One episode played step by step, without mapping, gives the recorded rows and return."""
     task, world = load_description("cn-6"), find_world("cn-6")
-    episodes = collect(task, Plan(episodes=12))
-    chosen = actions_of(world, 12, 0)
+    episodes = collect(task, Recording(episodes=12))
+    chosen = np.stack([team_actions(world, 0, number) for number in range(12)], axis=1)
     for number in (0, 3):
         key = jax.random.split(jax.random.key(0), 12)[number]
         state, total = world.reset(key), 0.0
@@ -288,8 +314,8 @@ def test_episodes_of_a_team_are_those_of_its_world():
             np.testing.assert_allclose(episodes.next_observation[here], world.observe(state)[0], atol=1e-4)
             total += float(np.sum(reward))
         assert episodes.returns[number] == pytest.approx(total, rel=1e-4)
-    assert score(load_encoder(task), episodes, task).r2 > 0.5
-    assert collect(task, Plan(steps=300)).returns.shape == (2,)
+    assert score(load_encoder(task), episodes, task, training_view(task)).r2 > 0.5
+    assert collect(task, Recording(steps=300)).returns.shape == (2,)
 
 
 TWO_TEAMS = {"first": ("agent_0", "agent_1"), "second": ("agent_2",)}
@@ -310,7 +336,7 @@ def task_file(tmp_path, monkeypatch):
 def test_episodes_of_a_team_in_pettingzoo_are_those_of_its_environment(task_file):
     """The environment writes the agent, the time and what was done into its observations, and pays 1 + action."""
     task = task_file(teams=TWO_TEAMS, lives=(4, 2, 3), late=(2,), start=5)
-    first, second = (collect(f"{task}/{each}", Plan(episodes=12)) for each in TWO_TEAMS)
+    first, second = (collect(f"{task}/{each}", Recording(episodes=12)) for each in TWO_TEAMS)
     for episodes, lives in ((first, {0: range(4), 1: range(2)}), (second, {2: range(1, 3)})):
         assert len(episodes.returns) == 12
         done = episodes.action.argmax(axis=1) + 5
@@ -324,12 +350,12 @@ def test_episodes_of_a_team_in_pettingzoo_are_those_of_its_environment(task_file
             assert episodes.returns[number] == (1 + done[here]).sum()
         assert set(episodes.lengths) == {len(set().union(*lives.values()))}
     assert len(set(first.returns)) > 5
-    again = collect(f"{task}/first", Plan(episodes=3))
+    again = collect(f"{task}/first", Recording(episodes=3))
     np.testing.assert_array_equal(again.action, first.action[first.episode < 3])
-    other = collect(f"{task}/first", Plan(episodes=3, seed=1))
+    other = collect(f"{task}/first", Recording(episodes=3, seed=1))
     assert not np.array_equal(other.action, again.action)
-    assert collect(f"{task}/first", Plan(steps=10)).lengths.tolist() == [4, 4]
-    assert collect(f"{task}/first", Plan(seconds=0)).lengths.tolist() == [4]
+    assert collect(f"{task}/first", Recording(steps=10)).lengths.tolist() == [4, 4]
+    assert collect(f"{task}/first", Recording(seconds=0)).lengths.tolist() == [4]
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_an_existing_file_is_never_replaced(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["task", "init", "Pendulum-v1"])
     assert end.value.code == 1
-    assert "is not replaced" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "Pendulum-v1.yaml").read_text("utf-8") == "hours of work"
     with pytest.raises(LareError, match="out: cannot write"):
         write_draft("", tmp_path / "no" / "such" / "folder.yaml")

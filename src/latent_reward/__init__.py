@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latent_reward.design.make import design_encoder
-    from latent_reward.encoder.bundled import load_encoder
     from latent_reward.encoder.encoder import Encoder
     from latent_reward.errors import LareError
+    from latent_reward.sealing.open import load_encoder
     from latent_reward.task.load import load_task
     from latent_reward.task.open import make_env
     from latent_reward.task.task import Task
@@ -45,7 +45,7 @@ _HOME = {
     "make_env": "task.open",
     "Encoder": "encoder.encoder",
     "design_encoder": "design.make",
-    "load_encoder": "encoder.bundled",
+    "load_encoder": "sealing.open",
     "LareError": "errors",
 }
 

@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import jax
 from platformdirs import user_cache_path
@@ -19,7 +20,8 @@ def use_compilation_cache() -> Path | None:
     in it is run when it is found again; one that anybody else may write to is not used.
     """
     chosen = os.environ.get(SWITCH, "")
-    if jax.config.jax_compilation_cache_dir is not None or chosen == "off":
+    config: Any = jax.config  # its options have no stubs
+    if config.jax_compilation_cache_dir is not None or chosen == "off":
         return None
     folder = Path(chosen) if chosen else user_cache_path("latent-reward") / "compiled"
     try:
@@ -31,7 +33,7 @@ def use_compilation_cache() -> Path | None:
         found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     ):
         return None
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", _MOST_BYTES)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    config.update("jax_compilation_cache_dir", str(folder))
+    config.update("jax_compilation_cache_max_size", _MOST_BYTES)
+    config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return folder

@@ -27,14 +27,10 @@ class AgentSpec:
 
 
 class ReplayAgent(Protocol):
-    """An agent that takes one step of learning per transition, on batches of ``[batch]`` rows.
+    """An agent that takes one step of learning per transition, on batches of ``[batch]`` rows."""
 
-    Attributes:
-        policy_delay: updates of the critics for each update of the actor.
-    """
-
-    kind: str
     policy_delay: int
+    """Updates of the critics for each update of the actor."""
 
     @property
     def learns_from(self) -> Literal["replay"]:
@@ -87,8 +83,6 @@ class ReplayAgent(Protocol):
 
 class EpisodeAgent(Protocol):
     """An agent that learns from whole episodes; all agents of a team share its networks."""
-
-    kind: str
 
     @property
     def learns_from(self) -> Literal["episodes"]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from tyro.conf import Positional, arg
 
 from latent_reward.cli.common import screen
-from latent_reward.encoder.card import Card
+from latent_reward.encoder.card import CARD, Card
 from latent_reward.errors import LareError
 
 
@@ -28,7 +28,8 @@ def show(
         draw: which of the task's bundled encoders.
     """
     from latent_reward.encoder.bundled import bundled_folder
-    from latent_reward.encoder.encoder import CARD, SOURCE, load
+    from latent_reward.encoder.encoder import SOURCE
+    from latent_reward.sealing.open import open_encoder
 
     folder = Path(encoder)
     if (folder / CARD).is_file():
@@ -38,7 +39,7 @@ def show(
         raise LareError(f"encoder: {folder} holds no encoder ({CARD} is missing); give the folder of one")
     else:
         folder = bundled_folder(encoder, draw)
-    found = load(folder)
+    found = open_encoder(folder)
     card, head = found.card, Table.grid(padding=(0, 2))
     for name, text in (*_facts(card), *_analysis(folder)):
         head.add_row(Text(name, "bold"), Text(text))

@@ -35,33 +35,33 @@ def design(
 ) -> None:
     """Let a language model write an encoder for TASK, verify and seal it.
 
-    Candidates are asked for side by side, checked in a locked process, scored on recorded episodes and made into
-    one. Stopped at any moment, the same command goes on without asking (or paying) again.
+    Candidates are asked for in parallel, checked in a locked process, scored on recorded episodes and made into one.
+    If it is stopped, the same command continues without asking (or paying) again.
 
     Args:
         task: a built-in task (`lare tasks`) or the path of a task file; TASK/TEAM for one of several teams.
         model: the name the server knows the model by.
         out: the folder of the encoder, for `lare train --encoder`.
-        n: candidates; 1 asks once and merges nothing.
-        draw: an independent encoder for each number (an axis of its own: not the seed).
-        select: let the model merge the candidates, take the best-scored, or the union of their latents.
+        n: number of candidates; 1 asks once and merges nothing.
+        draw: each number gives an independent encoder (unrelated to the seed of training).
+        select: let the model merge the candidates, take the one with the best score, or the union of their latents.
         protocol: ours, or that of the paper.
-        goal: which wording of the goal the model reads.
+        goal: the wording of the goal that the model reads.
         reward: ask for a single reward instead of latents.
         anonymous: show the model shuffled fields under neutral names.
-        base_url: any server with OpenAI's chat protocol; OPENAI_BASE_URL or OpenAI by default.
-        key_variable: the environment variable with the key of that server; OPENAI_API_KEY for OpenAI.
-        max_tokens: the longest answer.
-        budget_tokens: tokens that are never exceeded.
-        budget_dollars: money that is never exceeded.
+        base_url: a server with OpenAI's chat protocol; OPENAI_BASE_URL or OpenAI by default.
+        key_variable: the environment variable that holds the key of that server; OPENAI_API_KEY for OpenAI.
+        max_tokens: maximum length of an answer.
+        budget_tokens: limit on the tokens of all calls.
+        budget_dollars: limit on the cost of all calls.
         record: folder of the recorded replies; OUT/record by default.
-        replay: ask nobody; every reply comes from the record.
-        episodes: the most episodes of random behaviour to score candidates on.
+        replay: take every reply from the record, and call no model.
+        episodes: maximum number of episodes of random behaviour to score candidates on.
         overwrite: replace an encoder that is already in OUT.
     """
     from latent_reward.design.dialogue import Candidate
-    from latent_reward.design.episodes import Plan
-    from latent_reward.design.llm import Server
+    from latent_reward.design.episodes import Recording
+    from latent_reward.design.llm.client import Server
     from latent_reward.design.make import Spending, design_encoder
     from latent_reward.design.prompt import find_protocol
 
@@ -87,9 +87,9 @@ def design(
             record=record,
             replay=replay,
             overwrite=overwrite,
-            plan=Plan(episodes=episodes),
+            recording=Recording(episodes=episodes),
             say=lambda text: screen.print(text, markup=False),
-            judged=note,
+            on_judged=note,
         )
     finally:
         if judged:
@@ -108,7 +108,7 @@ def design(
 
 
 def _next(task: str, out: Path) -> str:
-    """How to train with the encoder; of several teams each needs one, in a folder of its name."""
+    """How to train with the encoder; each of several teams needs one, in a folder with the name of the team."""
     from latent_reward.task.load import find_description
 
     whole, described = find_description(task)

@@ -40,13 +40,13 @@ def methods() -> None:
 def list_encoders() -> None:
     """List the bundled encoders: their latents, for each task and draw."""
     from latent_reward.encoder.bundled import bundled_draws, bundled_folder
-    from latent_reward.encoder.encoder import load
+    from latent_reward.sealing.open import open_encoder
     from latent_reward.task.load import load_task, task_names
 
     table = Table("task", "draw", "latents", box=None)
     for name in (each.name for task in task_names() for each in load_task(task).descriptions):
         for draw in bundled_draws(name):
-            latents = load(bundled_folder(name, draw)).latent_names
+            latents = open_encoder(bundled_folder(name, draw)).latent_names
             table.add_row(name, str(draw), ", ".join(latents))
     screen.print(table)
 

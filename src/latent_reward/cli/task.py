@@ -1,4 +1,4 @@
-"""``lare task init``: the first of the four commands from an environment to a trained agent."""
+"""``lare task init``: draft a task file for an environment."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,15 +16,15 @@ def init(
     env_kwargs: Annotated[str, arg(metavar="YAML")] = "{}",
     out: Annotated[Path | None, arg(metavar="FILE")] = None,
 ) -> None:
-    """Write a task file for an environment of Gymnasium or PettingZoo, with everything in it that it knows.
+    """Write a task file for an environment of Gymnasium or PettingZoo, with its sizes, bounds and time limit.
 
-    The goal, and the name and meaning of each number, are left to you: they are all that a model will read.
-    Agents of PettingZoo are put into teams by what they see and do, and by their names; regroup them as you like.
+    Fill in the goal, and the name and meaning of each number: a language model reads nothing else. Agents of
+    PettingZoo are put into teams by their spaces and names; regroup them as you like.
 
     Args:
-        env: the id under which Gymnasium has it; or a parallel environment of PettingZoo: package.module, which has a
-            parallel_env, or module:function.
-        module: the Python module whose import registers it, or that has the function, looked for in this folder too.
+        env: a Gymnasium id, or a parallel environment of PettingZoo: package.module (with a parallel_env) or
+            module:function.
+        module: the Python module that registers the environment or has the function; it may be in this folder.
         env_kwargs: arguments of the environment, such as "{N: 5}"; they are written into the file.
         out: the file; the last part of ENV with .yaml by default. An existing file is never replaced.
     """
@@ -46,5 +46,5 @@ def _parse(text: str) -> dict:
     except yaml.YAMLError:
         given = None
     if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-        raise LareError(f"env-kwargs: {text!r} is no mapping; write it as in '{{N: 5}}'")
+        raise LareError(f"env-kwargs: {text!r} is not a mapping; write it as in '{{N: 5}}'")
     return given

@@ -44,9 +44,6 @@ class Method(Protocol):
     nothing to learn.
     """
 
-    kind: str
-    """The name of the class in files."""
-
     @property
     def latents(self) -> Literal["none", "any", "one"]:
         """Whether the method reads an encoder's latents, and if it must have exactly one."""
@@ -95,7 +92,7 @@ class Method(Protocol):
         next_observation: Float[Array, "*batch agent observation"],
     ) -> Float[Array, "*batch agent feature"]:
         """The same features of loose steps, if the method ``derives`` them."""
-        raise AssertionError(f"the features of {self.kind} are stored")
+        raise AssertionError(f"the features of {type(self).__name__} are stored")
 
     def observe(self, state: Any, features: EpisodeFeatures, episodes: Episodes) -> Any:
         """The state after episodes ended, before anything is fitted to them. One of length 0 changes nothing."""

@@ -9,9 +9,9 @@ from latent_reward.types import Scalar
 
 
 class Moments(NamedTuple):
-    """Count, mean and sum of squared deviations of each feature seen so far."""
+    """How many rows were seen, and the mean and the sum of squared deviations of each feature."""
 
-    count: Scalar
+    rows: Scalar
     mean: Float[Array, " feature"]
     spread: Float[Array, " feature"]
 
@@ -27,13 +27,13 @@ def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array,
     count = mask.sum().astype(rows.dtype)
     mean = jnp.where(here, rows, 0.0).sum(0) / jnp.maximum(count, 1.0)
     spread = (jnp.where(here, rows - mean, 0.0) ** 2).sum(0)
-    total = moments.count + count
+    total = moments.rows + count
     share = count / jnp.maximum(total, 1.0)
     delta = mean - moments.mean
     return Moments(
         total,
         moments.mean + share * delta,
-        moments.spread + spread + moments.count * share * delta**2,
+        moments.spread + spread + moments.rows * share * delta**2,
     )
 
 
@@ -48,6 +48,6 @@ def standardise(moments: Moments, x: Float[Array, "*batch feature"]) -> Float[Ar
 
 def deviation(moments: Moments) -> Float[Array, " feature"]:
     """Standard deviation of each feature over what was seen; 0 where it has moved no more than its mean is rounded."""
-    variance = moments.spread / jnp.maximum(moments.count, 1.0)
+    variance = moments.spread / jnp.maximum(moments.rows, 1.0)
     rounding = 1e-12 + 1e-11 * moments.mean**2
     return jnp.where(variance > rounding, jnp.sqrt(jnp.maximum(variance, 1e-12)), 0.0)

@@ -157,7 +157,7 @@ class PerStep(Method):
         """Fold finished episodes into the running moments, and solve the linear part again."""
         mask, returns, length = episodes.mask, episodes.returns, episodes.lengths
         mean_reward = (returns / jnp.maximum(length, 1))[:, None]
-        measures = (length > 0) & (state.mean_reward.count < UNIT_EPISODES)
+        measures = (length > 0) & (state.mean_reward.rows < UNIT_EPISODES)
         moments = merge(state.features, features.reshape(-1, features.shape[-1]), mask.reshape(-1))
         linear = state.linear
         if linear is not None:
@@ -227,7 +227,7 @@ class PerStep(Method):
         if not self.scale_returns:
             return jnp.ones(())
         moments = state.mean_reward
-        square = moments.mean[0] ** 2 + moments.spread[0] / jnp.maximum(moments.count, 1.0)
+        square = moments.mean[0] ** 2 + moments.spread[0] / jnp.maximum(moments.rows, 1.0)
         return jnp.where(square > 1e-12, jnp.sqrt(jnp.maximum(square, 1e-12)), 1.0)
 
     def _decode(

@@ -1,9 +1,8 @@
-"""A task without its names, to see how much a language model designs from memory of the benchmark.
+"""Hide the names of a task, to measure how much a language model designs from its memory of the benchmark.
 
-The fields of a well-known environment, in their usual order and under their usual names, may call up an
-encoder (or the reward itself) that the model has read before. Here the fields are shuffled, every name is
-neutral, and words of the environment's name are hidden in all texts. What the numbers mean stays: without it
-nobody could judge a step.
+A model may recognise a well-known environment by the usual order and names of its fields, and recall an encoder or the
+reward that it has read. Here the fields are shuffled, all names are neutral, and words of the environment's name are
+hidden in all texts. The meaning of the numbers stays, without which a step cannot be judged.
 """
 
 import re
@@ -18,18 +17,18 @@ from latent_reward.task.fields import Field, Part
 from latent_reward.task.task import Task
 
 HIDDEN = "[hidden]"
-_SHORTEST = 5  # letters of a word of the environment's name that gives it away: "Cheetah", not "Half"
-_LIKE_CODE = re.compile(r"[_0-9(]")  # "abdomen_z" is a name wherever it stands, "speed" is also a word
+_SHORTEST = 5  # letters of a word that identifies the environment: "Cheetah", not "Half"
+_LIKE_CODE = re.compile(r"[_0-9(]")  # "abdomen_z" is always a name, "speed" is also a word
 
 
 def anonymous(task: Task, seed: int, *, units: bool = True) -> tuple[Task, Orders]:
-    """The same task with shuffled fields and neutral names, and where its columns come from.
+    """The same task with shuffled fields and neutral names, and the original index of each of its columns.
 
-    Design an encoder on the anonymous task, then seal it for the true one: ``with_card(encoder_of(report,
+    Design an encoder for the anonymous task, then seal it for the true one: ``with_card(encoder_of(report,
     source, task), orders=orders)``. It takes the true observation and action.
 
     Args:
-        task: fields that describe every index once; a block of indices moves as a whole.
+        task: its fields describe every index once; a block of indices is moved as a whole.
         seed: of the shuffle.
         units: whether fields keep their units.
 
@@ -47,10 +46,7 @@ def anonymous(task: Task, seed: int, *, units: bool = True) -> tuple[Task, Order
     def strip(stem: str, fields: tuple[Field, ...]) -> tuple[Field, ...]:
         return tuple(
             replace(
-                each,
-                name=_neutral(stem, each),
-                meaning=hide(each.meaning),
-                unit=each.unit if units else "-",
+                each, name=_neutral(stem, each), meaning=hide(each.meaning), unit=each.unit if units else "-"
             )
             for each in fields
         )
@@ -74,7 +70,7 @@ def _neutral(stem: str, each: Field) -> str:
 def _shuffle(
     part: Part, fields: tuple[Field, ...], random: np.random.Generator
 ) -> tuple[tuple[Field, ...], tuple[int, ...]]:
-    """The fields in another order, packed from index 0 on, and the index that each column came from."""
+    """The fields in random order from index 0 on, and the original index of each column."""
     described = sorted(index for each in fields for index in each.indices)
     if described != list(range(len(described))):
         raise LareError(
@@ -90,7 +86,7 @@ def _shuffle(
 
 
 def _hider(renamed: dict[str, str], task: Task) -> Callable[[str], str]:
-    """Puts neutral names for those of fields and ``[hidden]`` for words of the environment's name."""
+    """Replace names of fields by neutral ones, and words of the environment's name by ``[hidden]``."""
     known = sorted(filter(_LIKE_CODE.search, renamed), key=len, reverse=True)
     spelled = task.name + " " + task.env_id.rpartition(":")[2]
     words = {word for word in re.findall(r"[A-Z]?[a-z]+", spelled) if len(word) >= _SHORTEST}

@@ -1,6 +1,6 @@
-"""Several sources as one: each keeps its own helpers, and one outer function returns the chosen latents.
+"""Combine several sources into one: each keeps its own helpers, and one outer function returns the chosen latents.
 
-What comes out is a source like any other: it is checked and sealed from the beginning.
+The result is an ordinary source, which is checked and sealed like any other.
 """
 
 import ast
@@ -9,14 +9,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latent_reward.sealing.grammar import MAX_NAME
-from latent_reward.sealing.language import parse
-from latent_reward.sealing.vocabulary import ARGUMENTS, ENTRY
+from latent_reward.encoder.card import ARGUMENTS
+from latent_reward.sealing.language.grammar import MAX_NAME
+from latent_reward.sealing.language.parse import parse
+from latent_reward.sealing.language.vocabulary import ENTRY
 
 
 @dataclass(frozen=True)
-class Part:
-    """A source that passed its checks, which of its latents are wanted, and what they mean.
+class Contribution:
+    """A source that passed its checks, the latents to take from it, and what they mean.
 
     ``names`` are all its latents in the order in which it returns them.
     """
@@ -27,8 +28,8 @@ class Part:
     explanations: dict[str, str]
 
 
-def compose(parts: Sequence[Part]) -> str:
-    """One source that returns the wanted latents of all parts, under their names (numbered where they clash).
+def compose(parts: Sequence[Contribution]) -> str:
+    """One source that returns the wanted latents of all parts under their names, numbered where they clash.
 
     Raises:
         SourceError: a part is not in the language.
@@ -40,7 +41,7 @@ def compose(parts: Sequence[Part]) -> str:
     taken: set[str] = set()
     for number, (part, program) in enumerate(zip(parts, programs, strict=True), start=1):
         entry, body = _renamed(part.source, f"c{number}_")
-        # Where one part compares both observations, the others are shown the later one, as they are alone.
+        # If one part reads both observations, the others get the next one as their observation.
         later = both and "next_observation" not in program.arguments
         passed = [
             "next_observation" if later and name == "observation" else name for name in program.arguments
@@ -60,9 +61,9 @@ def compose(parts: Sequence[Part]) -> str:
 
 
 def explanations(source: str, names: Sequence[str]) -> dict[str, str]:
-    """What a source says about its latents: the comment lines right above the line that makes each.
+    """The explanation of each latent: the comment right above, or at the end of, the line that assigns it.
 
-    The last such place counts; a latent without a comment is left out.
+    The last such line counts; a latent without a comment is left out.
     """
     found: dict[str, str] = {}
     comment: list[str] = []
@@ -81,39 +82,31 @@ def explanations(source: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def _renamed(source: str, prefix: str) -> tuple[str, str]:
-    """The name of the entry and the text of a source whose own global names carry a prefix.
+    """The new name of the entry function, and the source with a prefix before all its global names.
 
-    The source is in the language, so that a name is a variable, an argument or a function and nothing else.
+    The source is in the language, in which a name is a variable, an argument or a function.
     """
     tree = ast.parse(source)
     tree.body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    modules = _modules(source)
     bound = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     for statement in tree.body:
         if not isinstance(statement, ast.FunctionDef):
             bound |= {node.id for node in ast.walk(statement)
                       if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
     names = {name: _short(prefix, name, place) for place, name in enumerate(sorted(bound))}
-    names |= dict.fromkeys(modules, "np")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import)]
+    names |= {alias.asname or alias.name: "np" for node in imports for alias in node.names}
+    for node in ast.walk(tree):  # a call comes before the name of its function
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in bound:
             for keyword in node.keywords:
                 keyword.arg = names.get(keyword.arg or "", keyword.arg)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
+        elif isinstance(node, ast.Name):
             node.id = names.get(node.id, node.id)
         elif isinstance(node, ast.FunctionDef):
-            node.name = names.get(node.name, node.name)
+            node.name, node.returns = names.get(node.name, node.name), None
         elif isinstance(node, ast.arg):
             node.arg, node.annotation = names.get(node.arg, node.arg), None
     return names[ENTRY], ast.unparse(tree)
-
-
-def _modules(source: str) -> set[str]:
-    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import)]
-    return {alias.asname or alias.name for node in imports for alias in node.names}
 
 
 def _short(prefix: str, name: str, place: int) -> str:
@@ -122,7 +115,7 @@ def _short(prefix: str, name: str, place: int) -> str:
 
 
 def _is_dictionary(source: str) -> bool:
-    """Whether the entry returns a dictionary, as far as its text tells."""
+    """Whether the entry function returns a dictionary, as far as its text shows."""
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
     nodes = [node for each in functions if each.name == ENTRY for node in ast.walk(each)]
     dictionaries = {

@@ -1,7 +1,7 @@
-"""The dialogue: several answers, one of them made of all, sent back until its checks pass.
+"""The dialogue: ask for several candidates, merge them, and send a failed answer back until it passes its checks.
 
-Here is only who is asked what, in which order. Asking (:mod:`latent_reward.design.ask`), judging
-(:mod:`latent_reward.design.judge`) and the words (:mod:`latent_reward.design.prompt`) are elsewhere.
+This module is the control flow only. The texts are in ``prompt``, asking is in ``llm``, and checking and scoring the
+answers is in ``judge``.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_reward.design.ask import Ask, Message, ModelError, Request, ask_all
+from latent_reward.design.llm.ask import Ask, Message, ModelError, Request, ask_all
 from latent_reward.design.prompt import Protocol, merging, repairing
 from latent_reward.design.score import Score
 from latent_reward.encoder.encoder import Encoder
@@ -18,15 +18,15 @@ from latent_reward.sealing.verify import Report
 
 Select = Literal["merge", "best", "union"]
 SELECTIONS: tuple[Select, ...] = ("merge", "best", "union")
-# Failures of one answer, after which the other candidates are still worth having.
+# Failures of a single answer, after which the design goes on with the other candidates.
 _LOST = ("refused", "truncated", "empty", "malformed")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One answer and what became of it: its texts, its checks and, if all passed, its encoder and score.
+    """One answer, its checks and, if all of them passed, its encoder and score.
 
-    ``name`` is the folder it is kept in: a number, ``merge``, ``union`` or ``repair-1`` and so on.
+    ``name`` is that of its folder: a number, ``merge``, ``union``, ``repair-1`` and so on.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[bool, float, int, int]:
-        """What the best candidate has most of: checks passed, then return explained, then few latents that
-        repeat another or never change, then few latents.
+        """The order of candidates: first by checks passed, then by the return explained, then by fewer latents that
+        repeat another or never change, then by fewer latents.
 
-        A difference in R² of less than 0.01 is luck of the recorded episodes.
+        R² is rounded to 0.01, since smaller differences depend on the recorded episodes.
         """
         r2 = self.score.r2 if self.score else math.nan
         idle = len(self.score.duplicates) + len(self.score.constant) if self.score else 0
@@ -62,15 +62,15 @@ class Candidate:
 
 
 Judge = Callable[[Sequence[tuple[str, str]]], list[Candidate]]
-"""From pairs of name and text of an answer to candidates, in the same order."""
+"""Pairs of name and text of an answer to candidates, in the same order."""
 
 Compose = Callable[[Sequence[Candidate]], Candidate]
-"""From passing candidates, best first, to one that has the latents of all."""
+"""Passing candidates, best first, to one candidate with the latents of all."""
 
 
 @dataclass(frozen=True)
-class Table:
-    """Those who take part: who answers, who judges, who composes; and which draw this is."""
+class Roles:
+    """The functions that answer, judge and compose, and the settings that all questions share."""
 
     ask: Ask
     judge: Judge
@@ -80,48 +80,46 @@ class Table:
 
 
 def converse(
-    start: tuple[Message, ...], protocol: Protocol, select: Select, table: Table
+    start: tuple[Message, ...], protocol: Protocol, select: Select, roles: Roles
 ) -> Candidate | None:
-    """Asks until one answer passes its checks, and returns it; None if none does.
-
-    ``start`` is the question. What is judged on the way is kept by the judge.
+    """Ask the question ``start`` until an answer passes its checks, and return it; None if none does.
 
     Raises:
-        LareError: the model gives no answer.
+        LareError: the model gave no answer.
     """
-    texts = _candidates(start, protocol, table)
+    texts = _candidates(start, protocol, roles)
     check_first = protocol.verify_candidates or select != "merge"
-    judged = table.judge([(str(number), text) for number, text in texts]) if check_first else []
+    judged = roles.judge([(str(number), text) for number, text in texts]) if check_first else []
     passing = sorted((each for each in judged if each.passed), key=lambda each: each.rank, reverse=True)
     if check_first and not passing:
-        return _repair(start, max(judged, key=lambda each: each.rank), protocol, table)
+        return _repair(start, max(judged, key=lambda each: each.rank), protocol, roles)
     if select == "union" and len(passing) > 1:
-        return table.compose(passing)
+        return roles.compose(passing)
     if select == "best" or (check_first and len(passing) == 1):
         return passing[0]
     mergeable = [each.text for each in judged if each.passed] if check_first else [text for _, text in texts]
     if len(mergeable) == 1:
-        (only,) = table.judge([("1", mergeable[0])])
-        return _repair(start, only, protocol, table)
-    question = merging(start, mergeable, protocol, reward=table.reward)
-    answer = table.ask(Request(question, protocol.merge_temperature, table.draw, 0, "merge"))
-    (merged,) = table.judge([("merge", answer.text)])
-    final = _repair(question, merged, protocol, table)
+        (only,) = roles.judge([("1", mergeable[0])])
+        return _repair(start, only, protocol, roles)
+    question = merging(start, mergeable, protocol, reward=roles.reward)
+    answer = roles.ask(Request(question, protocol.merge_temperature, roles.draw, 0, "merge"))
+    (merged,) = roles.judge([("merge", answer.text)])
+    final = _repair(question, merged, protocol, roles)
     if final is None and protocol.fall_back and passing:
         return passing[0]
     return final
 
 
-def _candidates(start: tuple[Message, ...], protocol: Protocol, table: Table) -> list[tuple[int, str]]:
-    """The numbers and texts of the candidates; one that the model refused or broke off is left out.
+def _candidates(start: tuple[Message, ...], protocol: Protocol, roles: Roles) -> list[tuple[int, str]]:
+    """The numbers and texts of the candidates, without those that the model refused or that were cut off.
 
-    All questions are asked at once, and what was answered is recorded before a failure is raised.
+    All questions are asked in parallel, and the answers are recorded before a failure is raised.
     """
     requests = [
-        Request(start, protocol.temperature, table.draw, index, "candidate")
+        Request(start, protocol.temperature, roles.draw, index, "candidate")
         for index in range(protocol.candidates)
     ]
-    replies = ask_all(table.ask, requests, workers=min(8, len(requests)))
+    replies = ask_all(roles.ask, requests, workers=min(8, len(requests)))
     failures = [reply for reply in replies if isinstance(reply, LareError)]
     grave = [each for each in failures if not (isinstance(each, ModelError) and each.kind in _LOST)]
     if grave or len(failures) == len(replies):
@@ -134,15 +132,15 @@ def _candidates(start: tuple[Message, ...], protocol: Protocol, table: Table) ->
 
 
 def _repair(
-    start: tuple[Message, ...], candidate: Candidate, protocol: Protocol, table: Table
+    start: tuple[Message, ...], candidate: Candidate, protocol: Protocol, roles: Roles
 ) -> Candidate | None:
-    """Sends a failed answer back until it passes; the answer to the last request is judged as well."""
+    """Send a failed answer back until it passes; the answer to the last request is checked as well."""
     attempts: list[tuple[str, list[str]]] = []
     for number in range(1, protocol.repairs + 1):
         if candidate.passed:
             break
         attempts.append((candidate.text, candidate.problems))
         question = repairing(start, attempts, protocol)
-        reply = table.ask(Request(question, protocol.merge_temperature, table.draw, number, "repair"))
-        (candidate,) = table.judge([(f"repair-{number}", reply.text)])
+        reply = roles.ask(Request(question, protocol.merge_temperature, roles.draw, number, "repair"))
+        (candidate,) = roles.judge([(f"repair-{number}", reply.text)])
     return candidate if candidate.passed else None

@@ -1,16 +1,14 @@
-"""The messages of the dialogue: from a task in words to what a language model reads.
+"""The messages of the dialogue, and the protocol that selects them.
 
-The texts are files in ``prompts/``, one for each purpose; a task may bring its own role instruction. Which of them
-are used, and how a conversation grows, is the protocol.
+The texts are files in ``prompts/``; a task may have its own role instruction.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from latent_reward.design.ask import Message
+from latent_reward.design.llm.ask import Message, check_temperature
 from latent_reward.errors import LareError
 from latent_reward.task.fields import Variant
 from latent_reward.task.task import Task, default_role
@@ -24,14 +22,14 @@ class Protocol:
     """How an encoder is asked for.
 
     Attributes:
-        name: what the card says.
-        candidates: n independent answers; with 1 there is nothing to merge ("no self-prompting").
+        name: as it appears on the card.
+        candidates: number of independent answers; with 1 nothing is merged ("no self-prompting").
         temperature: of the candidates.
         merge_temperature: of the merged answer and of every repair.
         repairs: how often an answer that fails its checks is sent back.
-        language: tell the model what passes the checks, before it writes.
+        language: describe in the question what passes the checks.
         verify_candidates: check the candidates, and merge only those that pass.
-        separate_messages: each candidate is a message of its own, instead of all in one list.
+        separate_messages: one message per candidate, instead of all in one list.
         all_failures: send back every failed check with its values, instead of the last one.
         whole_history: a repair sees all earlier attempts, instead of the newest.
         fall_back: if the merged answer cannot be repaired, take the best candidate that passed.
@@ -50,22 +48,19 @@ class Protocol:
     fall_back: bool = True
 
     def __post_init__(self):
-        """Raises LareError for a number that makes no sense."""
+        """Raise LareError for a number out of range."""
         if not 1 <= self.candidates <= 100:
-            raise LareError(f"n: {self.candidates} candidates cannot be asked for; choose 1 to 100")
+            raise LareError(f"n: {self.candidates} candidates are not possible; choose 1 to 100")
         if not 0 <= self.repairs <= 100:
             raise LareError(f"repairs: {self.repairs} is outside 0 to 100; choose a number between")
         for temperature in (self.temperature, self.merge_temperature):
-            if not (math.isfinite(temperature) and 0 <= temperature <= 2):
-                raise LareError(f"temperature: {temperature} is outside 0 to 2; choose a number between")
+            check_temperature(temperature)
 
 
-_IMPROVED = Protocol("improved")
 PROTOCOLS = {
-    "improved": _IMPROVED,
-    "paper": replace(
-        _IMPROVED,
-        name="paper",
+    "improved": Protocol("improved"),
+    "paper": Protocol(
+        "paper",
         language=False,
         verify_candidates=False,
         separate_messages=False,
@@ -88,9 +83,9 @@ def find_protocol(name: str) -> Protocol:
 
 
 def opening(task: Task, goal: Variant, protocol: Protocol, *, reward: bool = False) -> tuple[Message, ...]:
-    """The question that every candidate answers: goal, observation form, action form, role instruction.
+    """The question that all candidates answer: goal, observation form, action form, role instruction.
 
-    With ``reward`` a single reward is asked for instead of several factors.
+    ``reward`` asks for a single reward instead of several factors.
     """
     forms = [
         f"TASK: {' '.join(task.goal[goal].split())}",
@@ -108,9 +103,9 @@ def opening(task: Task, goal: Variant, protocol: Protocol, *, reward: bool = Fal
 def merging(
     start: tuple[Message, ...], replies: Sequence[str], protocol: Protocol, *, reward: bool = False
 ) -> tuple[Message, ...]:
-    """The conversation in which the model is asked to make one answer out of ``replies``.
+    """The conversation that asks the model to merge ``replies`` into one answer.
 
-    Turns alternate, as some models demand: between two answers stands the request for another one.
+    Roles alternate, as some models require: each further answer follows a request for it.
     """
     turns = [Message("assistant", repr(list(replies)))]
     if protocol.separate_messages:
@@ -123,8 +118,8 @@ def merging(
 def repairing(
     start: tuple[Message, ...], attempts: Sequence[tuple[str, Sequence[str]]], protocol: Protocol
 ) -> tuple[Message, ...]:
-    """The conversation in which a failed answer is sent back. ``attempts`` are pairs of an answer and its
-    problems, the newest last.
+    """The conversation that sends a failed answer back; ``attempts`` are pairs of an answer and its problems, the
+    newest last.
     """
     turns: list[Message] = []
     for reply, problems in attempts if protocol.whole_history else attempts[-1:]:

@@ -1,30 +1,31 @@
-"""From the text a model wrote to the texts it was asked for.
+"""Read the texts that were asked for from the text that a model wrote.
 
-Models answer in prose, in fences, with line breaks inside strings, with drafts before the final object. All
-of that is read here; whether the source inside is any good is somebody else's question.
+Models answer in prose, in fences, with line breaks inside strings, or with drafts before the final object; all of
+these are read. The source inside is checked elsewhere.
 """
 
 import json
 import re
 from collections.abc import Iterator, Sequence
 
-from latent_reward.design.ask import KEYS
+from latent_reward.design.llm.ask import KEYS
+from latent_reward.design.llm.wire import printable
 from latent_reward.errors import LareError
 
 _LONGEST = 400_000  # characters; an encoder takes about 3,000
-_MOST_EFFORT = 4_000_000  # characters read in vain while looking for an object
+_MOST_EFFORT = 4_000_000  # characters scanned without finding an object
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
 _TRIPLE = re.compile(r'"""(.*?)"""', re.DOTALL)
 
 
 def read_reply(text: str, keys: Sequence[str] = KEYS) -> dict[str, str]:
-    """The texts named ``keys`` from a reply; the last of them, the source, must be there and not be empty.
+    """The texts named ``keys`` from a reply; the last of them, the source, must be present and not empty.
 
-    The last JSON object that has it wins, whatever surrounds it. Without one, the last fenced block with a
-    function definition is the source, and the other texts are empty.
+    The last JSON object with a source is used. Without one, the last fenced block with a function definition is the
+    source, and the other texts are empty.
 
     Raises:
-        LareError: there is neither.
+        LareError: there is neither, or the reply is too long.
     """
     if len(text) > _LONGEST:
         raise LareError(
@@ -35,39 +36,26 @@ def read_reply(text: str, keys: Sequence[str] = KEYS) -> dict[str, str]:
     for item in _objects(final):
         found = _texts(item, keys) or found
     if found is None:
-        found = next((_texts(item, keys) for item in _objects(_TRIPLE.sub(_as_json, final))), None)
+        quoted = _TRIPLE.sub(lambda triple: json.dumps(triple[1]), final)
+        found = next((_texts(item, keys) for item in _objects(quoted)), None)
     if found is None:
         sources = [
             body for _, body in _FENCE.findall(final) if re.search(r"^[ \t]*def \w+", body, re.MULTILINE)
         ]
         found = {**dict.fromkeys(keys, ""), keys[-1]: sources[-1]} if sources else None
     if found is None:
+        start = printable(" ".join(text.split())[:80])
         raise LareError(
-            f"reply: no JSON object with the text {keys[-1]!r} in it (it starts {_shown(text)}); "
+            f"reply: no JSON object with the text {keys[-1]!r} in it (it starts {start!r}); "
             f"answer with one JSON object with the texts {', '.join(keys)}"
         )
     return found
 
 
-def schema_of(keys: Sequence[str]) -> dict:
-    """The JSON schema of an object with exactly these texts."""
-    return {
-        "type": "object",
-        "properties": {key: {"type": "string"} for key in keys},
-        "required": list(keys),
-        "additionalProperties": False,
-    }
-
-
-def printable(text: str) -> str:
-    """The text without lone surrogates, which JSON can carry and no file can."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _objects(text: str) -> Iterator[object]:
     """Every JSON object in a text, in order, each followed by those directly inside it.
 
-    Control characters inside strings are let through. A text of braces only is given up after a while.
+    Control characters inside strings are accepted. The search ends after a bounded effort, as in a text of braces.
     """
     decoder = json.JSONDecoder(strict=False)
     start, effort = text.find("{"), 0
@@ -86,7 +74,7 @@ def _objects(text: str) -> Iterator[object]:
 
 
 def _texts(item: object, keys: Sequence[str]) -> dict[str, str] | None:
-    """The texts of an object, its keys in any case, a list of lines as one text; None without a source."""
+    """The texts of an object; keys in any case, a list of lines as one text; None without a source."""
     if not isinstance(item, dict):
         return None
     given = {str(key).strip().lower(): value for key, value in item.items()}
@@ -98,17 +86,9 @@ def _texts(item: object, keys: Sequence[str]) -> dict[str, str] | None:
 
 
 def _text(value: object) -> str:
-    """A text, or the texts in a list or an object, one below the other."""
+    """A text, or the texts in a list or an object joined by line breaks."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
         value = "\n".join(each for each in value if isinstance(each, str))
     return printable(value) if isinstance(value, str) else ""
-
-
-def _as_json(triple: re.Match) -> str:
-    return json.dumps(triple[1])
-
-
-def _shown(text: str) -> str:
-    return repr(printable(" ".join(text.split())[:80]))

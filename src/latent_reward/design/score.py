@@ -1,20 +1,26 @@
 """Score an encoder before any agent is trained: can its latents explain the returns of recorded episodes?
 
-Return decomposition fits R = Σ_t f(z_t). With a linear f that is a regression of the return on the sums of
-the latents, which needs no training: cross-validated, it tells how much of the return the latents could
-carry. Only returns are used, never the reward of a step.
+Return decomposition fits R = Σ_t f(z_t). With a linear f this is a regression of the return on the sums of the
+latents; cross-validated, it measures how much of the return they can explain. Only returns are used, never the reward
+of a step.
+
+Latents are computed under the view that ``lare`` trains on. Where that is both o and o′, z_t has two columns per
+latent: the regression uses the sums of all columns, a figure of one latent pools its two (see :func:`score_latents`).
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.stats import rankdata
 
 from latent_reward.design.episodes import Episodes
 from latent_reward.encoder.encoder import Encoder
-from latent_reward.task.task import Task
+from latent_reward.encoder.view import View, latents
+from latent_reward.envs.worlds import WORLDS
+from latent_reward.task.task import AnyTask, Task, TeamTask
 
 FOLDS = 5
 MIN_EPISODES = 10
@@ -26,15 +32,16 @@ _CHUNK = 2048  # rows per call: one size, so that one program is compiled
 _PROBE_ROWS = 512
 
 Latents = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Observations, actions and next observations to latents: [step, latent] or [step, o or o′, latent]."""
 
 
 @dataclass(frozen=True)
 class LatentScore:
     """One latent on the recorded steps.
 
-    ``rank`` is the Spearman correlation of its sum over an episode with the return, ``noise`` how far 1 %
-    of noise in every input moves it, as a share of its standard deviation; ``reads`` names the fields it
-    depends on.
+    ``rank`` is the Spearman correlation of its sum over an episode with the return; ``noise`` is its root mean
+    square change under 1 % of noise in every input, divided by its standard deviation; ``reads`` names the fields
+    that it depends on.
     """
 
     name: str
@@ -51,14 +58,15 @@ class Score:
 
     Attributes:
         r2: cross-validated R² of the return from the summed latents and the length; NaN if all returns are
-            alike or there are too few episodes.
-        r2_length: the same from the length alone: what no latent deserves credit for.
+            equal or there are too few episodes.
+        r2_length: the same from the length alone, without any latent.
         rank: Spearman correlation of the cross-validated predictions with the returns.
-        condition: condition number of the standardised latents; large if they repeat one another.
+        condition: condition number of the standardised latents; large if they are collinear.
         duplicates: pairs of latents whose correlation over all steps exceeds 0.99 in size.
-        constant: latents that never changed.
+        constant: latents that never change.
         unused: fields that no latent depends on.
         latents: one entry per latent.
+        episodes: how many episodes there are.
     """
 
     r2: float
@@ -73,19 +81,19 @@ class Score:
 
 
 def warnings(found: Score) -> tuple[str, ...]:
-    """What a person should know of a score before anything is trained on the encoder; one line each."""
+    """What the user should know before training on the encoder, one line each."""
     lines = []
     if math.isnan(found.r2):
         lines.append(
             f"nothing could be scored on {found.episodes} episodes: there are fewer than {MIN_EPISODES}, or all "
-            "returns are alike"
+            "returns are equal"
         )
     elif found.r2 < WEAK:
         share, length = max(found.r2, 0.0), max(found.r2_length, 0.0)
         against = "no more than" if found.r2 < found.r2_length + 0.05 else "beside"
         lines.append(
             f"the latents explain {share:.2f} of the return, {against} the {length:.2f} that the length of an "
-            "episode explains: they miss something that it depends on, or it is far from linear in them"
+            "episode explains: they miss something that the return depends on, or it is far from linear in them"
         )
     lines += [f"{one} and {two} repeat each other" for one, two in found.duplicates]
     lines += [f"{name} never changed" for name in found.constant]
@@ -97,29 +105,30 @@ def warnings(found: Score) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def apply(encoder: Encoder) -> Latents:
-    """The latents after each step; an encoder that names ``next_observation`` gets the step as it is.
+def training_view(task: AnyTask) -> View:
+    """The view that ``lare`` trains on by default: both observations for one agent, the next one for a team."""
+    team = isinstance(task, TeamTask) or task.env_id.partition("/")[0] in WORLDS
+    return "next" if team else "both"
 
-    ``lare`` of one agent looks before each step too: summed over an episode the two differ at its ends only.
-    """
-    both = encoder.needs_next_observation
 
-    def latents(observation: np.ndarray, action: np.ndarray, following: np.ndarray) -> np.ndarray:
-        first = observation if both else following
+def viewed(encoder: Encoder, view: View) -> Latents:
+    """The latents of any number of steps under ``view``: [step, 1, latent], or [step, 2, latent] for o and o′."""
+
+    def apply(observation: np.ndarray, action: np.ndarray, following: np.ndarray) -> np.ndarray:
         parts = []
-        for start in range(0, len(first), _CHUNK):
-            rows = [part[start : start + _CHUNK] for part in (first, action, following)]
-            count = len(rows[0])
-            full = [np.pad(part, ((0, _CHUNK - count), (0, 0)), mode="edge") for part in rows]
-            parts.append(np.asarray(encoder.encode(*full))[:count])
-        return np.concatenate(parts)
+        for start in range(0, len(action), _CHUNK):
+            rows = [part[start : start + _CHUNK] for part in (observation, action, following)]
+            count = len(rows[1])
+            full = [jnp.asarray(np.pad(part, ((0, _CHUNK - count), (0, 0)), mode="edge")) for part in rows]
+            parts.append(np.asarray(latents(encoder, view, *full))[:count])
+        return np.concatenate(parts).reshape(len(action), -1, len(encoder.latent_names))
 
-    return latents
+    return apply
 
 
-def score(encoder: Encoder, episodes: Episodes, task: Task) -> Score:
-    """Scores an encoder of ``task`` on recorded episodes."""
-    function = apply(encoder)
+def score(encoder: Encoder, episodes: Episodes, task: Task, view: View) -> Score:
+    """Score an encoder of ``task`` on recorded episodes, with the view that it will be trained under."""
+    function = viewed(encoder, view)
     values = function(episodes.observation, episodes.action, episodes.next_observation)
     return score_latents(values, encoder.latent_names, episodes, _reads(function, episodes, task))
 
@@ -130,21 +139,27 @@ def score_latents(
     episodes: Episodes,
     probe: tuple[dict[str, np.ndarray], np.ndarray] | None = None,
 ) -> Score:
-    """Scores latents [step, latent]; ``probe`` is what :func:`_reads` found out about the inputs."""
+    """Score latents [step, latent] or [step, o or o′, latent]; ``probe`` is the result of :func:`_reads`.
+
+    The regression has a column for each latent of each observation. Mean, spread and correlations of a latent pool
+    its values at o and o′; its rank is that of their sum over the episode.
+    """
     influence, noise = probe or ({}, np.full(len(names), math.nan))
-    sums, returns = episodes.sums(values), episodes.returns
+    columns, pooled = values.reshape(len(values), -1), values.reshape(-1, len(names))
+    sums, returns = episodes.sums(columns), episodes.returns
     lengths = episodes.lengths[:, None].astype(np.float64)
     predicted = out_of_fold(np.concatenate([sums, lengths], axis=1), returns)
     by_length = out_of_fold(lengths, returns)
-    spread = values.astype(np.float64).std(axis=0)
-    constant = spread <= 1e-7 * np.abs(values).max(axis=0, initial=0.0)
-    condition, duplicates = redundancy(values, names, constant)
-    latents = tuple(
+    totals = sums.reshape(len(sums), -1, len(names)).sum(axis=1)
+    spread = pooled.astype(np.float64).std(axis=0)
+    constant = spread <= 1e-7 * np.abs(pooled).max(axis=0, initial=0.0)
+    condition, duplicates = redundancy(pooled, names, constant)
+    each = tuple(
         LatentScore(
             name,
-            float(values[:, i].mean(dtype=np.float64)),
+            float(pooled[:, i].mean(dtype=np.float64)),
             float(spread[i]),
-            spearman(sums[:, i], returns),
+            spearman(totals[:, i], returns),
             float(noise[i]),
             tuple(field for field, moved in influence.items() if moved[i]),
         )
@@ -158,13 +173,13 @@ def score_latents(
         duplicates=duplicates,
         constant=tuple(name for name, flat in zip(names, constant, strict=True) if flat),
         unused=tuple(field for field, moved in influence.items() if not moved.any()),
-        latents=latents,
+        latents=each,
         episodes=len(returns),
     )
 
 
 def out_of_fold(features: np.ndarray, returns: np.ndarray) -> np.ndarray:
-    """Predicts each episode's return by a ridge regression on the other folds: [episode].
+    """Predict each episode's return by a ridge regression on the other folds: [episode].
 
     Features are standardised and the penalty λ is chosen by leave-one-out error within the training folds:
     w = (XᵀX + λnI)⁻¹Xᵀ(R − mean R). NaN throughout with fewer than ``MIN_EPISODES`` episodes.
@@ -202,7 +217,7 @@ def _ridge(features: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def explained(predicted: np.ndarray, returns: np.ndarray) -> float:
-    """R² = 1 − Σ(R − R̂)² / Σ(R − mean R)²; NaN if the returns are all alike."""
+    """R² = 1 − Σ(R − R̂)² / Σ(R − mean R)²; NaN if all returns are equal."""
     total = float(np.sum((returns - returns.mean()) ** 2))
     if total <= 1e-18 * max(1.0, float(np.sum(returns**2))):
         return math.nan
@@ -219,7 +234,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def correlations(values: np.ndarray) -> np.ndarray:
-    """Correlations between the columns of [step, latent]; a constant column has none (zero)."""
+    """Correlations between the columns of [step, latent]; those of a constant column are 0."""
     table = values.astype(np.float64)
     table -= table.mean(axis=0)
     spread = table.std(axis=0)
@@ -230,7 +245,7 @@ def correlations(values: np.ndarray) -> np.ndarray:
 def redundancy(
     values: np.ndarray, names: tuple[str, ...], constant: np.ndarray
 ) -> tuple[float, tuple[tuple[str, str], ...]]:
-    """The condition number of the standardised latents that vary, and the pairs that repeat each other.
+    """The condition number of the standardised latents that vary, and the pairs correlated above ``DUPLICATE``.
 
     The condition number is the largest singular value over the smallest: √(λ_max / λ_min) of the
     correlations.
@@ -251,26 +266,31 @@ def redundancy(
 
 
 def _reads(function: Latents, episodes: Episodes, task: Task) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Which latents move when one field is shuffled over the steps: {field: [latent]}; and how far 1 % of
-    noise in all inputs moves each, as a share of its standard deviation.
+    """Which latents change when one field is shuffled over the steps, {field: [latent]}, and the root mean square
+    change of each under 1 % of noise in all inputs, divided by its standard deviation.
     """
-    observation, action, following = episodes.sample(_PROBE_ROWS)
+    inputs = episodes.sample(_PROBE_ROWS)
     generator = np.random.default_rng(1)
-    base = function(observation, action, following)
+
+    def pooled(*rows: np.ndarray) -> np.ndarray:
+        values = function(*rows)
+        return values.reshape(-1, values.shape[-1]).astype(np.float64)
+
+    base = pooled(*inputs)
     influence: dict[str, np.ndarray] = {}
     for part, fields in (("observation", task.observation), ("action", task.action)):
         for each in fields:
             block = slice(each.indices.start, each.indices.stop)
-            order = generator.permutation(len(action))
-            rows = [observation.copy(), action.copy(), following.copy()]
+            order = generator.permutation(len(inputs[1]))
+            rows = [table.copy() for table in inputs]
             for table in (rows[1],) if part == "action" else (rows[0], rows[2]):
-                # A field that hardly varies under random behaviour must not pass for unused.
+                # The noise shows that a field is used even if it hardly varies under random behaviour.
                 table[:, block] = table[order, block] + generator.normal(0, 0.1, table[:, block].shape)
-            influence[f"{part}: {each.name}"] = np.any(function(*rows) != base, axis=0)
+            influence[f"{part}: {each.name}"] = np.any(pooled(*rows) != base, axis=0)
     noisy = [
         table + 0.01 * table.std(axis=0) * generator.normal(size=table.shape).astype(np.float32)
-        for table in (observation, action, following)
+        for table in inputs
     ]
-    moved = np.sqrt(np.mean((function(*noisy) - base).astype(np.float64) ** 2, axis=0))
-    spread = base.astype(np.float64).std(axis=0)
+    moved = np.sqrt(np.mean((pooled(*noisy) - base) ** 2, axis=0))
+    spread = base.std(axis=0)
     return influence, np.divide(moved, spread, out=np.full(len(moved), math.nan), where=spread > 0)

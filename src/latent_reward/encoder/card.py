@@ -5,11 +5,15 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from latent_reward import files
 from latent_reward.errors import LareError
 
+CARD = "card.json"
 FORMAT = 1
+ARGUMENTS = ("observation", "action", "next_observation")  # which a source may take
 
 
 @dataclass(frozen=True)
@@ -25,34 +29,27 @@ class Space:
 
     @staticmethod
     def of(task: Any) -> "Space":
-        """Reads the space of a task, or of anything with the same attribute names."""
+        """Reads the space of a task, or of anything with the same attribute names.
 
-        def bounds(name: str, size: int, missing: float) -> tuple[float, ...]:
-            given = getattr(task, name, None)
-            return (missing,) * size if given is None else tuple(float(value) for value in given)
-
-        observation_size, action_size = int(task.observation_size), int(task.action_size)
-        space = Space(
-            observation_size,
-            action_size,
-            bounds("observation_low", observation_size, -math.inf),
-            bounds("observation_high", observation_size, math.inf),
-            bounds("action_low", action_size, -math.inf),
-            bounds("action_high", action_size, math.inf),
-        )
-        for name, size in (("observation", observation_size), ("action", action_size)):
-            for side in ("low", "high"):
-                count = len(getattr(space, f"{name}_{side}"))
-                if count != size:
-                    raise LareError(f"{name}_{side} has {count} values for {size} fields; give one per field")
-        return space
+        Raises:
+            LareError: there are bounds for more or fewer fields than there are.
+        """
+        sizes = {"observation": int(task.observation_size), "action": int(task.action_size)}
+        bounds = {}
+        for kind, size in sizes.items():
+            for side, missing in (("low", -math.inf), ("high", math.inf)):
+                name = f"{kind}_{side}"
+                given = getattr(task, name, None)
+                bounds[name] = (missing,) * size if given is None else tuple(map(float, given))
+                if len(bounds[name]) != size:
+                    count = len(bounds[name])
+                    raise LareError(f"{name} has {count} values for {size} fields; give one per field")
+        return Space(sizes["observation"], sizes["action"], **bounds)
 
     @staticmethod
     def unbounded(observation_size: int, action_size: int) -> "Space":
         """A space of which only the sizes are known."""
-        low, high = -math.inf, math.inf
-        return Space(observation_size, action_size, (low,) * observation_size, (high,) * observation_size,
-                     (low,) * action_size, (high,) * action_size)  # fmt: skip
+        return Space.of(SimpleNamespace(observation_size=observation_size, action_size=action_size))
 
 
 @dataclass(frozen=True)
@@ -68,14 +65,12 @@ class Orders:
 
     def shuffle(self, space: Space) -> Space:
         """The space that the source was written for, from the space of the task."""
-        return Space(
-            space.observation_size,
-            space.action_size,
-            tuple(space.observation_low[index] for index in self.observation),
-            tuple(space.observation_high[index] for index in self.observation),
-            tuple(space.action_low[index] for index in self.action),
-            tuple(space.action_high[index] for index in self.action),
-        )
+        bounds = {
+            f"{kind}_{side}": tuple(getattr(space, f"{kind}_{side}")[index] for index in order)
+            for kind, order in (("observation", self.observation), ("action", self.action))
+            for side in ("low", "high")
+        }
+        return dataclasses.replace(space, **bounds)
 
 
 @dataclass(frozen=True)
@@ -132,24 +127,19 @@ class Card:
 
 
 def to_json(card: Card) -> str:
-    """The card as text. JSON has no infinity: an infinite bound is null, and so is a list of nothing else."""
+    """The card as text. JSON has no infinity: an infinite bound is null, and so are bounds of nothing else."""
     fields = dataclasses.asdict(card)
-    fields["space"] = {name: _finite(value) for name, value in fields["space"].items()}
-    return json.dumps({"format": FORMAT, **fields}, indent=2) + "\n"
-
-
-def _finite(value: int | tuple[float, ...]) -> int | list[float | None] | None:
-    if isinstance(value, int):
-        return value
-    finite = [bound if math.isfinite(bound) else None for bound in value]
-    return finite if any(bound is not None for bound in finite) else None
+    for name, value in fields["space"].items():
+        if isinstance(value, tuple) and not any(map(math.isfinite, value)):
+            fields["space"][name] = None
+    return files.to_json({"format": FORMAT, **fields}, indent=2) + "\n"
 
 
 def from_json(text: bytes, path: Path) -> Card:
     """Reads a card; ``path`` is only named in errors.
 
     Raises:
-        LareError: the text is no card, or of a newer format.
+        LareError: the text is not a card, or of a newer format.
     """
     try:
         fields = json.loads(text)
@@ -173,5 +163,5 @@ def from_json(text: bytes, path: Path) -> Card:
         return Card(**fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise LareError(
-            f"{path} is no encoder's card ({type(error).__name__}: {error}); restore it"
+            f"{path} is not the card of an encoder ({type(error).__name__}: {error}); restore it"
         ) from None

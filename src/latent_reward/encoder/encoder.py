@@ -8,10 +8,8 @@ arithmetic and nothing else: it is screened for calls into the host before it is
 
 import dataclasses
 import hashlib
-import os
-import tempfile
-import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,30 +17,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export
-from jax.interpreters import mlir
-from jaxlib.mlir import ir
 
-from latent_reward.encoder.card import Card, Orders, Space
-from latent_reward.encoder.card import from_json as card_from_json
-from latent_reward.encoder.card import to_json as card_to_json
+from latent_reward.encoder.card import ARGUMENTS, CARD, Card, Orders, from_json, to_json
+from latent_reward.encoder.screen import MAX_PROGRAM, PROGRAM, read_program, screen
 from latent_reward.errors import LareError
+from latent_reward.files import replacing
 
-__all__ = ["Card", "Encoder", "Orders", "Space", "check_fits", "load", "save", "with_card"]
-
-SOURCE, PROGRAM, CARD = "source.py", "program.stablehlo", "card.json"
-ARGUMENTS = ("observation", "action", "next_observation")
-MAX_PROGRAM = 1 << 20
-MAX_SOURCE = 1 << 17
-
-# JAX's own test that all arguments have the same number of rows; it computes nothing and calls nobody.
-_HARMLESS_CALLS = {"shape_assertion"}
-_DIALECTS = {"stablehlo", "chlo", "func", "builtin"}
-# What could reach the host or another device, give another answer each time, or never end.
-_FORBIDDEN = {
-    "infeed", "outfeed", "send", "recv", "rng", "rng_bit_generator", "while", "reduce_scatter",
-    "partition_id", "replica_id",
-}  # fmt: skip
+SOURCE = "source.py"
+_MAX_TEXT = 1 << 17  # bytes of a card or a source
 
 
 @jax.tree_util.register_static
@@ -162,100 +144,23 @@ def _with_vmap(call: Callable) -> Callable:
     return apply
 
 
-def read_program(program: bytes) -> export.Exported:
-    """Deserialises a program.
-
-    Raises:
-        LareError: it is too large, or this version of JAX cannot read it.
-    """
-    if len(program) > MAX_PROGRAM:
-        raise LareError(
-            f"{PROGRAM} has {len(program)} bytes, at most {MAX_PROGRAM} are read; design the encoder anew"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return export.deserialize(bytearray(program))
-    except Exception as error:  # the reader raises many kinds, depending on which byte it stumbles over
-        reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-        raise LareError(
-            f"JAX {jax.__version__} cannot read {PROGRAM} ({reason}); seal its source again"
-        ) from None
-
-
-def screen(exported: export.Exported, card: Card) -> None:
-    """Refuses a program that could do more than arithmetic, or that does not fit its card.
-
-    Raises:
-        LareError: naming what was found.
-    """
-    if exported.ordered_effects or exported.unordered_effects or exported.nr_devices != 1:
-        raise LareError(f"{PROGRAM} has side effects or spans devices; design the encoder anew")
-    if exported.has_vjp():  # a second program, which nobody screened
-        raise LareError(f"{PROGRAM} carries a gradient; design the encoder anew")
-    _screen_operations(exported)
-    shapes = tuple(
-        (str(aval.dtype), tuple(map(str, aval.shape))) for aval in (*exported.in_avals, *exported.out_avals)
-    )
-    sizes = (card.observation_size, card.action_size, card.observation_size, len(card.latent_names))
-    batch = shapes[0][1][0] if shapes and shapes[0][1] else ""
-    expected = tuple(("float32", (batch, str(size))) for size in sizes)
-    if shapes != expected or batch.isdigit():
-        raise LareError(
-            f"{PROGRAM} has the signature {shapes}, its card says {expected}; the folder mixes files of two "
-            "encoders, design it anew"
-        )
-    for name, size in (("observation", card.observation_size), ("action", card.action_size)):
-        if card.orders and sorted(getattr(card.orders, name)) != list(range(size)):
-            raise LareError(f"{CARD} names an order of the {name} that is none; design the encoder anew")
-
-
-def _screen_operations(exported: export.Exported) -> None:
-    """Lets arithmetic pass: no call out of the program, no open-ended loop."""
-    foreign: set[str] = set()
-
-    def look(operation):
-        name = operation.name
-        dialect, _, kind = name.partition(".")
-        if name == "stablehlo.custom_call":
-            target = ir.StringAttr(operation.attributes["call_target_name"]).value
-            if target not in _HARMLESS_CALLS:
-                foreign.add(f"{name} to {target}")
-        elif dialect not in _DIALECTS or kind in _FORBIDDEN or kind.startswith(("all_", "collective_")):
-            foreign.add(name)
-        return ir.WalkResult.ADVANCE
-
-    with mlir.make_ir_context():
-        ir.Module.parse(exported.mlir_module()).operation.walk(look)
-    if foreign:
-        raise LareError(
-            f"{PROGRAM} contains {', '.join(sorted(foreign))}, which no encoder needs; design it anew"
-        )
-
-
 def save(encoder: Encoder, folder: str | Path) -> Path:
-    """Writes the three files and returns the folder. An encoder already there is replaced; other files
-    are kept.
+    """Writes the three files and returns the folder. An encoder already there is replaced; other files are kept.
 
-    Each file appears whole or not at all, and the card last: its hashes tell if the others were left half
-    replaced.
+    All three are written before the first takes its place, and the card takes its place last: its hashes tell
+    if the others were left half replaced.
 
     Raises:
         LareError: the folder cannot be written.
     """
     folder = Path(folder)
-    contents = {
-        SOURCE: encoder.source.encode(),
-        PROGRAM: encoder.program,
-        CARD: card_to_json(encoder.card).encode(),
-    }
+    card = to_json(encoder.card).encode(errors="backslashreplace")  # JSON's own escape of half a character
+    contents = {CARD: card, PROGRAM: encoder.program, SOURCE: encoder.source.encode()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as draft:
+        with ExitStack() as drafts:  # which ends with the last that was entered
             for name, content in contents.items():
-                (Path(draft) / name).write_bytes(content)
-            for name in contents:
-                os.replace(Path(draft) / name, folder / name)
+                drafts.enter_context(replacing(folder / name)).write_bytes(content)
     except OSError as error:
         raise LareError(
             f"cannot write the encoder to {folder} ({error.strerror}); choose a writable folder"
@@ -263,49 +168,51 @@ def save(encoder: Encoder, folder: str | Path) -> Path:
     return folder
 
 
-def load(folder: str | Path, *, reseal: bool = True) -> Encoder:
+def load(folder: str | Path) -> Encoder:
     """Reads an encoder and verifies it: files present, hashes as on the card, program screened.
 
-    A program that this version of JAX cannot read is compiled again from its source, through the same
-    sandbox and checks as a new one, unless ``reseal`` is false.
+    A program of another version of JAX may be unreadable; :func:`latent_reward.sealing.open.open_encoder` then
+    compiles it again.
+
+    Raises:
+        LareError: naming the file, the problem and the remedy.
+    """
+    card, source, program = read_files(folder)
+    try:
+        return Encoder(card, source, program)
+    except LareError as error:
+        raise LareError(f"{folder}: {error}") from None
+
+
+def read_files(folder: str | Path) -> tuple[Card, str, bytes]:
+    """The card, the source and the program in a folder, with their hashes verified; the program is not read.
 
     Raises:
         LareError: naming the file, the problem and the remedy.
     """
     folder = Path(folder)
-    card = card_from_json(_read(folder, CARD, MAX_SOURCE), folder / CARD)
-    source = _read(folder, SOURCE, MAX_SOURCE)
-    program = _read(folder, PROGRAM, MAX_PROGRAM)
-    for name, content, expected in (
-        (SOURCE, source, card.source_sha256),
-        (PROGRAM, program, card.program_sha256),
+    card = from_json(_read(folder / CARD, _MAX_TEXT), folder / CARD)
+    contents = []
+    for name, limit, expected in (
+        (SOURCE, _MAX_TEXT, card.source_sha256),
+        (PROGRAM, MAX_PROGRAM, card.program_sha256),
     ):
+        content = _read(folder / name, limit)
         if hashlib.sha256(content).hexdigest() != expected:
             raise LareError(
                 f"{folder / name} was changed after it was sealed; restore it or seal the source again"
             )
+        contents.append(content)
+    return card, contents[0].decode(errors="replace"), contents[1]
+
+
+def _read(path: Path, limit: int) -> bytes:
     try:
-        return Encoder(card, source.decode(errors="replace"), program)
-    except LareError as error:
-        # Another JAX may lay the file out differently: then it fails to be read, or reads as nonsense.
-        if reseal and card.versions.get("jax") != jax.__version__:
-            return _reseal(source.decode(errors="replace"), card)
-        raise LareError(f"{folder}: {error}") from None
-
-
-def _reseal(source: str, card: Card) -> Encoder:
-    """Compiles a source for this version of JAX.
-
-    The only place where anything outside ``design`` reaches into it, and only when an old program has
-    become unreadable: hence the import here.
-    """
-    from latent_reward.sealing.verify import check, encoder_of
-
-    report = check(source, card.orders.shuffle(card.space) if card.orders else card.space)
-    fresh = encoder_of(report, source, card.space).card
-    renewed = ("program_sha256", "created", "versions", "checks", "warnings")
-    now = {name: getattr(fresh, name) for name in renewed}
-    return Encoder(dataclasses.replace(card, **now), source, report.program)
+        if path.stat().st_size > limit:
+            raise LareError(f"{path} has more than {limit} bytes, too many for an encoder; restore it")
+        return path.read_bytes()
+    except OSError as error:
+        raise LareError(f"cannot read {path} ({error.strerror}); give the folder of an encoder") from None
 
 
 def check_fits(encoder: Encoder, task: Any) -> None:
@@ -318,19 +225,9 @@ def check_fits(encoder: Encoder, task: Any) -> None:
     """
     card = encoder.card
     remedy = f"use an encoder of {task.name}, or design one for it"
-    if card.task == task.name:  # the same in name: perhaps with more agents, of which each sees more
+    if card.task == task.name:  # perhaps with more agents, each of which sees more
         remedy = "it was made for another form of this task, so design or seal one for this form"
     for what in ("observation_size", "action_size", "env_id"):
         have, need = getattr(card, what), getattr(task, what)
         if have != need:
             raise LareError(f"the encoder of {card.task} has {what} {have}, {task.name} has {need}; {remedy}")
-
-
-def _read(folder: Path, name: str, limit: int) -> bytes:
-    path = folder / name
-    try:
-        if path.stat().st_size > limit:
-            raise LareError(f"{path} is larger than {limit} bytes, so it is no encoder's; restore it")
-        return path.read_bytes()
-    except OSError as error:
-        raise LareError(f"cannot read {path} ({error.strerror}); give the folder of an encoder") from None

@@ -69,6 +69,18 @@ def open_env(
     return env
 
 
+def inspect_env(
+    env: gymnasium.Env,
+) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box, int | None]:
+    """The observation space, the action space and the registered time limit of an environment, which is closed."""
+    observation, action = env.observation_space, env.action_space
+    limit = gymnasium.spec(env.spec.id).max_episode_steps if env.spec else None
+    env.close()
+    assert isinstance(observation, gymnasium.spaces.Box)
+    assert isinstance(action, gymnasium.spaces.Box)
+    return observation, action, limit
+
+
 def _import_environment(env_id: str) -> None:
     """Import the module that defines an environment; if that needs MuJoCo, MuJoCo is imported with it."""
     *modules, name = env_id.split(":")

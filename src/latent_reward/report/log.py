@@ -10,7 +10,7 @@ from tensorboardX import SummaryWriter
 
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
-from latent_reward.training.learner import Report
+from latent_reward.report.evaluation import Report
 
 METRICS = "metrics.jsonl"
 

@@ -13,7 +13,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from latent_reward.training.learner import Report
+from latent_reward.report.evaluation import Report
 
 
 class Progress:

@@ -1,6 +1,6 @@
 """The worker in the locked child: trace a checked source, export it, and test what it computes.
 
-A source is run twice, by NumPy and by JAX, with only the names of :mod:`latent_reward.sealing.vocabulary`
+A source is run twice, by NumPy and by JAX, with only the names of :mod:`latent_reward.sealing.language.vocabulary`
 in sight. What comes out is data: the exported program, the names of the latents, and one line for each
 check.
 """
@@ -15,12 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from latent_reward.sealing.execute import CheckError, Rows, compile_rows, run_numpy, symbolic_shapes
-from latent_reward.sealing.language import SourceError, parse
-from latent_reward.sealing.program import Program
-from latent_reward.sealing.vocabulary import ARGUMENTS
+from latent_reward.encoder.card import ARGUMENTS
+from latent_reward.encoder.screen import MAX_PROGRAM
+from latent_reward.sealing.language.parse import Program, SourceError, parse
+from latent_reward.sealing.trace.execute import CheckError, Rows, compile_rows, run_numpy, symbolic_shapes
 
-MAX_PROGRAM = 1 << 20
 TOLERANCE = 1e-4
 RANDOM_ROWS = 1024
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import jax
 
-from latent_reward.encoder.encoder import Card, Encoder, Space, read_program, screen
+from latent_reward.encoder.card import Card, Space
+from latent_reward.encoder.encoder import Encoder
+from latent_reward.encoder.screen import read_program, screen
 from latent_reward.errors import LareError
-from latent_reward.sealing import sandbox
-from latent_reward.sealing.language import SourceError, digest, parse
-from latent_reward.sealing.program import Program
+from latent_reward.sealing.language.parse import Program, SourceError, digest, parse
+from latent_reward.sealing.lock import sandbox
 
 _WORKER = "latent_reward.sealing.examine:examine_each"
 _TOGETHER = 4  # sources in one child at most: their programs must fit into its reply

@@ -6,6 +6,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
+from latent_reward.envs.gym import inspect_env
 from latent_reward.errors import LareError, TaskError
 from latent_reward.task.document import Finding, Location
 from latent_reward.task.fields import Field, Part
@@ -59,18 +60,13 @@ def _world_mismatches(task: TeamTask) -> Iterator[Mismatch]:
 
 def _env_mismatches(task: Task) -> Iterator[Mismatch]:
     try:
-        env = make_env(task)
+        observation, action, limit = inspect_env(make_env(task))
     except TaskError as error:
         yield (error.field,), error.message, error.remedy
         return
-    observation, action = env.observation_space, env.action_space
-    limit = gymnasium.spec(env.spec.id).max_episode_steps if env.spec else None
-    env.close()
     if limit is not None and task.max_steps != limit:
         message = f"{task.max_steps} steps, but {task.env_id} is registered with {limit}"
         yield ("max_steps",), message, f"write {limit}"
-    assert isinstance(observation, gymnasium.spaces.Box)
-    assert isinstance(action, gymnasium.spaces.Box)
     yield from _index_mismatches(("observation",), task.observation, observation.shape[0])
     yield from _index_mismatches(("action",), task.action, action.shape[0])
     yield from _range_mismatches("observation", task.observation, observation)
@@ -107,7 +103,7 @@ def _range_mismatches(
     """Ranges that contradict the space.
 
     The bounds of an action are those of its space. An observation may have a narrower range than its space, which is
-    often unbounded only because nobody gave bounds, but not a wider one.
+    often unbounded for lack of better knowledge, but not a wider one.
     """
     for position, each in enumerate(fields):
         block = slice(each.index, min(each.indices.stop, space.shape[0]))

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import yaml
 
-from latent_reward.envs.gym import open_env
+from latent_reward.envs.gym import inspect_env, open_env
 from latent_reward.envs.pettingzoo import Kind, find_kinds, opened, time_limit
 from latent_reward.errors import LareError
 from latent_reward.task.document import FILL_IN
@@ -70,22 +70,13 @@ def write_draft(text: str, path: Path) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise LareError(
-            f"out: {path} exists already and is not replaced; give another name with --out"
-        ) from None
+        raise LareError(f"out: {path} exists already; give another name with --out") from None
     except OSError as error:
-        raise LareError(
-            f"out: cannot write {path} ({error.strerror}); choose another place with --out"
-        ) from None
+        raise LareError(f"out: cannot write {path} ({error.strerror}); give another --out") from None
 
 
 def _draft_one(name: str, kwargs: dict[str, Any]) -> str:
-    env = open_env(name, env_kwargs=kwargs)
-    observation, action = env.observation_space, env.action_space
-    limit = gymnasium.spec(env.spec.id).max_episode_steps if env.spec else None
-    env.close()
-    assert isinstance(observation, gymnasium.spaces.Box)
-    assert isinstance(action, gymnasium.spaces.Box)
+    observation, action, limit = inspect_env(open_env(name, env_kwargs=kwargs))
     if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
         raise LareError(f"env: the action space of {name} has no bounds; give its Box a low and a high")
     lines = [
@@ -142,8 +133,8 @@ def _head(name: str, key: str, kwargs: dict[str, Any], limit: int | None) -> Ite
 def _goal(anchor: str) -> Iterator[str]:
     """Both wordings of the goal; the second refers to the first by ``anchor``, which is unique in the file."""
     yield "goal:"
-    yield f"  plain: &{anchor} '{FILL_IN}: what is wanted, without saying what is paid for it'"
-    yield f"  paper: *{anchor}  # or a second wording, which tells more about what counts"
+    yield f"  plain: &{anchor} '{FILL_IN}: what is wanted, without saying what is rewarded'"
+    yield f"  paper: *{anchor}  # or a second wording, which may say more about what is rewarded"
 
 
 def _fields(part: Part, lows: np.ndarray, highs: np.ndarray) -> Iterator[str]:
@@ -156,7 +147,7 @@ def _fields(part: Part, lows: np.ndarray, highs: np.ndarray) -> Iterator[str]:
         return
     for index, (low, high) in enumerate(zip(lows, highs, strict=True)):
         bounds = "".join(
-            f", {name}: {_number(bound)}"
+            f", {name}: {np.format_float_positional(bound, trim='-')}"
             for name, bound in (("low", low), ("high", high))
             if abs(bound) < _UNKNOWN
         )
@@ -164,10 +155,6 @@ def _fields(part: Part, lows: np.ndarray, highs: np.ndarray) -> Iterator[str]:
             f"  - {{index: {index}, name: {FILL_IN}, unit: '-'{bounds}, "
             f"meaning: '{FILL_IN}: what the number is, its sign, and where zero is'}}"
         )
-
-
-def _number(value: np.floating | np.integer) -> str:
-    return np.format_float_positional(value, trim="-")
 
 
 def _flow(data: Any) -> str:

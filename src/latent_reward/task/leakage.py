@@ -58,8 +58,7 @@ _EXTREME = re.compile(
 )
 _EFFORT = re.compile(r"\b(?:torques?|forces?|controls?|actions?|energy|effort|actuation)\b", re.IGNORECASE)
 _SMALL = re.compile(
-    r"\b(?:small|smaller|low|little|less|excessive|minimal|sav\w+|safe\w*|spar\w+|econom\w+)\b",
-    re.IGNORECASE,
+    r"\b(?:small|smaller|low|little|less|excessive|minimal|sav\w+|safe\w*|spar\w+|econom\w+)\b", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+")
 

@@ -26,11 +26,12 @@ from latent_reward.data.spaces import Continuous
 from latent_reward.envs.base import HostWorld
 from latent_reward.envs.recorder import Recorder, blank
 from latent_reward.errors import LareError
+from latent_reward.report.evaluation import Report
 from latent_reward.rng import HostPurpose, OffPolicyPurpose, keys_for, seed_for
 from latent_reward.training import checkpoint
 from latent_reward.training import from_replay as core
 from latent_reward.training.from_replay import ReplayLearner
-from latent_reward.training.learner import Report, State, TeamLearner, saved
+from latent_reward.training.learner import State, TeamLearner, saved
 from latent_reward.training.plan import Plan, Replay
 from latent_reward.training.players import Copies, Results
 

@@ -19,11 +19,12 @@ from latent_reward.envs.base import Environment, HostWorld, World
 from latent_reward.envs.recorder import EpisodeArrays
 from latent_reward.envs.rollout import watch
 from latent_reward.errors import LareError
+from latent_reward.report.evaluation import Report
 from latent_reward.rng import OnPolicyPurpose, keys_for
 from latent_reward.training import checkpoint
 from latent_reward.training import from_episodes as core
 from latent_reward.training.from_episodes import EpisodeLearner, Measures
-from latent_reward.training.learner import Report, State, TeamLearner, saved
+from latent_reward.training.learner import State, TeamLearner, saved
 from latent_reward.training.plan import Fresh, Plan
 from latent_reward.training.players import Copies, Player, Results
 from latent_reward.types import Keys

@@ -24,7 +24,7 @@ from jaxtyping import Float, Num
 from latent_reward.agents.base import EpisodeAgent, ReplayAgent
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.data.episodes import Episodes, Played
-from latent_reward.encoder.encoder import Encoder, load
+from latent_reward.encoder.encoder import Encoder
 from latent_reward.envs.base import Environment, World
 from latent_reward.envs.hosted import on_host
 from latent_reward.envs.rollout import play
@@ -32,6 +32,7 @@ from latent_reward.errors import LareError, require_positive
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import write_video
 from latent_reward.rng import OnPolicyPurpose, keys_for
+from latent_reward.sealing.open import open_encoder
 from latent_reward.task.load import load_task
 from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
@@ -257,7 +258,7 @@ def load_run(folder: str | Path) -> Run:
         raise LareError(f"run: {path} is damaged: {reason}; restore the file or start a new run") from error
     task = load_task(folder / "task.yaml")
     places = encoder_folders(folder / "encoder", task)
-    encoders = tuple(load(place) for place in places) if config.encoder else (None,) * len(places)
+    encoders = tuple(open_encoder(place) for place in places) if config.encoder else (None,) * len(places)
     return Run(folder, config, task, encoders)
 
 

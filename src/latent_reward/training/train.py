@@ -13,12 +13,13 @@ from latent_reward.agents.registry import default_agent
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit.methods import Method, find_method
 from latent_reward.encoder.bundled import bundled_folder
-from latent_reward.encoder.encoder import Encoder, check_fits, load, save
+from latent_reward.encoder.encoder import Encoder, check_fits, save
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
 from latent_reward.report.curves import draw_run
 from latent_reward.report.log import Log
 from latent_reward.report.progress import Progress
+from latent_reward.sealing.open import open_encoder
 from latent_reward.task.load import load_task
 from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
@@ -106,14 +107,14 @@ def _choose_encoders(
             f"encoder: {method.name} needs an encoder with one latent, and none is bundled; {one_latent}"
         )
     if encoder is None:
-        chosen = tuple(load(bundled_folder(each.name, draw)) for each in descriptions)
+        chosen = tuple(open_encoder(bundled_folder(each.name, draw)) for each in descriptions)
         origin = f"bundled draw {draw}"
     elif isinstance(encoder, Encoder):
         if len(descriptions) > 1:
             raise LareError(f"encoder: {task.name} needs one for each team; give a folder with all of them")
         chosen, origin = (encoder,), f"given, source {encoder.card.source_sha256[:12]}"
     else:
-        chosen, origin = tuple(map(load, encoder_folders(Path(encoder), task))), str(encoder)
+        chosen, origin = tuple(map(open_encoder, encoder_folders(Path(encoder), task))), str(encoder)
     for each, description in zip(chosen, descriptions, strict=True):
         check_fits(each, description)
         if wanted == "one" and len(each.latent_names) != 1:

@@ -8,9 +8,7 @@ than on the seed.
 
 from pathlib import Path
 
-from latent_reward.encoder.encoder import Encoder, load
 from latent_reward.errors import LareError
-from latent_reward.task.task import AnyTask
 
 _FOLDER = Path(__file__).parent
 
@@ -49,20 +47,3 @@ def bundled_folder(task_name: str, draw: int) -> Path:
         )
     whole, _, team = task_name.partition("/")
     return _FOLDER / whole / str(draw) / team
-
-
-def load_encoder(task: AnyTask, draw: int = 0) -> Encoder:
-    """The encoder bundled for a built-in task; ``draw`` picks one of several independent ones.
-
-    A world with several teams has one encoder for each: give one of its ``descriptions``.
-
-    Raises:
-        LareError: nothing is bundled for the task, or it has no such draw, or it has several teams.
-    """
-    first, *others = task.descriptions
-    if others:
-        raise LareError(
-            f"task: {task.name} has an encoder for each of its teams; give one of task.descriptions "
-            f"({', '.join(each.name for each in task.descriptions)})"
-        )
-    return load(bundled_folder(first.name, draw))

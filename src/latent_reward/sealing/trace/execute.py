@@ -1,14 +1,16 @@
 """Run a checked source: by NumPy, and by JAX to compile it.
 
 NumPy runs the source as it stands, with assignments in place and all, and its numbers are what the compiled
-program must reproduce. JAX traces it for any number of rows at once; where a program cannot be traced so (it
-loops over rows, or asks about values), it is traced for one row, along every path, and mapped over the rows.
+program must reproduce. JAX traces it for any number of rows at once, with ``jax.numpy`` in the place of NumPy or
+with arrays that imitate NumPy's. Where a program cannot be traced so (it loops over rows, or asks about values),
+it is traced for one row, along every path, and mapped over the rows.
 """
 
-import contextlib
+import ast
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -16,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from latent_reward.sealing import choices, toolbox
-from latent_reward.sealing.arrays import ROW_BY_ROW, SELECTED, Array, wrap
-from latent_reward.sealing.paths import every_path
-from latent_reward.sealing.program import Program
-from latent_reward.sealing.vocabulary import ARGUMENTS, ENTRY, LOOP_BUDGET
+from latent_reward.encoder.card import ARGUMENTS
+from latent_reward.sealing.language.parse import Program
+from latent_reward.sealing.language.vocabulary import ENTRY, LOOP_BUDGET
+from latent_reward.sealing.trace import choices, toolbox
+from latent_reward.sealing.trace.arrays import ROW_BY_ROW, SELECTED, Array, unwrap, wrap
+from latent_reward.sealing.trace.paths import every_path
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _PLACE = "<encoder>"
@@ -71,15 +74,26 @@ def run_numpy(program: Program, rows: Rows) -> tuple[np.ndarray, list[str], str]
     return table, names, "; ".join(remarks)
 
 
+def compile_directly(program: Program, sizes: dict) -> export.Exported | None:
+    """The program with ``jax.numpy`` for NumPy, or None if it cannot be traced so.
+
+    JAX's arrays never change: ``x += 1`` makes a new one, of which other names of ``x`` would know nothing. So a
+    source with such a statement is left to :func:`compile_rows`; other assignments in place JAX refuses itself.
+    """
+    if any(isinstance(node, ast.AugAssign) for node in ast.walk(program.plain)):
+        return None
+    with suppress(Exception):
+        return _export(directly(program), sizes)
+    return None
+
+
 def compile_rows(program: Program, sizes: dict) -> export.Exported:
     """The program for any number of rows: three float32 arrays in, one column per latent out.
 
     Raises:
         CheckError: it cannot be traced, with the place and the remedy.
     """
-    with contextlib.suppress(
-        Exception
-    ):  # the second attempt meets it too, unless several rows were the reason
+    with suppress(Exception):  # the second attempt meets it too, unless several rows were the reason
         return _export(all_rows(program), sizes)
     try:
         return _export(row_by_row(program), sizes)
@@ -104,21 +118,21 @@ def symbolic_shapes(sizes: dict) -> list[jax.ShapeDtypeStruct]:
     ]
 
 
-def _table(program: Program, rows: tuple) -> jax.Array:
-    """One column per latent, for all rows at once."""
-    arrays = dict(zip(ARGUMENTS, map(wrap, rows), strict=True))
-    result = _call(program, program.tree, {**toolbox.traced_names(), **choices.names()}, arrays, "traces")
-    columns = [toolbox.as_value(factor).reshape(-1, 1) for factor in _factors(result)]
-    # A factor that ignores its arguments has fewer rows; the check of constants will name it.
-    columns = [jnp.broadcast_to(column, (rows[0].shape[0], 1)) for column in columns]
-    return jnp.concatenate(columns, axis=1)
+def directly(program: Program) -> Callable:
+    """Traces all rows at once, with ``jax.numpy`` for NumPy."""
+
+    def encode(observation: jax.Array, action: jax.Array, next_observation: jax.Array) -> jax.Array:
+        return _table(program, program.plain, toolbox.jax_names(), (observation, action, next_observation))
+
+    return encode
 
 
 def all_rows(program: Program) -> Callable:
-    """Traces all rows at once."""
+    """Traces all rows at once, with arrays that imitate NumPy's."""
 
     def encode(observation: jax.Array, action: jax.Array, next_observation: jax.Array) -> jax.Array:
-        return _table(program, (observation, action, next_observation))
+        rows = map(wrap, (observation, action, next_observation))
+        return _table(program, program.tree, toolbox.traced_names() | choices.names(), rows)
 
     return encode
 
@@ -127,16 +141,26 @@ def row_by_row(program: Program) -> Callable:
     """Traces one row along every path, and maps that over the rows."""
 
     def encode(*row: jax.Array) -> jax.Array:
-        return every_path(lambda: _table(program, tuple(part[None] for part in row))[0])
+        return every_path(lambda: all_rows(program)(*(part[None] for part in row))[0])
 
     return jax.vmap(encode)
+
+
+def _table(program: Program, tree: ast.Module, scope: dict, rows: Iterable) -> jax.Array:
+    """One column per latent, for all rows at once."""
+    arrays = dict(zip(ARGUMENTS, rows, strict=True))
+    count = arrays["observation"].shape[0]
+    factors = _factors(_call(program, tree, scope, arrays, "traces"))
+    columns = [jnp.asarray(unwrap(factor), jnp.float32).reshape(-1, 1) for factor in factors]
+    # A factor that ignores its arguments has fewer rows; the check of constants will name it.
+    return jnp.concatenate([jnp.broadcast_to(column, (count, 1)) for column in columns], axis=1)
 
 
 def _factors(result: Any) -> list:
     """The latents in what a source returned; a table has one in each column."""
     if isinstance(result, dict):
         return list(result.values())
-    if isinstance(result, Array | np.ndarray):
+    if isinstance(result, Array | np.ndarray | jax.Array):
         return [result[:, index] for index in range(result.shape[1])]
     return list(result) if isinstance(result, list | tuple) else []
 

@@ -1,8 +1,8 @@
-"""Conditions on traced values: both branches are computed, and ``where`` takes one.
+"""What :mod:`latent_reward.sealing.language.rewrite` puts in the place of conditions and of method calls.
 
-:mod:`latent_reward.sealing.rewrite` puts these in the place of ``if``, ``and`` and the like. A condition that is
-known while tracing takes its branch and leaves the other alone, as in Python; so does one for whose branches
-there is no ``where``, by way of :mod:`latent_reward.sealing.paths`.
+Of a condition on a traced value both branches are computed, and ``where`` takes one. A condition that is known
+while tracing takes its branch and leaves the other alone, as in Python; so does one for whose branches there is no
+``where``, by way of :mod:`latent_reward.sealing.trace.paths`.
 """
 
 import operator
@@ -12,7 +12,18 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from latent_reward.sealing.arrays import ROW_BY_ROW, Array, Selected, cast, decide, is_static, unwrap, wrap
+from latent_reward.sealing.trace.arrays import (
+    ROW_BY_ROW,
+    SELECTED,
+    Array,
+    Selected,
+    cast,
+    decide,
+    is_static,
+    unwrap,
+    wrap,
+)
+from latent_reward.sealing.trace.functions import method
 
 _UNSET = object()  # a variable that the branch taken does not have
 
@@ -21,7 +32,7 @@ def names() -> dict[str, Callable]:
     """The functions, by names that no source can write."""
     return {
         "__choose__": _choose, "__keep__": _keep, "__assign__": _assign, "__augment__": _augment,
-        "__both__": _both, "__either__": _either, "__not__": _not, "__slice__": slice,
+        "__both__": _both, "__either__": _either, "__not__": _not, "__slice__": slice, "__method__": method,
     }  # fmt: skip
 
 
@@ -32,7 +43,7 @@ def _is_known(condition: Any) -> bool:
         TypeError: it is one value for each row, and rows are not traced alone.
     """
     if isinstance(condition, Selected):
-        bool(condition)
+        raise TypeError(SELECTED)
     if not isinstance(condition, Array) or is_static(condition.value):
         return True
     if condition.value.size != 1 or decide.get() is None:
@@ -68,10 +79,7 @@ def _keep(variable: Callable) -> Any:
 
 def _assign(condition: Any, target: Any, index: Any, value: Callable) -> None:
     """``if condition: target[index] = value()``."""
-    if _is_known(condition):
-        if condition:
-            target[index] = value()
-    elif isinstance(target, Array):
+    if not _is_known(condition) and isinstance(target, Array):
         target[index] = _where(condition, _like(target[index], value()), target[index])
     elif condition:
         target[index] = value()
@@ -82,9 +90,7 @@ def _like(place: Any, value: Any) -> Any:
     if not isinstance(place, Array):
         return value
     new = cast(jnp.asarray(unwrap(value)), place.dtype)
-    if new.size == 1:
-        new = new.reshape(())
-    return wrap(jnp.broadcast_to(new, place.shape))
+    return wrap(jnp.broadcast_to(new.reshape(()) if new.size == 1 else new, place.shape))
 
 
 def _augment(condition: Any, name: str, target: Callable, value: Callable) -> Any:
@@ -94,8 +100,7 @@ def _augment(condition: Any, name: str, target: Callable, value: Callable) -> An
         return in_place(target(), value()) if condition else _keep(target)
     old = target()
     if isinstance(old, Array) and old.ndim:
-        new = in_place(Array(old.value), value())
-        old.store(unwrap(_where(condition, new, old)))
+        old.store(unwrap(_where(condition, in_place(Array(old.value), value()), old)))
         return old
     if isinstance(old, list | dict):
         return in_place(old, value()) if condition else old
@@ -103,20 +108,19 @@ def _augment(condition: Any, name: str, target: Callable, value: Callable) -> An
 
 
 def _both(first: Any, second: Callable) -> Any:
-    if _is_known(first):
-        return first and second()
-    return _logical(jnp.logical_and, first, second())
+    """``first and second()``."""
+    return first and second() if _is_known(first) else _logical(jnp.logical_and, first, second())
 
 
 def _either(first: Any, second: Callable) -> Any:
-    if _is_known(first):
-        return first or second()
-    return _logical(jnp.logical_or, first, second())
+    """``first or second()``."""
+    return first or second() if _is_known(first) else _logical(jnp.logical_or, first, second())
 
 
-def _logical(function: Callable, first: Array, second: Any) -> Any:
-    return wrap(function(unwrap(first).reshape(()), jnp.reshape(unwrap(second), ())))
+def _logical(function: Callable, *sides: Any) -> Any:
+    return wrap(function(*(jnp.reshape(unwrap(side), ()) for side in sides)))
 
 
 def _not(value: Any) -> Any:
-    return (not value) if _is_known(value) else wrap(jnp.logical_not(value.value.reshape(())))
+    """``not value``."""
+    return not value if _is_known(value) else _logical(jnp.logical_not, value)

@@ -1,6 +1,5 @@
-"""What calls cost, and a limit that is never crossed: reserve before a call, settle after it."""
+"""The cost of calls, and a limit that is never exceeded: reserve before a call, settle after it."""
 
-import json
 import math
 import os
 import re
@@ -13,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from latent_reward.design.ask import Message
+from latent_reward.design.llm.ask import Message
 from latent_reward.errors import LareError
+from latent_reward.files import to_json
 
 PRICES_VARIABLE = "LARE_PRICES"
 _PRICES = Path(__file__).with_name("prices.yaml")
@@ -35,7 +35,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens in and out; ``calls`` that used them."""
+    """Tokens of prompts and completions, and the number of ``calls`` that used them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -43,7 +43,7 @@ class Usage:
 
     @property
     def tokens(self) -> int:
-        """Both together."""
+        """Prompt and completion tokens together."""
         return self.prompt_tokens + self.completion_tokens
 
     def plus(self, other: "Usage", sign: int = 1) -> "Usage":
@@ -52,27 +52,27 @@ class Usage:
 
 
 class BudgetError(LareError):
-    """The next call could cross a limit, so it is not made."""
+    """The next call could exceed a limit, so it is not made."""
 
 
 class Budget:
-    """Limits on tokens and on money for all calls of a session together; safe to share between threads.
+    """Limits on the tokens and the money of all calls together; safe to share between threads.
 
-    A call reserves the most it can use and settles what it did use. Where a reservation does not fit only
-    because other calls are under way, it waits for them.
+    A call reserves the most it can use and afterwards settles what it did use. A reservation that does not fit only
+    because of other calls in flight waits for them.
     """
 
     def __init__(
         self, tokens: int | None = None, dollars: float | int | None = None, price: Price | None = None
     ):
-        """No limit where None is given.
+        """None means no limit.
 
         Raises:
-            LareError: a limit is below zero or no number, or money is limited and the price is not known.
+            LareError: a limit is negative or not a number, or money is limited and the price is unknown.
         """
         for name, limit in (("tokens", tokens), ("dollars", dollars)):
             if limit is not None and not (math.isfinite(limit) and limit >= 0):
-                raise LareError(f"{name}: the limit {limit} is not a number from 0 on; correct it")
+                raise LareError(f"{name}: the limit {limit} is not a number of at least 0; correct it")
         if dollars is not None and price is None:
             raise LareError(
                 f"dollars: a limit in money needs the model's price, which no table has; add it to a file "
@@ -85,10 +85,10 @@ class Budget:
         self._changed = threading.Condition()
 
     def reserve(self, most: Usage) -> None:
-        """Sets ``most`` aside for one call; every reservation must be settled.
+        """Reserve ``most`` for one call; every reservation must be settled.
 
         Raises:
-            BudgetError: it does not fit into what is left.
+            BudgetError: it exceeds what is left.
         """
         with self._changed:
             while self._exceeds(self.used.plus(self._reserved).plus(most)):
@@ -99,14 +99,14 @@ class Budget:
             self._reserved = self._reserved.plus(most)
 
     def settle(self, most: Usage, used: Usage) -> None:
-        """Gives a reservation back and counts what was used instead."""
+        """Release a reservation and count what was used instead."""
         with self._changed:
             self._reserved = self._reserved.plus(most, -1)
             self.used = self.used.plus(used)
             self._changed.notify_all()
 
     def cost(self, usage: Usage) -> float | None:
-        """Its cost in US dollars, None without a price."""
+        """The cost of ``usage`` in US dollars, None without a price."""
         return None if self.price is None else self.price.cost(usage.prompt_tokens, usage.completion_tokens)
 
     def _exceeds(self, after: Usage) -> str | None:
@@ -127,9 +127,9 @@ class Budget:
 
 
 def estimate(messages: Sequence[Message], keys: Sequence[str] = ()) -> int:
-    """An upper estimate of the prompt's tokens: one per two bytes, and what a server wraps around messages.
+    """An upper estimate of the tokens of a prompt: one per two bytes, plus what a server adds to each message.
 
-    English and code take one token per three to four characters with every usual tokenizer.
+    Common tokenizers need one token per three to four characters of English or code.
     """
     return (
         64 + sum(16 + estimate_text(each.content) for each in messages) + sum(16 + len(key) for key in keys)
@@ -147,7 +147,7 @@ def price_of(model: str, path: Path | None = None) -> Price | None:
     A dated name (``gpt-4o-2024-08-06``) without a row has the price of the undated one.
 
     Raises:
-        LareError: a table cannot be read or has a row that is no price.
+        LareError: a table cannot be read or has a row that is not a price.
     """
     named = path or os.environ.get(PRICES_VARIABLE)
     for table in ([_read_prices(Path(named))] if named else []) + [_read_prices(_PRICES)]:
@@ -166,27 +166,19 @@ def _read_prices(path: Path) -> dict[str, Price]:
             if set(row) != {"input", "output"} or not (0 <= price.input < 1e6 and 0 <= price.output < 1e6):
                 raise ValueError(f"{name}: {row}")
             table[str(name)] = price
-    except (
-        OSError,
-        UnicodeDecodeError,
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:
+    except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise LareError(
-            f"prices: {path} is no table of prices ({' '.join(str(error).split())[:200]}); write one row per "
+            f"prices: {path} is not a table of prices ({' '.join(str(error).split())[:200]}); write one row per "
             "model, `NAME: {input: 2.5, output: 10}`, in US dollars per million tokens"
         ) from None
     return table
 
 
 class Ledger:
-    """A file with one JSON line per call, written as calls happen; safe to share between threads."""
+    """A file with one JSON line per call; safe to share between threads."""
 
     def __init__(self, path: Path):
-        """Appends to ``path``; its folder is made if need be.
+        """Append to ``path``, whose folder is created if necessary.
 
         Raises:
             LareError: the file cannot be written.
@@ -200,15 +192,14 @@ class Ledger:
             raise LareError(f"ledger: cannot write {path}: {error}; choose another folder") from error
 
     def write(self, **entry: Any) -> None:
-        """Adds one line with the time and the entry.
+        """Add one line with the time and the entry.
 
         Raises:
             LareError: the file cannot be written.
         """
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": time, **entry}, ensure_ascii=False)
         try:
             with self._lock, self.path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(to_json({"time": time, **entry}) + "\n")
         except OSError as error:
             raise LareError(f"ledger: cannot write {self.path}: {error}; make room") from error

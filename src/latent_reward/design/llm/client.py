@@ -1,8 +1,8 @@
-"""The one place that talks to a language model: any server with OpenAI's chat protocol.
+"""The client of a language model on any server with OpenAI's chat protocol.
 
-A question is asked in the best form the server takes, again where that can help, counted against the budget
-before each call and written into the ledger after it. The key comes from the environment and stays in the
-client: no message, ledger or record can hold it.
+A question is sent in the most specific form that the server accepts and retried where that can help. Each call is
+counted against the budget before it and written into the ledger after it. The key is read from the environment and
+never appears in a message, the ledger or a record.
 """
 
 import math
@@ -16,34 +16,35 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from latent_reward.design.ask import Ask, Kind, ModelError, Reply, Request
-from latent_reward.design.budget import Budget, Ledger, Usage, estimate, estimate_text
-from latent_reward.design.reply import printable
-from latent_reward.design.wire import Dialect, redact, retry_after, status_error
-from latent_reward.errors import LareError
+from latent_reward.design.llm.ask import Ask, Failure, ModelError, Reply, Request
+from latent_reward.design.llm.budget import Budget, Ledger, Usage, estimate, estimate_text
+from latent_reward.design.llm.wire import Dialect, printable, redact, retry_after, status_error
+from latent_reward.errors import LareError, require_positive
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"
 OPENAI = "https://api.openai.com/v1"
 
-# How often a failed call is made again. A key, a model or a request that is wrong stays wrong.
-_RETRIES: dict[Kind, int] = {
+# Retries of a failed call. A wrong key, model or request stays wrong.
+_RETRIES: dict[Failure, int] = {
     "busy": 5, "server": 4, "disconnected": 3, "timeout": 2, "unreachable": 2, "malformed": 2, "empty": 2,
     "refused": 1, "truncated": 1, "rejected": 0,
 }  # fmt: skip
-_AT_ONCE: tuple[Kind, ...] = ("empty", "refused", "truncated")  # the server is well: no need to wait
+_AT_ONCE: tuple[Failure, ...] = ("empty", "refused", "truncated")  # the server works: no need to wait
+_BILLED: tuple[Failure, ...] = ("timeout", "disconnected", "malformed")  # failures that may have been charged
+_URL_REMEDY = "check that the base URL is that of an OpenAI-compatible server (it usually ends in /v1)"
 _LONGEST_BACK_OFF = 30.0
 _LONGEST_CONNECT = 15.0
-_SHORTEST_SECRET = 8  # a shorter key is a placeholder such as EMPTY, a word that an answer may well contain
+_SHORTEST_SECRET = 8  # a shorter key is a placeholder such as EMPTY, which may occur in an answer
 
 
 @dataclass(frozen=True)
 class Server:
-    """A model and where it is served.
+    """A model and the server that has it.
 
-    Without ``base_url`` that is what ``OPENAI_BASE_URL`` names, or OpenAI, and the key is in ``OPENAI_API_KEY``.
-    To any other server a key is sent only from the variable that ``key_variable`` names, so that the key of
-    one provider never reaches another. ``timeout_s`` bounds the silence of the server, ``max_tokens`` an answer.
+    Without ``base_url`` it is the one in ``OPENAI_BASE_URL``, or OpenAI, and the key is in ``OPENAI_API_KEY``. Any
+    other server gets a key only from the variable that ``key_variable`` names, so that the key of one provider
+    never reaches another. ``timeout_s`` limits the time without data, ``max_tokens`` the length of an answer.
     """
 
     model: str
@@ -60,20 +61,20 @@ def connect(
     *,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Ask:
-    """A function that asks the model of ``server``; several threads may call it.
+    """A thread-safe function that asks the model of ``server``.
 
-    It raises BudgetError before a call that could cross a limit, and ModelError once retries are used up or
-    cannot help.
+    It raises BudgetError before a call that could exceed a limit, and ModelError when retries are used up or cannot
+    help.
 
     Raises:
         LareError: the model, the URL or a number is not usable, or the key is missing.
     """
     place, key, variable = _checked(server)
-    import openai  # takes a second, and nothing but this needs it
+    import openai  # its import takes a second
 
     patience = openai.Timeout(server.timeout_s, connect=min(server.timeout_s, _LONGEST_CONNECT))
     client = openai.OpenAI(api_key=key or "none", base_url=place, max_retries=0, timeout=patience)
-    # OpenAI's newer models know only the newer word; of the others, many ignore it and would write without end.
+    # OpenAI's newer models accept only the newer name; many other servers ignore it and would not limit the answer.
     limit = "max_completion_tokens" if place == OPENAI else "max_tokens"
     session = _Session(client, server, place, key, variable, budget or Budget(), ledger, Dialect(limit=limit))
     return lambda request: _ask(session, request, sleep)
@@ -81,7 +82,7 @@ def connect(
 
 @dataclass
 class _Session:
-    """What all calls to one server share; only the dialect changes, as it is learned."""
+    """State that all calls to one server share; only the dialect changes."""
 
     client: Any
     server: Server
@@ -94,7 +95,7 @@ class _Session:
     learning: threading.Lock = field(default_factory=threading.Lock)
 
     def replace(self, refused: Dialect, other: Dialect) -> Dialect:
-        """Gives up ``refused``, unless another thread already has; returns what to try now."""
+        """Replace the dialect ``refused``, unless another thread already has; returns the one to try now."""
         with self.learning:
             if self.dialect == refused:
                 self.dialect = other
@@ -103,9 +104,9 @@ class _Session:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How one call ended: what it used, and a text or an error."""
+    """The result of one call: its usage, and a text or an error."""
 
-    name: Kind | Literal["ok", "interrupted"]
+    name: Failure | Literal["ok", "interrupted"]
     used: Usage
     estimated: bool = False
     text: str = ""
@@ -115,7 +116,7 @@ class _Outcome:
 
 
 def _ask(session: _Session, request: Request, sleep: Callable[[float], object]) -> Reply:
-    failures: Counter[Kind] = Counter()
+    failures: Counter[Failure] = Counter()
     while True:
         outcome = _call(session, request)
         error = outcome.error
@@ -136,14 +137,13 @@ def _ask(session: _Session, request: Request, sleep: Callable[[float], object]) 
 
 
 def _back_off(failures: int) -> float:
-    """Seconds: 1, 2, 4, … up to 30, shortened by chance to as little as half, so that threads spread out."""
+    """Seconds before a retry: 1, 2, 4, … up to 30, times a random factor of 0.5 to 1, so that threads spread out."""
     return min(_LONGEST_BACK_OFF, 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)
 
 
 def _call(session: _Session, request: Request) -> _Outcome:
-    """One call within the budget, and its line in the ledger. An interrupted one counts in full."""
-    asked = estimate(request.messages, request.keys)
-    most = Usage(asked, session.server.max_tokens, 1)
+    """One call within the budget, and its line in the ledger. An interrupted call counts in full."""
+    most = Usage(estimate(request.messages, request.keys), session.server.max_tokens, 1)
     session.budget.reserve(most)
     outcome, started = _Outcome("interrupted", most, estimated=True), time.monotonic()
     try:
@@ -162,32 +162,32 @@ def _call(session: _Session, request: Request) -> _Outcome:
 
 
 def _attempt(session: _Session, request: Request, most: Usage) -> _Outcome:
-    """Sends the question and judges what comes back.
+    """Send the question and interpret the response.
 
-    What the server refuses or fails to answer is free. If the line broke or time ran out after sending, the
-    server may have charged for it, so the whole reservation counts.
+    A refused or failed request is free. If the connection broke or timed out after sending, the server may have
+    charged for it, so the whole reservation counts.
     """
     import openai
 
     try:
         answer = _send(session, request)
     except (openai.OpenAIError, ValueError) as problem:
-        error, billed = _explain(session, problem)
-        used = most if billed else Usage(calls=1)
+        error = _explain(session, problem)
+        billed = error.kind in _BILLED
         response = getattr(problem, "response", None)
         wait = None if response is None else retry_after(response.headers)
-        return _Outcome(error.kind, used, estimated=billed, error=error, wait=wait)
+        return _Outcome(
+            error.kind, most if billed else Usage(calls=1), estimated=billed, error=error, wait=wait
+        )
     text, error = _text(session, answer)
     used, estimated = _usage(answer, most, text)
-    if error is not None:
-        return _Outcome(error.kind, used, estimated, error=error)
     model = getattr(answer, "model", None)
     name = redact(model, session.key) if isinstance(model, str) and model else session.server.model
-    return _Outcome("ok", used, estimated, text, name)
+    return _Outcome(error.kind if error else "ok", used, estimated, text, name, error)
 
 
 def _send(session: _Session, request: Request) -> Any:
-    """The answer as the client library reads it, after giving up whatever the server does not take."""
+    """The completion as the client library returns it, in the first dialect that the server accepts."""
     import openai
 
     dialect, refused = session.dialect, set()
@@ -202,87 +202,67 @@ def _send(session: _Session, request: Request) -> Any:
                 param = getattr(error, "param", None)
                 other = dialect.without(f"{error.body}", param if isinstance(param, str) else None)
                 if error.status_code >= 500 and other and other.form == dialect.form:
-                    other = None  # some servers break on a form they do not know, none on a number
+                    other = None  # some servers fail on an unknown form, none on a number
             if other is None or other in refused:
                 raise
             dialect = session.replace(dialect, other)
 
 
-def _explain(session: _Session, problem: Exception) -> tuple[ModelError, bool]:
-    """The error for the user, and whether the server may have charged for the call."""
+def _explain(session: _Session, problem: Exception) -> ModelError:
+    """The error for the user."""
     import openai
 
-    place, seconds = session.place, session.server.timeout_s
+    place = session.place
     if isinstance(problem, openai.APIStatusError):
-        error = status_error(
-            problem.status_code,
-            redact(_complaint(problem), session.key),
-            getattr(problem, "code", None),
-            model=session.server.model,
-            place=place,
-            variable=session.variable,
-        )
-        return error, False
-    cause = type(problem.__cause__).__name__
-    if isinstance(problem, openai.APIConnectionError) and cause in ("ConnectError", "ConnectTimeout"):
-        return _failure(
-            "unreachable", f"cannot connect to {place}; is the server up, and is the base URL right?"
-        ), False
+        body: Any = problem.body
+        message = body.get("message") if isinstance(body, dict) else None
+        complaint = redact(message if isinstance(message, str) else f"{body or ''}", session.key)
+        code = getattr(problem, "code", None)
+        model, variable = session.server.model, session.variable
+        return status_error(problem.status_code, complaint, code, model=model, place=place, variable=variable)
+    if not isinstance(problem, openai.APIConnectionError):
+        said = redact(f"{problem}", session.key)
+        return ModelError("malformed", f"{place} answered with no chat completion ({said}); {_URL_REMEDY}")
+    if type(problem.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
+        message = f"cannot connect to {place}; is the server up, and is the base URL right?"
+        return ModelError("unreachable", message)
     if isinstance(problem, openai.APITimeoutError):
-        remedy = "give it more time or ask for fewer tokens"
-        return _failure("timeout", f"{place} was silent for {seconds:g} s; {remedy}"), True
-    if isinstance(problem, openai.APIConnectionError):
-        return _failure(
-            "disconnected", f"{place} broke the connection before it had answered; try again later"
-        ), True
-    said = redact(f"{problem}", session.key)
-    return _failure("malformed", f"{place} answered with no chat completion ({said}); {_URL_REMEDY}"), True
-
-
-_URL_REMEDY = "check that the base URL is that of an OpenAI-compatible server (it usually ends in /v1)"
-
-
-def _failure(kind: Kind, message: str) -> ModelError:
-    return ModelError(kind, f"model: {message}")
-
-
-def _complaint(problem: Any) -> str:
-    body = problem.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return message if isinstance(message, str) else f"{body or ''}"
+        seconds = f"{session.server.timeout_s:g} s"
+        return ModelError(
+            "timeout", f"{place} sent nothing for {seconds}; give it more time or ask for fewer tokens"
+        )
+    return ModelError("disconnected", f"{place} broke the connection before it had answered; try again later")
 
 
 def _text(session: _Session, answer: Any) -> tuple[str, ModelError | None]:
-    """The text of an answer, or why there is none."""
-    name, place = session.server.model, session.place
+    """The text of an answer, and the error that keeps it from being used."""
+    name, error = session.server.model, None
     choices = getattr(answer, "choices", "")
     if not isinstance(choices, list | None):
-        return "", _failure("malformed", f"{place} answered with no chat completion; {_URL_REMEDY}")
+        return "", ModelError("malformed", f"{session.place} answered with no chat completion; {_URL_REMEDY}")
     if not choices:
         said = redact(f"{getattr(answer, 'error', None) or ''}", session.key)
         detail = f" ({said})" if said else ""
-        return "", _failure("empty", f"{name} sent no choice{detail}; ask again or use another model")
+        return "", ModelError("empty", f"{name} sent no choice{detail}; ask again or use another model")
     message, reason = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
     text, refusal = _content(getattr(message, "content", None)), getattr(message, "refusal", None)
     if session.key and len(session.key) >= _SHORTEST_SECRET:
         text = text.replace(session.key, "[key]")
     if refusal or reason == "content_filter":
         said = redact(f"{refusal}", session.key)[:200] if refusal else "stopped by a content filter"
-        return text, _failure(
-            "refused", f"{name} refused ({said}); say the task in other words or use another model"
-        )
-    if reason == "length":
+        error = ModelError("refused", f"{name} refused ({said}); rephrase the task or use another model")
+    elif reason == "length":
         limit = session.server.max_tokens
-        return text, _failure(
+        error = ModelError(
             "truncated", f"the answer of {name} was cut off at {limit} tokens; allow more per answer"
         )
-    if not text.strip():
-        return "", _failure("empty", f"{name} sent an empty answer; ask again or use another model")
-    return text, None
+    elif not text.strip():
+        error = ModelError("empty", f"{name} sent an empty answer; ask again or use another model")
+    return text, error
 
 
 def _content(content: Any) -> str:
-    """The text of a message: itself, or the text parts of a list (the others are thoughts and pictures)."""
+    """The text of a message: a string, or the text parts of a list (other parts are reasoning and images)."""
     if isinstance(content, list):
         parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
@@ -290,7 +270,7 @@ def _content(content: Any) -> str:
 
 
 def _usage(answer: Any, most: Usage, text: str) -> tuple[Usage, bool]:
-    """The tokens the server reports, or an upper estimate and True."""
+    """The tokens that the server reports and False, or an upper estimate and True."""
     usage = getattr(answer, "usage", None)
     prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
     if type(prompt) is int and type(completion) is int and min(prompt, completion) >= 0 < prompt + completion:
@@ -299,13 +279,12 @@ def _usage(answer: Any, most: Usage, text: str) -> tuple[Usage, bool]:
 
 
 def _checked(server: Server) -> tuple[str, str | None, str | None]:
-    """Base URL, key, and the variable that holds the key; raises LareError for what cannot work."""
+    """Base URL, key, and the variable that holds the key; raises LareError for unusable settings."""
     if not server.model.strip():
         raise LareError("model: the name is empty; give the name the server knows the model by")
-    if server.max_tokens < 1:
-        raise LareError(f"max_tokens: {server.max_tokens} leaves no room for an answer; give at least 1")
+    require_positive(max_tokens=server.max_tokens)
     if not (math.isfinite(server.timeout_s) and server.timeout_s > 0):
-        raise LareError(f"timeout_s: {server.timeout_s} is no time to wait; give seconds above 0")
+        raise LareError(f"timeout_s: {server.timeout_s} is not a positive number of seconds; give one")
     place = (server.base_url or os.environ.get(URL_VARIABLE) or OPENAI).rstrip("/")
     try:
         parts = urlsplit(place)
@@ -317,7 +296,7 @@ def _checked(server: Server) -> tuple[str, str | None, str | None]:
             "base_url: it holds a user, password or query; put the key into an environment variable"
         )
     if not usable:
-        raise LareError(f"base_url: {place!r} is no address; give one such as http://localhost:8000/v1")
+        raise LareError(f"base_url: {place!r} is not a URL; give one such as http://localhost:8000/v1")
     variable = server.key_variable or (KEY_VARIABLE if server.base_url is None or place == OPENAI else None)
     key = os.environ.get(variable, "").strip() if variable else ""
     if not key and (server.key_variable or place == OPENAI):
@@ -325,5 +304,5 @@ def _checked(server: Server) -> tuple[str, str | None, str | None]:
             f"key: the environment variable {variable} is not set; put the key for {place} into it"
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise LareError(f"key: {variable} holds blanks or characters no key has; copy the key again")
+        raise LareError(f"key: {variable} holds blanks or characters that no key has; copy the key again")
     return place, key or None, variable

@@ -7,7 +7,6 @@ The tables are plain data, read by :mod:`latent_reward.sealing.grammar` when it 
 # ruff: noqa: SIM905  (a table of words is easiest to read and to extend as words)
 
 ENTRY = "evaluation_func"
-ARGUMENTS = ("observation", "action", "next_observation")
 
 CONSTANTS = frozenset("pi e inf nan newaxis".split())
 DTYPES = frozenset("float32 float64 float16 int32 int64 int8 uint8 bool_ ndarray".split())

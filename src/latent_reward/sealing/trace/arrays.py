@@ -17,22 +17,37 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
-# Answers a question about one row (see latent_reward.sealing.paths); None where all rows are traced at once.
+# Answers a question about one row (see latent_reward.sealing.trace.paths); None where all rows are traced at once.
 decide: ContextVar[Callable[[jax.Array], bool] | None] = ContextVar("decide", default=None)
 
 ROW_BY_ROW = "one truth value is needed but there is one per row"
 SELECTED = "an operation on rows selected by a condition"
 
 
-class Array:
+class _Operators(NDArrayOperatorsMixin):
+    """Python's operators, each by the JAX function with the name of its NumPy function."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *values: Any, out: Any = None) -> Any:
+        """Computes ``values[0] + values[1]`` and the like; ``out`` is there for ``values[0] += values[1]``."""
+        result = apply(ufunc, getattr(jnp, ufunc.__name__), *values)
+        return result if out is None else self.assigned(result)
+
+    def assigned(self, result: Any) -> Any:
+        """What ``self`` is after ``self += other``."""
+        return result
+
+
+class Array(_Operators):
     """An array that can be assigned to in place, and views of it.
 
     ``parent``, ``get`` and ``put`` make a view: ``get(parent value)`` is its value, ``put(parent value, its
     new value)`` the parent's new value.
     """
 
-    __array_ufunc__ = None  # NumPy's own scalars leave arithmetic to this class
     __slots__ = ("_cached", "_get", "_parent", "_put", "_value", "_version", "contiguous")
 
     def __init__(self, value: Any, parent: "Array | None" = None, get: Any = None, put: Any = None):
@@ -66,6 +81,16 @@ class Array:
         else:
             self._parent.store(self._put(self._parent.value, value))
 
+    def assigned(self, result: Any) -> Any:
+        """Stores the result of ``self += other``."""
+        if self.ndim == 0:  # NumPy's scalars do not change
+            return result
+        value = unwrap(result)
+        if value.shape != self.shape:
+            raise ValueError(f"an array of shape {self.shape} cannot become one of shape {value.shape}")
+        self.store(cast(value, self.dtype))
+        return self
+
     @property
     def shape(self) -> tuple:
         """Sizes; the number of rows may be a symbol."""
@@ -94,15 +119,14 @@ class Array:
     def __getitem__(self, index: Any) -> Any:
         """A view for slices, a copy for anything richer, as in NumPy."""
         index, value = _indices(index), self.value
-        if _is_mask(index) and not is_static(index):
-            return Selected(value, index)
-        if _is_basic(index):
-            view = Array(None, self, lambda whole: whole[index], lambda whole, part: put(whole, index, part))
-            view.contiguous = self.contiguous and view.shape == self.shape and _is_forward(index)
-            return wrap(view.value) if view.ndim == 0 else view
-        if isinstance(index, tuple) and _is_mask(index[0]) and not is_static(index[0]):
+        if _selects(index):
             return Selected(value[_behind(index)], index[0])
-        return wrap((value if is_static((value, index)) else jnp.asarray(value))[index])
+        if not _is_basic(index):
+            return wrap((value if is_static((value, index)) else jnp.asarray(value))[index])
+        view = Array(None, self, lambda whole: whole[index], lambda whole, part: put(whole, index, part))
+        forward = all(not isinstance(part, slice) or part.step in (None, 1) for part in index)
+        view.contiguous = self.contiguous and view.shape == self.shape and forward
+        return wrap(view.value) if view.ndim == 0 else view
 
     def __setitem__(self, index: Any, new: Any) -> None:
         """Assigns in place."""
@@ -126,28 +150,37 @@ class Array:
 
     def __int__(self) -> int:
         """Of a constant."""
-        return int(_constant(self.value))
+        return int(self.constant())
 
     def __index__(self) -> int:
         """Of a constant."""
-        return operator.index(_constant(self.value))
+        return operator.index(self.constant())
 
     def __float__(self) -> float:
         """Of a constant."""
-        return float(_constant(self.value))
+        return float(self.constant())
+
+    def constant(self) -> Any:
+        """The value if it is known while tracing.
+
+        Raises:
+            TypeError: it is not.
+        """
+        if is_static(self.value):
+            return self.value
+        raise TypeError("a value of the arrays is used as a constant; compute with arrays only")
 
     def __round__(self, digits: int = 0) -> "Array":
         """Python's ``round``."""
         return wrap(jnp.round(self.value, digits or 0))
 
 
-class Selected:
+class Selected(_Operators):
     """``x[mask]`` before it is known how many rows that is: all rows, and the mask that chose them.
 
     What is computed element by element can be computed for all; it is assigned to the same places again.
     """
 
-    __array_ufunc__ = None
     __slots__ = ("full", "mask")
 
     def __init__(self, full: Any, mask: Any):
@@ -157,21 +190,16 @@ class Selected:
     def __getitem__(self, index: Any) -> "Selected":
         """Columns of the selected rows."""
         index = _indices(index)
-        if isinstance(index, tuple) and index[0] == slice(None) and self.mask.ndim == 1:
+        every_row = index and isinstance(index[0], slice) and index[0] == slice(None)
+        if every_row and self.mask.ndim == 1:
             return Selected(self.full[index], self.mask)
         raise TypeError(SELECTED)
 
-    def __getattr__(self, name: str) -> Any:
-        """Refused: the number of rows is not known."""
+    def refuse(self, *_: Any) -> Any:
+        """The number of rows is not known."""
         raise TypeError(SELECTED)
 
-    def __iter__(self) -> Iterator:
-        """Refused: the number of rows is not known."""
-        raise TypeError(SELECTED)
-
-    def __bool__(self) -> bool:
-        """Refused: the number of rows is not known."""
-        raise TypeError(SELECTED)
+    __getattr__ = __iter__ = __bool__ = refuse
 
 
 # --- values in and out ---
@@ -213,48 +241,34 @@ def is_static(value: Any) -> bool:
     return not isinstance(value, jax.Array) and not jax.export.is_symbolic_dim(value)
 
 
-def _constant(value: Any) -> Any:
-    if is_static(value):
-        return value
-    raise TypeError("a value of the arrays is used as a constant; compute with arrays only")
-
-
 # --- indexing ---
 
 
-def _indices(index: Any) -> Any:
-    """An index as JAX wants it: lists as arrays."""
+def _indices(index: Any) -> tuple:
+    """An index as JAX wants it: a tuple, its lists as arrays."""
     index = unwrap(index)
-    parts = index if isinstance(index, tuple) else (index,)
-    parts = tuple(
-        (np.asarray(part) if is_static(part) else jnp.asarray(part)) if isinstance(part, list) else part
-        for part in parts
-    )
-    return parts if isinstance(index, tuple) else parts[0]
+    return tuple(map(_operand, index if isinstance(index, tuple) else (index,)))
 
 
-def _is_basic(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(
-        part is None
-        or part is Ellipsis
-        or isinstance(part, slice)
-        or (not isinstance(part, bool) and isinstance(part, int | np.integer))
-        for part in parts
-    )
-
-
-def _is_forward(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(not isinstance(part, slice) or part.step in (None, 1) for part in parts)
+def _is_basic(index: tuple) -> bool:
+    """Whether NumPy makes a view: there are only slices, whole numbers and new axes."""
+    basic = int | np.integer | slice | type(None) | type(Ellipsis)
+    return all(isinstance(part, basic) and not isinstance(part, bool) for part in index)
 
 
 def _is_mask(index: Any) -> bool:
     return isinstance(index, jax.Array | np.ndarray) and index.dtype == bool
 
 
+def _selects(index: tuple) -> bool:
+    """Whether a traced mask comes first."""
+    return bool(index) and _is_mask(index[0]) and not is_static(index[0])
+
+
 def _behind(index: tuple) -> tuple:
     """``(mask, 0)`` selects rows of ``x[:, 0]``."""
+    if len(index) == 1:
+        return ()
     if index[0].ndim != 1 or not _is_basic(index[1:]):
         raise TypeError(SELECTED)
     return (slice(None), *index[1:])
@@ -262,11 +276,10 @@ def _behind(index: tuple) -> tuple:
 
 def put(whole: Any, index: Any, new: Any) -> Any:
     """``whole`` after ``whole[index] = new``, as a new value of the same type."""
-    if isinstance(index, tuple) and index and _is_mask(index[0]) and not is_static(index[0]):
+    if _selects(index) or (isinstance(new, Selected) and len(index) == 1 and _is_mask(index[0])):
         columns = _behind(index)
-        return put(whole, columns, unwrap(_masked(whole[columns], index[0], new)))
-    if _is_mask(index) and (isinstance(new, Selected) or not is_static(index)):
-        return _masked(whole, index, new)
+        changed = _masked(whole[columns], index[0], new)
+        return put(whole, columns, changed) if columns else changed
     new = unwrap(new)
     if is_static((whole, index, new)):
         copy = np.array(whole)
@@ -294,66 +307,21 @@ def _masked(whole: Any, mask: Any, new: Any) -> Any:
     return jnp.where(chosen, new.astype(whole.dtype), whole)
 
 
-# --- operators ---
+# --- element by element ---
 
 
 def _operand(value: Any) -> Any:
-    value = unwrap(value)
+    """A list as an array."""
     return (np.asarray if is_static(value) else jnp.asarray)(value) if isinstance(value, list) else value
 
 
-def apply(function: Callable, *values: Any) -> Any:
-    """An element-wise function of values as they are; of selected rows, on all rows."""
+def apply(by_numpy: Callable, by_jax: Callable, *values: Any) -> Any:
+    """An element-wise function of values as they are, by NumPy on constants; of selected rows, on all rows."""
     masks = [value.mask for value in values if isinstance(value, Selected)]
     if masks:
         if any(not isinstance(value, Selected) and np.ndim(unwrap(value)) for value in values):
             raise TypeError(SELECTED)
         full = [value.full if isinstance(value, Selected) else unwrap(value) for value in values]
-        return Selected(function(*map(jnp.asarray, full)), masks[0])
-    operands = [_operand(value) for value in values]
-    if not is_static(operands):
-        operands = [jnp.asarray(value) if isinstance(value, np.ndarray) else value for value in operands]
-    return wrap(function(*operands))
-
-
-def _in_place(function: Callable) -> Callable:
-    def assign(self, other):
-        if self.ndim == 0:  # NumPy's scalars do not change
-            return apply(function, self, other)
-        if isinstance(other, Selected):
-            raise TypeError(SELECTED)
-        result = unwrap(apply(function, self, other))
-        if result.shape != self.shape:
-            raise ValueError(f"an array of shape {self.shape} cannot become one of shape {result.shape}")
-        self.store(cast(result, self.dtype))
-        return self
-
-    return assign
-
-
-def _give_operators() -> None:
-    binary = "add sub mul truediv floordiv mod pow matmul and_ or_ xor"
-    for name in binary.split():
-        function, stem = getattr(operator, name), name.rstrip("_")
-
-        def forward(self, other, function=function):
-            return apply(function, self, other)
-
-        def backward(self, other, function=function):
-            return apply(function, other, self)
-
-        for kind in (Array, Selected):
-            setattr(kind, f"__{stem}__", forward)
-            setattr(kind, f"__r{stem}__", backward)
-        setattr(Array, f"__i{stem}__", _in_place(function))
-    for name in ("lt", "le", "gt", "ge", "eq", "ne"):
-        function = getattr(operator, name)
-        for kind in (Array, Selected):
-            setattr(kind, f"__{name}__", lambda self, other, function=function: apply(function, self, other))
-    for name in ("neg", "pos", "abs", "invert"):
-        function = getattr(operator, name)
-        for kind in (Array, Selected):
-            setattr(kind, f"__{name}__", lambda self, function=function: apply(function, self))
-
-
-_give_operators()
+        return Selected(by_jax(*map(jnp.asarray, full)), masks[0])
+    operands = [_operand(unwrap(value)) for value in values]
+    return wrap((by_numpy if is_static(operands) else by_jax)(*operands))

@@ -1,26 +1,26 @@
-"""A record of replies, so that the same question is paid for once and a design can be run again without a model.
+"""A record of replies: each question is paid for once, and a design can be repeated without a model.
 
-One JSON file per reply, named by what was asked: messages, model, temperature, draw, candidate and form of the
-answer. Where the model is served and with which key is not part of the question.
+One JSON file per reply, named by the question: messages, model, temperature, draw, candidate and keys of the answer.
+The address of the server and the API key are not part of the question.
 """
 
 import hashlib
 import json
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from latent_reward.design.ask import Ask, Reply, Request
-from latent_reward.design.budget import Ledger
+from latent_reward.design.llm.ask import Ask, Reply, Request
+from latent_reward.design.llm.budget import Ledger
 from latent_reward.errors import LareError
+from latent_reward.files import to_json, write_text
 
 _STORED = ("text", "model", "prompt_tokens", "completion_tokens", "estimated")
 
 
 def key_of(request: Request, model: str) -> str:
-    """The SHA-256 of the question: equal exactly if everything that may change the answer is equal."""
+    """The SHA-256 of everything in the question that may change the answer."""
     return _digest(_question(request, model))
 
 
@@ -34,12 +34,12 @@ def recorded(
 ) -> Ask:
     """``ask`` with a record in ``folder``: a known question is answered from it, a new answer is added.
 
-    Only answers are recorded: a call that raised leaves nothing. With ``ask=None`` the record is replayed, and
-    a question it does not hold is an error. A damaged file counts as missing; ``warn`` is told.
+    Only answers are recorded, never failures. With ``ask=None`` the record is replayed, and a question that is not
+    in it is an error. A damaged file counts as missing; ``warn`` is called with the reason.
 
     Raises:
-        LareError: (now) the folder cannot be made or, to replay, does not exist; (when asked) what ``ask``
-            raises, or a replayed question has no reply.
+        LareError: the folder cannot be made or, for a replay, does not exist. The returned function raises it if
+            ``ask`` does or if a replayed question has no reply.
     """
     try:
         if ask is not None:
@@ -72,34 +72,21 @@ def recorded(
 
 
 def write(folder: Path, request: Request, model: str, reply: Reply) -> Path:
-    """Records a reply: the whole file or nothing, whoever else writes it at the same time.
+    """Record a reply atomically, even if several threads or processes write it at the same time.
 
     Raises:
         LareError: the file cannot be written.
     """
     stored = {name: getattr(reply, name) for name in _STORED}
     content = {"question": _question(request, model), "reply": stored, "digest": _digest(stored)}
-    path, draft = _path(folder, request, model), None
+    path = folder / f"{key_of(request, model)}.json"
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=folder, prefix=".", suffix=".part", delete=False, encoding="utf-8"
-        ) as file:
-            draft = Path(file.name)
-            json.dump(content, file, ensure_ascii=False, indent=1)
-        draft.chmod(0o644)
-        draft.replace(path)
+        write_text(path, to_json(content, indent=1))
     except OSError as error:
         raise LareError(
             f"record: cannot write {path}: {error}; make room or choose another folder"
         ) from error
-    finally:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
     return path
-
-
-def _path(folder: Path, request: Request, model: str) -> Path:
-    return folder / f"{key_of(request, model)}.json"
 
 
 def _missing(request: Request, model: str, folder: Path, damage: str | None) -> str:
@@ -128,8 +115,8 @@ def _digest(value: dict) -> str:
 
 
 def _look_up(folder: Path, request: Request, model: str) -> tuple[Reply | None, str | None]:
-    """The recorded reply if there is one, and what is wrong with its file if something is."""
-    path = _path(folder, request, model)
+    """The recorded reply if there is one, and the damage to its file if there is any."""
+    path = folder / f"{key_of(request, model)}.json"
     try:
         content = json.loads(path.read_text("utf-8"))
         if content["question"] != _question(request, model):

@@ -1,18 +1,17 @@
-"""What differs between servers that speak the same protocol, and what their errors mean.
+"""Differences between servers with the same protocol, and the meaning of their errors.
 
-Pure functions: which arguments a call has, which of them a server's complaint is about, how long it wants
-us to wait, and one line for the user.
+Pure functions: the arguments of a call, which of them an error is about, how long to wait before a retry, and the
+error in one line for the user.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from latent_reward.design.ask import Kind, ModelError, Request
-from latent_reward.design.reply import schema_of
+from latent_reward.design.llm.ask import Failure, ModelError, Request
 
 FORMS = ("json_schema", "json_object with schema", "json_object", "text")
 _LONGEST_WAIT = 60.0
@@ -23,7 +22,7 @@ _FENCE_PLEASE = (
 
 @dataclass(frozen=True)
 class Dialect:
-    """What one server is known to take; starts with the best and gives up what is refused."""
+    """What one server accepts; it starts with the most specific form and drops what is refused."""
 
     form: str = FORMS[0]
     limit: str = "max_tokens"
@@ -40,7 +39,7 @@ class Dialect:
             described = {"name": "reply", "strict": True, "schema": schema}
             arguments["response_format"] = {"type": "json_schema", "json_schema": described}
         elif self.form == "json_object with schema":
-            # The client library knows no such key, so it must not see it as a typed argument.
+            # Not a key of the client library, so it cannot be a typed argument.
             arguments["extra_body"] = {"response_format": {"type": "json_object", "schema": schema}}
         elif self.form == "json_object":
             arguments["response_format"] = {"type": "json_object"}
@@ -49,7 +48,7 @@ class Dialect:
         return arguments
 
     def without(self, complaint: str, param: str | None) -> "Dialect | None":
-        """The dialect to try after a rejected request; None if the complaint is about something else."""
+        """The dialect to try after a rejected request; None if the error is about something else."""
         about = param or complaint
         if re.search(r"response_format|json_schema|json_object", about) and self.form != FORMS[-1]:
             return replace(self, form=FORMS[FORMS.index(self.form) + 1])
@@ -61,8 +60,23 @@ class Dialect:
         return None
 
 
+def schema_of(keys: Sequence[str]) -> dict:
+    """The JSON schema of an object with exactly these texts."""
+    return {
+        "type": "object",
+        "properties": {key: {"type": "string"} for key in keys},
+        "required": list(keys),
+        "additionalProperties": False,
+    }
+
+
+def printable(text: str) -> str:
+    """The text without lone surrogates, which JSON can hold but a UTF-8 file cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds the server asks to wait (``Retry-After`` in seconds or as a date), at most a minute."""
+    """The seconds to wait according to ``Retry-After`` (seconds or a date), at most a minute."""
     value = headers.get("retry-after")
     if value is None:
         return None
@@ -79,7 +93,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def redact(text: str, key: str | None) -> str:
-    """The text on one line, bounded, without the key wherever a server repeats it."""
+    """The text on one line of bounded length, without the key."""
     text = " ".join(text.split())
     return (text.replace(key, "[key]") if key else text)[:500]
 
@@ -87,9 +101,9 @@ def redact(text: str, key: str | None) -> str:
 def status_error(
     status: int, complaint: str, code: str | None, *, model: str, place: str, variable: str | None
 ) -> ModelError:
-    """What an HTTP status means for the user; ``complaint`` is redacted, ``variable`` is where the key was."""
+    """The error for an HTTP status; ``complaint`` is redacted, ``variable`` is the one the key was read from."""
     said = f"{place} answered {status}: {complaint}" if complaint else f"{place} answered {status}"
-    kind: Kind = "rejected"
+    kind: Failure = "rejected"
     if status == 401 and variable is None:
         remedy = "name the environment variable that holds the key of this server"
     elif status == 401:
@@ -97,7 +111,7 @@ def status_error(
     elif status == 403:
         remedy = f"the key may not use {model!r}; allow it at the provider or use another model"
     elif code in ("content_filter", "content_policy_violation"):
-        kind, remedy = "refused", "say the task in other words or use another model"
+        kind, remedy = "refused", "rephrase the task or use another model"
     elif status == 404:
         remedy = (
             f"check the model {model!r} and the base URL (it usually ends in /v1); the server lists its models "
@@ -113,7 +127,7 @@ def status_error(
         remedy = "conversation and answer exceed the model's context; allow fewer tokens per answer"
     else:
         remedy = "check the model and the base URL"
-    return ModelError(kind, f"model: {said}; {remedy}")
+    return ModelError(kind, f"{said}; {remedy}")
 
 
 def _too_long(complaint: str) -> bool:

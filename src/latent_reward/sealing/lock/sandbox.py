@@ -1,6 +1,6 @@
 """Run one function in a process that can neither read, write, connect nor last.
 
-The parent's half: it starts :mod:`latent_reward.sealing.locked` with an empty environment in an empty
+The parent's half: it starts :mod:`latent_reward.sealing.lock.locked` with an empty environment in an empty
 folder, ends its whole process group when time is up, and treats the reply as hostile: bounded in size,
 parsed as JSON, nothing else.
 """
@@ -21,7 +21,7 @@ from typing import Any
 from latent_reward.errors import LareError
 
 _LOCKED = Path(__file__).with_name("locked.py")
-_PACKAGE = _LOCKED.parents[1]
+_PACKAGE = _LOCKED.parents[2]
 _LIBRARIES = ("jax", "jaxlib", "numpy", "ml_dtypes", "opt_einsum", "scipy", "jaxtyping", "flatbuffers")
 _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/proc/self", "/proc/cpuinfo",
@@ -64,7 +64,7 @@ def run(worker: str, payload: Any, limits: Limits | None = None) -> Outcome:
             "payload": payload,
             "limits": asdict(limits),
             "path": _import_path(),
-            "packages": {"latent_reward": str(_PACKAGE), "latent_reward.sealing": str(_LOCKED.parent)},
+            "packages": {"latent_reward": str(_PACKAGE)},
             "readable": _readable_paths(),
         }
     )

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from latent_reward.sealing.arrays import decide
+from latent_reward.sealing.trace.arrays import decide
 
 MAX_PATHS = 64
 

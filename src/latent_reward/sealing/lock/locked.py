@@ -1,6 +1,6 @@
 """The locked child process: a script that gives up every power, then runs one function.
 
-Run by :mod:`latent_reward.sealing.sandbox` as ``python -I locked.py``; it reads one JSON request from standard
+Run by :mod:`latent_reward.sealing.lock.sandbox` as ``python -I locked.py``; it reads one JSON request from standard
 input and writes one JSON reply to standard output. It imports the standard library alone until it is locked.
 
 The order matters. Resource limits and Landlock (files, network) come first, while there is one thread,

@@ -1,0 +1,1 @@
+"""Play episodes of a task to score encoders on; of the rewards only the return of each episode is used."""

@@ -1,0 +1,1 @@
+"""The locked child process, in which sources are run."""
