@@ -24,9 +24,9 @@ from latent_reward.credit.metrics import METRICS
 from latent_reward.data.episodes import Episodes, Played
 from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.encoder.encoder import load, save
+from latent_reward.report.evaluation import Report
 from latent_reward.sealing.verify import check, encoder_of
 from latent_reward.task.check import check_task
-from latent_reward.report.evaluation import Report
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
