@@ -1,4 +1,4 @@
-"""What the commands share: how they print, and how their arguments are called."""
+"""What the commands share: the console, and the names of arguments in the help."""
 
 from pathlib import Path
 from typing import Annotated

@@ -183,7 +183,7 @@ def competitive_pp(agents: int = 6, *, walled: bool = False) -> World:
 
     Args:
         agents: how many predators there are; the published world has six.
-        walled: take ``wall_penalty`` from the reward of prey, which without it do best to run away for ever.
+        walled: take ``wall_penalty`` from the reward of prey, whose best policy without it is to run away for ever.
     """
     scale = SCALES[agents]
     body, sight = bodies(scale), COMPETITIVE_SIGHT
