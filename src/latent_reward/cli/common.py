@@ -1,4 +1,4 @@
-"""What the commands share: the console, and the names of arguments in the help."""
+"""The console, and the names of arguments in the help, shared by all commands."""
 
 from pathlib import Path
 from typing import Annotated

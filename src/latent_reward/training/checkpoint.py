@@ -104,6 +104,6 @@ def _same_config(saved: Any, wanted: Any, name: str = "") -> None:
             _same_config(saved.get(key), wanted.get(key), f"{name}.{key}" if name else key)
     elif saved != wanted:
         raise LareError(
-            f"{name}: the run was trained with {saved!r}, and {wanted!r} is asked for now; "
+            f"{name}: the run was trained with {saved!r}, not with {wanted!r}; "
             "a resumed run keeps its configuration, so leave it as it was or start a new run with --out"
         )

@@ -19,7 +19,7 @@ from latent_reward.types import EpisodeFeatures
 
 @dataclass(frozen=True)
 class TeamLearner:
-    """What stays fixed while a team trains, static in ``jax.jit``: equal ones share their compiled programs.
+    """The fixed part of a team's learning, static in ``jax.jit``: equal ones share their compiled programs.
 
     Attributes:
         method: the method of credit assignment.
@@ -38,7 +38,7 @@ class TeamLearner:
         return self.spec.actions.as_numbers(episodes.action)
 
     def features(self, episodes: Episodes) -> EpisodeFeatures:
-        """What the method reads of each step."""
+        """The features that the method reads of each step."""
         return self.method.features(self.credit, episodes, self.numbers(episodes))
 
 

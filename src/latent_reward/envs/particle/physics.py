@@ -155,7 +155,7 @@ def pick(offset: Offset, index: Int[Array, "here count *world"]) -> Float[Array,
 def rows(
     *parts: Float[Array, "agent ..."], like: Float[Array, "agent 2 *world"]
 ) -> Float[Array, "agent observation *world"]:
-    """All numbers of each agent in one row, part after part; ``like`` tells which axes are of worlds."""
+    """All parts concatenated into one row per agent; ``like`` has the axes of worlds."""
     worlds = like.shape[2:]
     return jnp.concatenate([part.reshape(len(part), -1, *worlds) for part in parts], axis=1)
 
