@@ -143,7 +143,7 @@ def act(
     keys: Keys,
     step: Int[Array, ""],
 ) -> tuple[tuple[Num[Array, "seed episode agent *action"], Float[Array, "seed episode agent"]], ...]:
-    """The action of every agent in every copy, drawn from the policy of its seed, and its log-probability."""
+    """What every agent of every copy does, and the log-probability of that, from the policies of their seeds."""
 
     def one(states, observations, key):
         drawn = jax.random.split(jax.random.fold_in(key, step), len(observations))

@@ -38,7 +38,7 @@ class TeamLearner:
         return self.spec.actions.as_numbers(episodes.action)
 
     def features(self, episodes: Episodes) -> EpisodeFeatures:
-        """The features that the method reads of each step."""
+        """What the method reads of each step."""
         return self.method.features(self.credit, episodes, self.numbers(episodes))
 
 
