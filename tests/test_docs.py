@@ -5,28 +5,35 @@ import dataclasses
 import io
 import re
 import tomllib
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import yaml
 
 import latent_reward as lr
 from latent_reward import cli
-from latent_reward.credit.methods import METHODS, TEAM_METHODS
+from latent_reward.agents.base import AgentSpec
+from latent_reward.agents.ppo import PPO
+from latent_reward.agents.td3 import TD3
+from latent_reward.credit.methods import METHODS
+from latent_reward.credit.metrics import METRICS
+from latent_reward.data.episodes import Episodes, Played
+from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.encoder.encoder import load, save
+from latent_reward.report.evaluation import Report
 from latent_reward.sealing.verify import check, encoder_of
 from latent_reward.task.check import check_task
-from latent_reward.training.off_policy import Report
-from latent_reward.training.on_policy import TeamReport
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
+RESULTS = (ROOT / "docs/results/README.md").read_text("utf-8")
 
 
 def blocks(page, language):
@@ -126,10 +133,10 @@ def test_options_of_the_benchmarks_exist():
             assert f'"{option}"' in source, f"{path} has no {option}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "docs/results/README.md"])
 def test_links_lead_somewhere(page):
     here = (ROOT / page).parent
-    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES.get(page, RESULTS)):
         if "://" not in target:
             path, _, anchor = target.partition("#")
             assert (here / path).exists(), target
@@ -149,6 +156,7 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
     exec(shorter, scope)
     assert scope["reward"].shape == (3,)
     assert scope["run"].folder == Path("runs/Reacher-v5/lare/0")
+    assert [name for name in scope["run"].metrics[0] if f"`{name}`" not in PAGES["docs/metrics.md"]] == []
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +185,8 @@ def test_the_example_encoder_passes_every_check(pendulum, tmp_path):
 @pytest.mark.parametrize("page", PAGES)
 def test_python_names_what_exists(page):
     for block in blocks(page, "python"):
-        tree = compile(block, page, "exec")
+        row = re.match(r'"[^"]', block)  # of a table: part of a dictionary
+        tree = compile(f"{{{block}}}" if row else block, page, "exec")
         assert tree is not None
         for name in re.findall(r"\blr\.(\w+)", block):
             assert hasattr(lr, name), name
@@ -187,12 +196,37 @@ def test_python_names_what_exists(page):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
 def test_every_method_is_described(page):
-    assert [name for name in METHODS | TEAM_METHODS if f"`{name}`" not in PAGES[page]] == []
+    assert [name for name in METHODS if f"`{name}`" not in PAGES[page]] == []
+
+
+def losses_of_agents():
+    """Names of what the agents report of their learning."""
+    key, row = jax.random.key(0), jax.ShapeDtypeStruct((3, 1), np.float32)
+    spec, agent = AgentSpec(1, Continuous((-1.0,), (1.0,))), TD3(hidden=(2,))
+    state = jax.eval_shape(partial(agent.init, spec), key)
+    yield from jax.eval_shape(agent.update_critics, state, row, row, jax.ShapeDtypeStruct((3,), np.float32))[
+        1
+    ]
+
+    def learn(key):
+        real, true = np.zeros((1, 2, 1), np.float32), np.ones((1, 2, 1), bool)
+        seen, acted = np.zeros((1, 3, 1, 1), np.float32), np.zeros((1, 2, 1), np.int32)
+        episodes = Episodes(
+            *map(jax.numpy.asarray, (seen, acted, true, ~true, np.zeros(1, np.float32), real))
+        )
+        spec, agent = AgentSpec(1, Discrete(2)), PPO(hidden=(2,), minibatch=2)
+        played = Played(episodes, jax.numpy.asarray(real), None, None)
+        reward, remaining = jax.numpy.asarray(real), jax.numpy.ones(())
+        return agent.learn(spec, agent.init(spec, key), played, reward, key, remaining)[1]
+
+    yield from jax.eval_shape(learn, key)
 
 
 def test_every_metric_is_described():
     page = PAGES["docs/metrics.md"]
-    names = {each.name for report in (Report, TeamReport) for each in dataclasses.fields(report)}
+    names = {each.name for each in dataclasses.fields(Report)} - {"losses", "credit"}
+    names |= {"decoder_loss", *losses_of_agents(), *METRICS}
+    assert {"critic_loss", "value_loss", "explained_variance", "return_mean"} <= names
     assert [name for name in sorted(names) if f"`{name}`" not in page] == []
 
 

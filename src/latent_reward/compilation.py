@@ -1,4 +1,4 @@
-"""Compiled programs are kept between processes, so that only the first start on a machine waits for the compiler."""
+"""The cache of compiled programs: only the first start on a machine waits for the compiler."""
 
 import os
 import stat
@@ -16,8 +16,8 @@ def use_compilation_cache() -> Path | None:
     """Let JAX keep compiled programs in the user's cache folder; returns the folder, or None if it is off.
 
     A folder chosen for JAX itself (``JAX_COMPILATION_CACHE_DIR``) is left as it is. ``LARE_COMPILATION_CACHE=off``
-    turns the cache off, and any other value is the folder. The folder is readable by its owner alone, since a program
-    in it is run when it is found again; one that anybody else may write to is not used.
+    turns the cache off, and any other value is the folder. Programs in it are run when they are found again. The folder
+    is therefore readable by its owner alone, and one that others can write to is not used.
     """
     chosen = os.environ.get(SWITCH, "")
     config: Any = jax.config  # its options have no stubs

@@ -1,4 +1,4 @@
-"""The multilayer perceptron that every learned part is made of."""
+"""The multilayer perceptron used by all agents and decoders."""
 
 from itertools import pairwise
 from typing import Literal
@@ -13,10 +13,10 @@ from latent_reward.types import Key
 
 
 class MLP(eqx.Module):
-    """Perceptron on any number of leading axes, ReLU or tanh; no activation after the last layer.
+    """Multilayer perceptron with ReLU or tanh on any number of leading axes; the last layer is linear.
 
-    Weights are stored ``[fan_in, fan_out]`` so that a batch is one matrix product per layer,
-    and a whole ensemble (twin critics, seeds) is the same object with a leading axis.
+    Weights are stored ``[fan_in, fan_out]``, so that a batch is one matrix product per layer. An ensemble (twin
+    critics, seeds) is the same object with a leading axis.
     """
 
     weights: tuple[Float[Array, "*ensemble _ _"], ...]
@@ -37,10 +37,8 @@ class MLP(eqx.Module):
 def init_mlp(key: Key, sizes: tuple[int, ...]) -> MLP:
     """Draw an MLP with layer widths ``sizes``, weights and biases from U(±1/√fan_in).
 
-    This is the initialisation of the networks in the published experiments (PyTorch's default),
-    kept so that learning curves compare.
+    This is PyTorch's default and that of the published experiments, so that learning curves are comparable.
     """
-
     shapes = tuple(pairwise(sizes))
     counts = [(fan_in + 1) * fan_out for fan_in, fan_out in shapes]
     # One draw for the whole network: random generation is what takes longest to compile.
@@ -56,7 +54,7 @@ def init_mlp(key: Key, sizes: tuple[int, ...]) -> MLP:
 def init_orthogonal(key: Key, sizes: tuple[int, ...], head_gain: float) -> MLP:
     """Draw a tanh MLP with orthogonal weights (gain 1, the last layer ``head_gain``) and biases of 0.
 
-    Saxe et al. 2014, arXiv 1312.6120; a small head makes the first policy nearly uniform.
+    Saxe et al. 2014, arXiv 1312.6120. With a small ``head_gain`` the first policy is nearly uniform.
     """
     shapes = tuple(pairwise(sizes))
     gains = (1.0,) * (len(shapes) - 1) + (head_gain,)

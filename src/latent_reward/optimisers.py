@@ -1,4 +1,4 @@
-"""Steps that move parameters: Adam, and the moving average of target networks."""
+"""Updates of parameters: Adam, and the moving average of target networks."""
 
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ def polyak(target, online, rate: float):
 
 
 def init_adam(parameters) -> optax.OptState:
-    """Adam's state for a pytree of parameters that has not been updated yet."""
+    """Adam's initial state for a pytree of parameters."""
     return optax.adam(0.0).init(parameters)
 
 

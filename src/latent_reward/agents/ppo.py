@@ -43,7 +43,7 @@ class Networks(NamedTuple):
 
 
 class ReturnScale(NamedTuple):
-    """Moving average of squared returns to go, and how much of it there is yet."""
+    """Moving average of squared returns to go, and the sum of its weights so far."""
 
     square: Scalar
     weight: Scalar
@@ -58,7 +58,7 @@ class PPOState(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What an iteration learns from: one row per step and agent; rows with a false mask change nothing.
+    """The data of an iteration: one row per step and agent; rows with a false mask change nothing.
 
     ``available`` is None where every action always is.
     """
@@ -94,7 +94,7 @@ class PPO(EpisodeAgent):
         hidden: widths of the hidden layers of actor and critic.
         critic_sees_time: whether V also reads the share of the episode that is over (published: no). With a
             fixed horizon and γ = 1 the value of a state depends on it.
-        bootstrap: whether the horizon cuts a longer task short, so that V(o_T) stands for what would follow.
+        bootstrap: whether to bootstrap with V(o_T) where the horizon cuts an episode.
     """
 
     discount: float = 1.0

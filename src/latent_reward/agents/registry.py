@@ -1,4 +1,4 @@
-"""The agents there are, by the names that files and the command line use."""
+"""The table of agents, by the names that files use."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from latent_reward.agents.td3 import TD3
 from latent_reward.data.spaces import ActionSpace, Continuous
 
 Agent = Annotated[TD3 | PPO, pydantic.Field(discriminator="kind")]
-"""Every kind of agent, as files tell them apart."""
+"""All classes of agents; files distinguish them by ``kind``."""
 
 AGENTS: dict[str, type[TD3] | type[PPO]] = {"td3": TD3, "ppo": PPO}
 

@@ -1,7 +1,7 @@
 """The command line ``lare``: one function per command, one line per mistake.
 
-The functions live in the modules of this package, by what they are for; here they get their place in the
-command. Whatever takes time to import is imported inside them, so that ``lare --help`` answers at once.
+The functions are in the modules of this package; this file gives each its place in the command line. They import
+the slow modules when they are called, so that ``lare --help`` answers at once.
 """
 
 import sys
@@ -32,7 +32,7 @@ app.command(train.evaluate)
 
 
 def _refuse_settings_on_resume(argv: Sequence[str]) -> None:
-    """A resumed run keeps its configuration, so a setting beside ``--resume`` must be a misunderstanding."""
+    """Raise if a setting is given beside ``--resume``: a resumed run keeps its configuration."""
     flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
     others = [flag for flag in flags if flag not in ("--resume", "--quiet", "--no-quiet", "--help")]
     if "--resume" in flags and others:

@@ -21,7 +21,7 @@ def show(
     *,
     draw: int = 0,
 ) -> None:
-    """Print an encoder: goal, latents with their explanations, source, score, checks, where it came from.
+    """Print an encoder: goal, latents with their explanations, source, score, checks and provenance.
 
     Args:
         encoder: the folder of an encoder, or a task with bundled ones (`lare encoders`).
@@ -55,7 +55,7 @@ def show(
 
 
 def _facts(card: Card) -> Iterator[tuple[str, str]]:
-    """What is known of an encoder, by name; nothing for what is not."""
+    """The known facts about an encoder, by name."""
     yield "task", f"{card.task} ({card.env_id})" if card.env_id not in ("", card.task) else card.task
     goal = _goal(card)
     if goal:
@@ -75,7 +75,7 @@ def _facts(card: Card) -> Iterator[tuple[str, str]]:
 
 
 def _analysis(folder: Path) -> Iterator[tuple[str, str]]:
-    """What the reply says beside its source, if the folder keeps the reply."""
+    """The analysis in the reply, if the folder has the reply."""
     try:
         said = json.loads((folder / "reply.json").read_text("utf-8"))["Analyze"]
     except (OSError, ValueError, TypeError, KeyError):
@@ -85,7 +85,7 @@ def _analysis(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _goal(card: Card) -> str:
-    """The wording that was read, in full if the task is a built-in one."""
+    """The goal that the model read, in full if the task is a built-in one."""
     from latent_reward.task.load import load_description
 
     try:
@@ -96,7 +96,7 @@ def _goal(card: Card) -> str:
 
 
 def _latents(card: Card) -> Table:
-    """One row per latent: name, explanation, and the figures that its score has for it."""
+    """One row per latent: name, figures of its score, explanation."""
     scored = {each["name"]: each for each in card.score.get("latents", ())}
     figures = dict.fromkeys(key for each in scored.values() for key in each if key != "name")
     table = Table("latent", *figures, "what the model says of it", box=None)

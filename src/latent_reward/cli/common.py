@@ -1,4 +1,4 @@
-"""What the commands share: how they print, and how their arguments are called."""
+"""The console, and the names of arguments in the help, shared by all commands."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: tasks, methods, encoders; and ``check``."""
+"""Commands that list and check: ``tasks``, ``methods``, ``encoders list`` and ``check``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from latent_reward.errors import LareError
 
 
 def tasks() -> None:
-    """List the built-in tasks: environment, sizes, and what is wanted."""
+    """List the built-in tasks: sizes, time limit, bundled encoders and goal."""
     from latent_reward.encoder.bundled import bundled_draws
     from latent_reward.task.load import load_task, task_names
 
@@ -21,12 +21,12 @@ def tasks() -> None:
         table.add_row(task.name, *map(str, numbers), " ".join(task.goal["plain"].split()))
     screen.print(table)
     screen.print(
-        "\nA task file of your own works in the same place: `lare check MyTask.yaml` tells what is missing."
+        "\nYou can also give the path of a task file of your own; `lare check MyTask.yaml` says what is missing."
     )
 
 
 def methods() -> None:
-    """List the ways to assign credit that `lare train --method` knows."""
+    """List the methods of credit assignment for `lare train --method`."""
     from latent_reward.credit.methods import METHODS
 
     table = Table("method", "one agent", "teams", "what it does", box=None)
@@ -38,7 +38,7 @@ def methods() -> None:
 
 
 def list_encoders() -> None:
-    """List the bundled encoders: their latents, for each task and draw."""
+    """List the bundled encoders with their latents, by task and draw."""
     from latent_reward.encoder.bundled import bundled_draws, bundled_folder
     from latent_reward.sealing.open import open_encoder
     from latent_reward.task.load import load_task, task_names
@@ -59,18 +59,18 @@ def check(
 ) -> None:
     """Check a task file against its environment, or seal an encoder's source and print every check.
 
-    Exit status 1, with the reasons, if anything is wrong. A text that gives the reward away is a warning only.
+    The exit status is 1 if anything is wrong. A text that gives the reward away is only a warning.
 
     Args:
         file: a task file (.yaml), or the source of an encoder (.py).
-        task: for a source: the task whose observation and action it reads.
+        task: for a source: the task whose observations and actions it reads.
         out: for a source: write the sealed encoder into this folder, for `lare train --encoder`.
     """
     if file.suffix == ".py":
         _check_source(file, task, out)
     elif task or out:
         raise LareError(
-            f"file: {file} is no source (.py); --task and --out belong to sources, so leave them out"
+            f"file: {file} is not a source (.py); --task and --out are for sources only, so leave them out"
         )
     else:
         _check_task(file)

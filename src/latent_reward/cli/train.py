@@ -1,4 +1,4 @@
-"""Commands around a run: ``train`` and ``evaluate``."""
+"""The commands ``train`` and ``evaluate``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,29 +29,29 @@ def train(
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
     quiet: bool = False,
 ) -> None:
-    """Train an agent, or teams of agents, told one return per episode, with credit assigned by METHOD.
+    """Train an agent, or teams of agents, from the return of each episode, with credit assigned by METHOD.
 
     Without arguments: HalfCheetah-v5 for 100,000 steps with the bundled latent-reward encoder. One agent trains
     step by step, teams in iterations of whole episodes; a setting of the other kind is refused.
-    Ctrl-C saves first; `lare train --resume RUN` goes on to the same numbers.
+    Ctrl-C saves before it stops; `lare train --resume RUN` continues with the same numbers.
 
     Args:
         task: a built-in task (`lare tasks`) or the path of a task file.
         method: how credit is assigned (`lare methods`).
-        seeds: one seed, or several that train side by side in one program: 0..4 or 0,2,5.
+        seeds: one seed, or several that train in one program: 0..4 or 0,2,5.
         steps: for one agent: environment steps per seed (100,000).
         iterations: for teams: iterations per seed (1,000).
-        encoder: folder of an encoder (several teams: with one under each name); the bundled one of DRAW by default.
-        draw: which bundled encoder (an axis of its own: not the seed).
+        encoder: folder of an encoder (several teams: of a folder for each); the bundled one of DRAW by default.
+        draw: number of the bundled encoder (unrelated to the seed).
         out: the run folder; runs/TASK/METHOD/SEEDS by default.
         warmup: for one agent: steps with random actions before learning starts (10,000).
         episodes: for teams: episodes per iteration (82).
         evaluate_every: steps (5,000) or iterations (10) between evaluations.
-        evaluation_episodes: episodes per evaluation (10; of teams 50), the same ones every time.
+        evaluation_episodes: episodes per evaluation (10, teams 50), the same ones every time.
         checkpoint_every: steps (25,000) or iterations (100) between checkpoints.
         batch_size: for one agent: transitions per update (256).
         buffer_size: for one agent: transitions kept for replay (1,000,000).
-        resume: go on with this run; every other setting comes from it.
+        resume: continue this run with its own settings.
         quiet: print nothing.
     """
     from latent_reward.training import train as trainer
@@ -79,7 +79,7 @@ def train(
 
 
 def evaluate(run: Positional[RunFolder], *, episodes: int = 10, video: bool = False) -> None:
-    """Play episodes with a trained policy; print their true returns and what each latent turned out to be worth.
+    """Play episodes with a trained policy; print their true returns and the reward assigned to each latent.
 
     Args:
         run: the folder of a run.
@@ -110,7 +110,7 @@ def _print_weights(weights: dict[str, float]) -> None:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds in words: ``3``, ``0..4`` (both ends included) or ``0,2,5``.
+    """Seeds from text: ``3``, ``0..4`` (both ends included) or ``0,2,5``.
 
     >>> parse_seeds("0..2")
     (0, 1, 2)

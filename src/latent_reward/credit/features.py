@@ -1,4 +1,4 @@
-"""What a decoder reads of a step: the encoder's latents, or the step itself."""
+"""The features of a step that a decoder reads: the encoder's latents, or the step itself."""
 
 from typing import Literal
 
@@ -34,7 +34,7 @@ def step_features(
         return raw_features(observation, action, next_observation)
     if kind == "next":
         return next_observation
-    assert spec.encoder is not None  # whoever builds a spec gives one to methods that read latents
+    assert spec.encoder is not None  # the spec of a method that reads latents has an encoder
     rows = (each.reshape(-1, each.shape[-1]) for each in (observation, action, next_observation))
     encoded = latents(spec.encoder, view, *rows)
     return encoded.reshape(*observation.shape[:-1], encoded.shape[-1])

@@ -15,14 +15,14 @@ from latent_reward.credit.reference import Reference
 from latent_reward.errors import LareError, did_you_mean
 
 Credit = Annotated[PerStep | Direct | Reference, pydantic.Field(discriminator="kind")]
-"""Every kind of method, as files tell them apart."""
+"""All classes of methods; files distinguish them by ``kind``."""
 
 Experience = Literal["replay", "episodes"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: what the method does, and its settings for each way to learn (None: it has none)."""
+    """A row of the table: a summary, and the settings for each way to learn; None if the method has none."""
 
     summary: str
     replay: Credit | None
@@ -48,18 +48,18 @@ _RAW_EPISODES = PerStep("next", "rrd", subset=10, **_PUBLISHED)
 METHODS: dict[str, Entry] = {
     "lare": Entry("latent rewards, unbiased random subsets: our best setting", _LARE, _LARE_EPISODES),
     "lare-paper": Entry(
-        "latent rewards as released with the paper: φ(o, a), before the effect of the action shows",
+        "latent rewards as released with the paper: φ(o, a), from the observation before the action",
         replace(_LARE, view="current", hidden=(256, 256), linear=False),
         None,
     ),
     "lare-rd": Entry(
-        "latent rewards, sum over whole episodes; for teams the paper's",
+        "latent rewards, sum over whole episodes; the loss of the paper for teams",
         replace(_LARE, loss="rd"),
         replace(_LARE_EPISODES, loss="rd"),
     ),
     "lare-rrd": Entry("latent rewards, biased random subsets", replace(_LARE, loss="rrd"), None),
     "lare-no-agents": Entry(
-        "lare, but every agent of a team is paid the team's average",
+        "lare, but every agent of a team gets the team's average reward",
         None,
         replace(_LARE_EPISODES, agents="mean"),
     ),
@@ -79,7 +79,7 @@ METHODS: dict[str, Entry] = {
         replace(_RAW_EPISODES, loss="rrd-unbiased"),
     ),
     "llm-reward": Entry(
-        "the one latent of an encoder as the reward itself, without a decoder or returns", Direct(), Direct()
+        "the encoder's single latent as the reward, without a decoder or returns", Direct(), Direct()
     ),
     "dense": Entry("reference: the true reward of every step", Reference("dense"), Reference("dense")),
     "episodic": Entry(
@@ -91,7 +91,7 @@ METHODS: dict[str, Entry] = {
 
 @dataclass(frozen=True)
 class Method:
-    """A recipe with a name: what ``--method`` selects."""
+    """A method with its name, as ``--method`` selects it."""
 
     name: str
     credit: Credit

@@ -1,4 +1,4 @@
-"""Running moments of a stream of rows, merged block by block."""
+"""Running mean and variance of a stream of rows, updated block by block."""
 
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ class Moments(NamedTuple):
 
 
 def init_moments(size: int) -> Moments:
-    """Moments of nothing, for rows of ``size`` features."""
+    """Moments before the first row, for ``size`` features."""
     return Moments(jnp.zeros(()), jnp.zeros(size), jnp.zeros(size))
 
 
 def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array, " row"]) -> Moments:
-    """Add the unmasked rows (Chan, Golub and LeVeque 1979: the merge that does not cancel)."""
+    """Add the rows whose mask is true, without cancellation (Chan, Golub and LeVeque 1979)."""
     here = mask[:, None]
     count = mask.sum().astype(rows.dtype)
     mean = jnp.where(here, rows, 0.0).sum(0) / jnp.maximum(count, 1.0)
@@ -38,16 +38,16 @@ def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array,
 
 
 def standardise(moments: Moments, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
-    """Shift and scale features to mean 0 and variance 1 over what was seen; ±10 is the limit.
+    """Shift and scale features to mean 0 and variance 1 over the rows so far, and clip them to ±10.
 
-    A feature that has not moved keeps a scale of 1: it stays near 0.
+    A feature that has been constant is not scaled.
     """
     scale = deviation(moments)
     return jnp.clip((x - moments.mean) / jnp.where(scale > 0, scale, 1.0), -10.0, 10.0)
 
 
 def deviation(moments: Moments) -> Float[Array, " feature"]:
-    """Standard deviation of each feature over what was seen; 0 where it has moved no more than its mean is rounded."""
+    """Standard deviation of each feature over the rows so far; 0 where it is within the rounding error of the mean."""
     variance = moments.spread / jnp.maximum(moments.rows, 1.0)
     rounding = 1e-12 + 1e-11 * moments.mean**2
     return jnp.where(variance > rounding, jnp.sqrt(jnp.maximum(variance, 1e-12)), 0.0)

@@ -59,7 +59,7 @@ class Decoder(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one update reads: steps ``[episode, step, agent, feature]``, and the returns of whole episodes."""
+    """The data of one update: steps ``[episode, step, agent, feature]``, and the returns of whole episodes."""
 
     features: EpisodeFeatures
     mask: AgentMask
@@ -74,7 +74,7 @@ class PerStep(Method):
     Attributes:
         input: what the decoder reads: ``latent`` (the encoder's output), ``raw`` (o, a, o − o′) or ``next`` (o′).
         loss: ``rd`` sums over whole episodes, ``rrd`` over a random subset, ``rrd-unbiased`` corrects for it.
-        view: where the encoder looks: at the ``current`` observation o, the ``next`` one o′, or ``both``.
+        view: what the encoder reads: the ``current`` observation o, the ``next`` one o′, or ``both``.
             An encoder whose source names ``next_observation`` itself always gets o and o′ as they are.
         subset: K, steps per episode in a random subset.
         batch_steps: steps per update; divided by K (or the horizon) it gives the episodes.
@@ -83,8 +83,8 @@ class PerStep(Method):
         standardise: whether features are standardised by their running moments.
         scale_returns: whether targets R/L are divided by their root mean square over the first episodes.
         weight_decay: weight of ½‖ψ‖² beside the loss.
-        agents: whether ``each`` agent of a team is paid its own proxy reward, or all of them their ``mean``.
-        linear: whether the network stands on a linear part that is solved from the returns of all episodes.
+        agents: whether ``each`` agent of a team gets its own proxy reward, or all of them their ``mean``.
+        linear: whether the decoder also has a linear part, solved from the returns of all episodes.
     """
 
     input: Kind
@@ -122,7 +122,7 @@ class PerStep(Method):
         return self.input == "raw"
 
     def init(self, spec: CreditSpec, key: Key) -> Decoder:
-        """A fresh decoder; above a linear part its network starts at 0."""
+        """A fresh decoder; with a linear part its network starts at 0."""
         size = self.feature_size(spec)
         network = init_mlp(key, (size, *self.hidden, 1))
         linear = None

@@ -15,8 +15,8 @@ class Episodes(NamedTuple):
         observation: before each step, and after the last.
         action: what each agent did: a whole number, or a vector on a last axis.
         mask: whether the agent is there at the step: the episode has not ended, and the agent lives.
-        terminated: whether the agent's life ended with the step. At its last step this tells an end of its own from
-            a time limit, which cuts the episode short.
+        terminated: whether the agent terminated with the step. If this is false at its last step, a time limit cut the
+            episode.
         returns: the team's return, the one number of an episode that credit may be fitted to.
         hidden_reward: the true reward of each step. It is measured against and never fitted, except by the
             references ``dense``, ``episodic`` and ``uniform``.
@@ -46,7 +46,7 @@ class Episodes(NamedTuple):
 
     @property
     def cut(self) -> Bool[Array, "episode time agent"]:
-        """The last step of each agent whose time ran out before it reached an end of its own."""
+        """The last step of each agent that was cut by a time limit before it terminated."""
         none = jnp.zeros_like(self.mask[:, :1])
         last = self.mask & ~jnp.concatenate([self.mask[:, 1:], none], axis=1)
         return last & ~self.terminated

@@ -1,4 +1,4 @@
-"""What an agent can do: one of several choices, or a vector inside a box."""
+"""Action spaces: one of several choices, or a vector inside a box."""
 
 from dataclasses import dataclass
 

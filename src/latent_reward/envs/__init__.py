@@ -1,1 +1,1 @@
-"""Environments: compiled worlds of teams, and the ones of Gymnasium and PettingZoo on the host."""
+"""Environments: compiled worlds, and those of Gymnasium and PettingZoo on the host."""

@@ -1,8 +1,8 @@
-"""What an environment is: teams of agents in a world that compiles, or in one that runs on the host.
+"""The two kinds of environment: a compiled world of teams, and a Python environment on the host.
 
-One agent is a team of one. A :class:`World` is a few pure functions, compiled together with whoever learns in it; a
-:class:`HostWorld` makes copies of a Python environment with PettingZoo's parallel interface. Whatever trains, evaluates
-or films takes either.
+One agent is a team of one. A :class:`World` is a few pure functions that compile together with the agents that learn
+in it. A :class:`HostWorld` makes copies of a Python environment with PettingZoo's parallel interface. Training,
+evaluation and video accept either.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,13 @@ ParallelEnv = Any  # PettingZoo's parallel interface; PettingZoo itself is not n
 
 @dataclass(frozen=True)
 class Team:
-    """Learned agents that see alike and share one return.
+    """Learning agents with the same spaces and one shared return.
 
     Attributes:
-        name: what its members are called, in the plural.
-        agents: how many they are.
-        observation_size: length of each one's observation.
-        actions: what each of them can do.
+        name: name of the team, such as the plural of what its agents are.
+        agents: number of agents.
+        observation_size: length of an agent's observation.
+        actions: action space of an agent.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Team:
 
 
 class Outcome(NamedTuple):
-    """What a step leads to; each agent of every team has a reward of its own."""
+    """The result of a step; each agent of every team has a reward of its own."""
 
     state: State
     reward: Float[Array, " agent"]
@@ -48,22 +48,22 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """One kind of world, static under ``jax.jit``; two of them are equal if they are the same object.
+    """A compiled environment, static under ``jax.jit``; two of them are equal if they are the same object.
 
-    All functions are of one world and pure; who wants many maps them with ``jax.vmap``. The agent axis is
-    that of all teams in their order.
+    All functions are pure and act on one copy of the world; map them with ``jax.vmap`` for many. The agent axis holds
+    the agents of all teams, in the order of the teams.
 
     Attributes:
-        name: under which ``find_world`` finds it.
-        teams: the learned agents.
+        name: the name for ``find_world``.
+        teams: the learning agents.
         reset: key to state.
         observe: state to one array ``[agent, observation]`` per team.
         step: (state, action of every agent, key) to outcome.
         render: state, on the host, to a frame ``[height, width, 3]``.
-        horizon: steps of an episode, if none terminates before.
-        available: state to the actions that each agent may choose from (None: always all).
-        alive: state to the agents that still act (None: always all).
-        won: state at the end of an episode to whether the team has won (None: nothing is won here).
+        horizon: steps after which an episode is cut.
+        available: state to the actions that each agent may choose (None: always all).
+        alive: state to the agents that are alive (None: always all).
+        won: state at the end of an episode to whether the team has won (None: there is no winner).
     """
 
     name: str
@@ -91,10 +91,10 @@ class HostWorld:
 
     Attributes:
         name: what the task calls the environment.
-        teams: the learned agents.
+        teams: the learning agents.
         members: the environment's own names of each team's agents.
-        first_action: what the environment calls the first action of each team, where actions are discrete.
-        make: a fresh copy of the environment; it takes a render mode or None.
+        first_action: the environment's number of the first action of each team, where actions are discrete.
+        make: makes a fresh copy of the environment; its argument is a render mode or None.
         horizon: steps after which an episode is cut.
     """
 
@@ -110,6 +110,6 @@ Environment = World | HostWorld
 
 
 def members(world: Environment) -> tuple[slice, ...]:
-    """Where each team stands on an axis of all agents."""
+    """The slice of each team on an axis of all agents."""
     ends = np.cumsum([0, *(team.agents for team in world.teams)]).tolist()
     return tuple(slice(begin, end) for begin, end in pairwise(ends))

@@ -1,4 +1,4 @@
-"""Open a Gymnasium environment, or say what keeps it from being used."""
+"""Open a Gymnasium environment, or raise an error that says why it cannot be used."""
 
 import importlib
 import sys

@@ -12,7 +12,7 @@ from latent_reward.envs.base import Environment, HostWorld, World
 
 @cache
 def _compiled(world: World) -> tuple[Callable, Callable, Callable]:
-    """Reset, observe and step of a world, compiled once for all of its copies."""
+    """``reset``, ``observe`` and ``step`` of a world, compiled once for all of its copies."""
     return jax.jit(world.reset), jax.jit(world.observe), jax.jit(world.step)
 
 
@@ -26,12 +26,12 @@ def on_host(world: Environment) -> HostWorld:
 
 
 class SteppedWorld:
-    """The parallel interface of one copy of a compiled world, with every agent there until the episode ends."""
+    """One copy of a compiled world with the parallel interface; every agent stays until the episode ends."""
 
     metadata = {"render_fps": 10}  # noqa: RUF012
 
     def __init__(self, world: World, names: list[str], render_mode: str | None = None):
-        """Nobody is there before the first reset."""
+        """There are no agents before the first reset."""
         self.world, self.possible_agents, self.agents = world, names, list[str]()
         self._reset, self._observe, self._step = _compiled(world)
 

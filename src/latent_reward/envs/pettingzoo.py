@@ -1,6 +1,6 @@
-"""Environments of many agents that run on the host: any parallel environment of PettingZoo.
+"""Teams in any parallel environment of PettingZoo, on the host.
 
-PettingZoo itself is not needed here: an environment brings it along, or keeps to its interface by hand.
+PettingZoo itself is not imported: an environment depends on it, or implements its interface by hand.
 """
 
 import importlib
@@ -29,8 +29,8 @@ def host_world(
     Args:
         name: ``package.module``, which has a ``parallel_env``, or ``module:function``.
         kwargs: arguments of that function.
-        groups: names of each team's agents, or patterns such as ``adversary_*``; none: every agent, which
-            only a lone team can be.
+        groups: names of each team's agents, or patterns such as ``adversary_*``. A lone team may give none: it has all
+            agents.
         horizon: steps after which an episode is cut.
 
     Raises:
@@ -49,12 +49,12 @@ def host_world(
 
 @dataclass(frozen=True)
 class Kind:
-    """Agents that could be a team.
+    """Agents of an environment that could form a team.
 
     Attributes:
-        name: what their names have in common, fit for the name of a team.
-        members: their names, or one pattern that fits them and nobody else.
-        agents: how many they are.
+        name: the common part of their names, made into a valid name of a team.
+        members: their names, or one pattern that matches exactly them.
+        agents: their number.
         low: smallest value of each index of their observations.
         high: largest value of each index of their observations.
         actions: how many actions each of them has.
@@ -69,7 +69,7 @@ class Kind:
 
 
 def find_kinds(name: str, env: ParallelEnv) -> tuple[Kind, ...]:
-    """The agents of ``env`` by what they see and do, and by what stands before the number in their names.
+    """The agents of ``env``, grouped by their spaces and by the part of their names before the number.
 
     Raises:
         TaskError: an observation or an action cannot be used.
@@ -100,14 +100,14 @@ def find_kinds(name: str, env: ParallelEnv) -> tuple[Kind, ...]:
 
 
 def time_limit(env: ParallelEnv) -> int | None:
-    """Steps after which ``env`` cuts an episode itself, if it says so as most environments do."""
+    """Steps after which ``env`` itself cuts an episode, if it has an attribute ``max_cycles``."""
     limit = getattr(getattr(env, "unwrapped", env), "max_cycles", None)
     return limit if isinstance(limit, int) and limit > 0 else None
 
 
 @contextmanager
 def opened(name: str, kwargs: Mapping[str, Any]) -> Iterator[ParallelEnv]:
-    """A copy of an environment, known to be a parallel one with agents, that is closed in the end.
+    """A copy of an environment, checked to be a parallel one with agents, and closed at the end.
 
     Raises:
         TaskError: there is no such environment, it cannot be made, or it is not a parallel one.
@@ -121,7 +121,7 @@ def opened(name: str, kwargs: Mapping[str, Any]) -> Iterator[ParallelEnv]:
         ) from error
     except Exception as error:  # a stranger's code may fail in any way
         message = f"{name} fails with {type(error).__name__} ({_one_line(error)})"
-        raise TaskError(_KEY, message, "mend the function that makes the environment") from error
+        raise TaskError(_KEY, message, "fix the function that makes the environment") from error
     try:
         _check_parallel(name, env)
         yield env
@@ -152,7 +152,7 @@ def _find(name: str) -> Callable[..., ParallelEnv]:
         ) from error
     except Exception as error:  # a stranger's code may fail in any way
         message = f"{module_name!r} fails with {type(error).__name__} on import ({_one_line(error)})"
-        raise TaskError(_KEY, message, "mend the module") from error
+        raise TaskError(_KEY, message, "fix the module") from error
     made = getattr(module, function or "parallel_env", None)
     if callable(made):
         return made
@@ -222,7 +222,7 @@ def _names(env: ParallelEnv) -> list[str]:
 def _spaces(
     name: str, env: ParallelEnv, agent: str
 ) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
-    """What an agent sees and does, refused unless it is a vector and a choice."""
+    """The spaces of an agent; raise unless they are a vector and a discrete choice."""
     key = next(each for each in env.possible_agents if str(each) == agent)
     box, discrete = env.observation_space(key), env.action_space(key)
     if not isinstance(box, gymnasium.spaces.Box) or len(box.shape) != 1:
@@ -239,7 +239,7 @@ def _spaces(
 def _alike(
     name: str, env: ParallelEnv, team: str, agents: Sequence[str]
 ) -> tuple[list[gymnasium.spaces.Box], gymnasium.spaces.Discrete]:
-    """What each agent of a team sees, and what all of them do; refused unless they are alike."""
+    """The observation spaces of a team's agents and their action space; raise unless they are alike."""
     boxes, discretes = zip(*(_spaces(name, env, each) for each in agents), strict=True)
     for each, box, discrete in zip(agents, boxes, discretes, strict=True):
         if (box.shape, discrete) != (boxes[0].shape, discretes[0]):

@@ -1,4 +1,4 @@
-"""Episodes of an environment on the host, written into arrays as they are played."""
+"""Record episodes of an environment on the host, in arrays that are filled step by step."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ Choose = Callable[[int, tuple[np.ndarray, ...]], Sequence[tuple[np.ndarray, np.n
 
 
 class EpisodeArrays(NamedTuple):
-    """Episodes of one team, one per copy of an environment, filled in as they go: ``[copy, time, agent, …]``.
+    """Episodes of one team, one per copy of an environment, filled step by step: ``[copy, time, agent, …]``.
 
     ``total`` is the sum of all rewards in double precision. Whatever lies beyond the end of an episode is undefined
     except for ``mask`` and ``reward``.
@@ -83,10 +83,10 @@ def collect(
 
 
 class Recorder:
-    """One copy of an environment, and its row of the arrays.
+    """Plays one copy of an environment and fills its row of the arrays.
 
-    An agent is there (``mask``) at a step if the environment lists it before that step; whatever is said of it
-    otherwise is not recorded. An episode that reaches the horizon is cut.
+    An agent is there (``mask``) at a step if the environment lists it before that step; at other steps nothing is
+    recorded for it. An episode that reaches the horizon is cut.
     """
 
     def __init__(self, world: HostWorld, env: ParallelEnv, copy: int, arrays: tuple[EpisodeArrays, ...]):
@@ -97,7 +97,7 @@ class Recorder:
         self._where = ""
 
     def begin(self, seed: int, where: str = "of an episode") -> bool:
-        """Reset the copy; returns whether any agent is there. ``where`` tells errors which episode it is."""
+        """Reset the copy and return whether any agent is there. ``where`` names the episode in errors."""
         self.steps, self._where = 0, where
         for each in self.arrays:
             each.mask[self.copy], each.terminated[self.copy] = False, False

@@ -20,9 +20,9 @@ Policy = Callable[
 
 
 def play(world: World, policies: Sequence[Policy], key: Key, episodes: int) -> tuple[Played, ...]:
-    """Play ``episodes`` whole episodes, every agent drawing its actions from the policy of its team.
+    """Play ``episodes`` whole episodes; every agent draws its actions from the policy of its team.
 
-    A world that has terminated stands still, and its steps are masked: shapes do not depend on luck.
+    The state of a terminated world is kept and its steps are masked, so shapes are fixed.
     """
     return _play(world, policies, key, episodes, lambda state: ())[0]
 
@@ -37,7 +37,7 @@ def watch(world: World, policies: Sequence[Policy], key: Key) -> tuple[State, In
 def _play(
     world: World, policies: Sequence[Policy], key: Key, episodes: int, look: Callable[[State], Any]
 ) -> tuple[tuple[Played, ...], Any]:
-    """What every team played, and what ``look`` sees of the worlds before each step and after the last."""
+    """The episodes of every team, and the values of ``look`` before each step and after the last."""
     k_reset, k_steps = jax.random.split(key)
     teams, agents = members(world), sum(team.agents for team in world.teams)
     start = jax.vmap(world.reset)(jax.random.split(k_reset, episodes))

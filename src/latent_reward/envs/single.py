@@ -14,12 +14,12 @@ AGENT = "agent"
 
 
 class SingleAgent:
-    """The parallel interface of an environment with the one agent ``agent``."""
+    """A Gymnasium environment with the parallel interface; its only agent is ``agent``."""
 
     possible_agents = (AGENT,)
 
     def __init__(self, env: gymnasium.Env):
-        """Wrap ``env``; nobody is there before it is reset."""
+        """Wrap ``env``; there is no agent before the first reset."""
         self.env = env
         self.metadata = env.metadata
         self.agents: list[str] = []
@@ -47,7 +47,7 @@ class SingleAgent:
 
 
 def single_world(name: str, make: Callable[[str | None], gymnasium.Env], horizon: int) -> HostWorld:
-    """The world of an environment that ``make`` creates for a render mode or None.
+    """The world of the environment that ``make`` creates; the argument of ``make`` is a render mode or None.
 
     Raises:
         LareError: the environment cannot be made, or its spaces cannot be used.
@@ -62,7 +62,7 @@ def single_world(name: str, make: Callable[[str | None], gymnasium.Env], horizon
 
 
 def actions_of(name: str, space: gymnasium.Space) -> ActionSpace:
-    """What an agent with this action space can do.
+    """The action space of an agent, from that of Gymnasium.
 
     Raises:
         LareError: the space is neither discrete nor a bounded vector.

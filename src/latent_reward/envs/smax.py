@@ -1,9 +1,9 @@
-"""SMAX: battles of small armies (Rutherford et al. 2023, arXiv 2311.10090), as the package ``jaxmarl`` has them.
+"""SMAX: battles of small armies (Rutherford et al. 2023, arXiv 2311.10090), from the package ``jaxmarl``.
 
-A team of allies fights units that follow a fixed heuristic. Both act every half second; whoever loses its
-last unit has lost, and so has an ally army that is not done at the time limit. The team is paid the share of
-the enemy's health that it takes, and 1 for a victory: a return of 2 is the most. That pay is divided among the
-allies that acted in a step, so the sum over agents is the return whoever dies on the way.
+A team of allies fights units that follow a fixed heuristic. Both act every half second. A side loses with its last
+unit, and the allies also lose at the time limit. The team receives the share of the enemy's health that it takes, and
+1 for a victory, so the largest return is 2. The reward of a step is divided among the allies that acted in it, so that
+the sum over agents is the return even if some of them die.
 """
 
 import contextlib

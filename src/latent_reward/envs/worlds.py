@@ -1,4 +1,4 @@
-"""Worlds of many agents that compile together with those who learn in them."""
+"""The table of compiled worlds, by name."""
 
 from collections.abc import Callable
 from functools import cache, partial

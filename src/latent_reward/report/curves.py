@@ -1,4 +1,4 @@
-"""Learning curves as pictures, drawn from logged metrics alone."""
+"""Learning curves, drawn from logged metrics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def series(rows: Sequence[dict], field: str) -> tuple[np.ndarray, np.ndarray]:
 def draw_curve(
     axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: str | None = None
 ) -> None:
-    """Mean over seeds as a line, each seed as a thin one behind it."""
+    """Draw the mean over seeds as a line, and each seed as a thin one."""
     seen = ~np.isnan(values).all(axis=0)
     if not seen.any():
         return
@@ -45,7 +45,7 @@ def draw_curve(
 
 
 def draw_run(folder: Path, task: str, method: str) -> None:
-    """Draw ``learning_curve.png`` of a run from its metrics; a run without any yet gets none."""
+    """Draw ``learning_curve.png`` of a run from its metrics, if there are any."""
     rows = read_metrics(folder)
     if not rows:
         return
@@ -66,6 +66,6 @@ def draw_run(folder: Path, task: str, method: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture, whole or not at all."""
+    """Write a picture atomically."""
     with replacing(path) as draft:
         figure.savefig(draft, dpi=110)

@@ -1,4 +1,4 @@
-"""What one evaluation shows, as it is logged, printed and drawn."""
+"""The report of one evaluation, which is logged, printed and drawn."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Report:
-    """What one team of one seed shows at one evaluation.
+    """The results of one evaluation, for one team of one seed.
 
     Attributes:
         seed: the seed.
@@ -15,12 +15,12 @@ class Report:
         episodes: episodes so far.
         return_mean: mean return of the evaluation episodes.
         return_std: their standard deviation.
-        win_rate: share of the evaluation episodes won; NaN where nothing is won.
+        win_rate: share of the evaluation episodes won; NaN if the environment has no winner.
         training_return: return of the last training episodes.
-        losses: what learning shows, by name.
+        losses: losses of the agent and the decoder, by name.
         credit: the metrics of credit, by name.
         steps_per_second: environment steps of each seed per second since the last report.
-        warning: what is wrong with the credit, or nothing.
+        warning: what is wrong with the credit; empty if nothing is.
     """
 
     seed: int
@@ -38,7 +38,7 @@ class Report:
 
     @property
     def who(self) -> str:
-        """Whose numbers these are, for people."""
+        """The seed and the team, as text."""
         return f"seed {self.seed} {self.team}".rstrip()
 
     def row(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Metrics on disk: JSON Lines for programs, TensorBoard events for eyes; both survive a kill and a resume."""
+"""Metrics on disk, as JSON Lines and as TensorBoard events; both survive a kill and a resume."""
 
 import json
 import math
@@ -19,7 +19,7 @@ class Log:
     """Appends reports to ``metrics.jsonl`` and to ``tensorboard/seed<N>``, of teams ``tensorboard/seed<N>-<team>``."""
 
     def __init__(self, folder: Path, step: int):
-        """Open the log of a run that stands at ``step``; what was logged after it is dropped."""
+        """Open the log of a run at ``step``; lines logged after that step are dropped."""
         self._path = folder / METRICS
         try:
             _keep_until(self._path, step)

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a live bar on a terminal, plain lines anywhere else."""
+"""The display of a run in progress: a live bar on a terminal, plain lines elsewhere."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack

@@ -14,7 +14,7 @@ from latent_reward.errors import LareError
 
 
 def write_video(path: Path, draw: Callable[[], tuple[Sequence[Any], float]]) -> Path:
-    """Write the frames ``[height, width, 3]`` that ``draw`` gives, with their number per second, as an MP4 file.
+    """Write an MP4 file of the frames ``[height, width, 3]`` and the frames per second that ``draw`` returns.
 
     Raises:
         LareError: frames cannot be rendered on this machine or the file cannot be written.

@@ -1,1 +1,1 @@
-"""Training: loops that play, assign credit and improve an agent, and the folder a run leaves behind."""
+"""Training: the loops that play, assign credit and improve agents, and the folder of a run."""

@@ -1,7 +1,7 @@
-"""One file from which training goes on to the same numbers: safetensors, no pickle, replaced atomically.
+"""Checkpoints, from which training continues with the same numbers: safetensors, no pickle, replaced atomically.
 
-Arrays are named by their path in a tree, such as the learner's state; counters and the configuration they belong to
-are in the file's metadata. A training decides which arrays and counters it needs.
+Arrays are named by their path in a tree, such as the learner's state. Counters and the configuration are in the
+metadata of the file. Each training loop decides which arrays and counters it saves.
 """
 
 import json
@@ -46,7 +46,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any
 
 
 def read(path: Path, config: str | None = None) -> Stored:
-    """Open a checkpoint; arrays are read when they are asked for.
+    """Open a checkpoint; arrays are read on demand.
 
     Raises:
         LareError: the file is missing, damaged, of another format, or belongs to another configuration.
@@ -86,7 +86,7 @@ def arrays(tree: Any, prefix: str, stored: Stored) -> Any:
 
 
 def restored(tree: Any, prefix: str, stored: Stored) -> Any:
-    """``tree`` (arrays or shapes) with the leaves of a checkpoint; rows that were never written keep what they are."""
+    """``tree`` (arrays or shapes) with the leaves of a checkpoint; rows that were not saved keep their values."""
     return jax.tree.map(_fill, tree, arrays(tree, prefix, stored))
 
 
@@ -104,6 +104,6 @@ def _same_config(saved: Any, wanted: Any, name: str = "") -> None:
             _same_config(saved.get(key), wanted.get(key), f"{name}.{key}" if name else key)
     elif saved != wanted:
         raise LareError(
-            f"{name}: the run was trained with {saved!r}, and {wanted!r} is asked for now; "
+            f"{name}: the run was trained with {saved!r}, not with {wanted!r}; "
             "a resumed run keeps its configuration, so leave it as it was or start a new run with --out"
         )

@@ -20,7 +20,7 @@ class RunConfig:
         method: the method with all of its settings.
         seeds: seeds that train in lockstep.
         encoder: where the encoder came from (a bundled draw or a folder); None for methods without one.
-        plan: how much is trained, with what agent, and when it is looked at.
+        plan: length of the training, agent, and intervals of evaluations and checkpoints.
     """
 
     task: str
@@ -30,7 +30,7 @@ class RunConfig:
     plan: Plan = field(default_factory=Plan)
 
     def __post_init__(self):
-        """Raise a :class:`~latent_reward.errors.LareError` for seeds that make no sense."""
+        """Raise a :class:`~latent_reward.errors.LareError` for negative, repeated or no seeds."""
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise LareError(f"seeds: {self.seeds} must be different whole numbers from 0 up, at least one")
 
@@ -39,7 +39,7 @@ class RunConfig:
         return to_json(self, indent=1)
 
     def index_of(self, seed: int | None) -> int:
-        """Which of the run's seeds ``seed`` is; None is the first.
+        """The position of ``seed`` among the run's seeds; None is the first.
 
         Raises:
             LareError: the run has no such seed.

@@ -1,9 +1,9 @@
-"""The compiled half of on-policy training: every iteration of every seed, and evaluation.
+"""The compiled part of on-policy training: iterations of all seeds, and evaluation.
 
 One iteration, for each team:
-    1. play whole episodes in parallel worlds with the present policy;
-    2. predict their rewards (nothing has been fitted to them yet: a held-out prediction), compute their features
-       once, store them;
+    1. play whole episodes in parallel worlds with the current policy;
+    2. compute their features and predict their rewards, before anything is fitted to them (a held-out prediction);
+       store them;
     3. update the decoder on stored episodes;
     4. give every step and agent its reward and update the policy on the episodes just played.
 """
@@ -33,11 +33,11 @@ from latent_reward.types import Key, Keys, Scalar
 
 @dataclass(frozen=True)
 class EpisodeLearner:
-    """What stays fixed while a run trains, static in ``jax.jit``: equal ones share their compiled programs.
+    """The fixed part of a run, static in ``jax.jit``: equal ones share their compiled programs.
 
     Attributes:
         teams: the learner of each team.
-        iterations: of the whole training.
+        iterations: length of the whole training.
         experience: episodes per iteration, and how the decoder is fitted.
     """
 
@@ -47,7 +47,7 @@ class EpisodeLearner:
 
 
 class Measures(NamedTuple):
-    """What an iteration shows of one team; ``credit`` has a row of the metrics' sums for each episode."""
+    """Measurements of one team in one iteration; ``credit`` has a row of the metrics' sums for each episode."""
 
     losses: dict[str, Scalar]
     training_return: Scalar
@@ -113,7 +113,7 @@ def learn_from(
     keys: Keys,
     index: Int[Array, ""],
 ) -> tuple[tuple[State, ...], tuple[Measures, ...]]:
-    """What iteration ``index`` of every seed learns from episodes that were played on the host; seeds lead."""
+    """Learn in iteration ``index`` of every seed from episodes played on the host; the first axis is the seed."""
 
     def one(states, arrays, key):
         played = tuple(Played(each.episodes(), each.log_probability, None, None) for each in arrays)

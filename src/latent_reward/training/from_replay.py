@@ -1,9 +1,9 @@
-"""The compiled half of off-policy training: agent, credit and buffer of every seed, and what moves them.
+"""The compiled part of off-policy training: agent, credit and buffer of every seed, and their updates.
 
-``store`` runs when an episode ends: predict its rewards (nothing has been fitted to it yet, so this is a held-out
-prediction), compute its features once, store it. ``update`` is all learning from one update of the actor to the next,
-in one program. For each step that means one step of the decoder on stored episodes, rewards decoded from the features
-of a batch of transitions and one step of the critics on them; then the actor's.
+``store`` runs when an episode ends. It computes the features of the episode, predicts its rewards before anything is
+fitted to it (a held-out prediction), and stores it. ``update`` is all learning from one update of the actor to the
+next, in one program: for each step one update of the decoder on stored episodes, the rewards of a batch of transitions
+decoded from their features, and one update of the critics on them; then one of the actor.
 Every array has a leading seed axis; one seed is an axis of length one.
 """
 
@@ -27,7 +27,7 @@ from latent_reward.types import Key, Keys
 
 @dataclass(frozen=True)
 class ReplayLearner:
-    """What stays fixed while a run trains, static in ``jax.jit``: equal ones share their compiled programs.
+    """The fixed part of a run, static in ``jax.jit``: equal ones share their compiled programs.
 
     Attributes:
         team: the learner of the one team.
@@ -48,12 +48,12 @@ class ReplayLearner:
 
     @property
     def stores_features(self) -> bool:
-        """Whether features are stored; the buffer has the steps from which they may be derived."""
+        """Whether features are stored; otherwise they are derived from the stored steps."""
         return not self.team.method.derives
 
 
 class Batch(NamedTuple):
-    """Transitions drawn at random, one row per agent, and what is known of their rewards."""
+    """Transitions drawn at random, one row per agent, with the features and the stored reward of their steps."""
 
     observation: Float[Array, "batch observation"]
     action: Float[Array, "batch action"]
@@ -177,7 +177,7 @@ def update(
 def _draw(
     learner: ReplayLearner, buffer: Buffer, key: Key, step: Int[Array, ""]
 ) -> tuple[Batch, Any, Float[Array, "batch action"]]:
-    """What the update of one step draws: transitions, what the decoder reads, noise of target actions."""
+    """The random draws of one step's update: transitions, the decoder's data, noise of target actions."""
     team = learner.team
     k_window, k_batch, k_noise = jax.random.split(jax.random.fold_in(key, step), 3)
     rows = ring.sample(buffer, k_batch, learner.batch_size)

@@ -1,4 +1,4 @@
-"""What both training loops share: one team's learner, and its state."""
+"""The learner of one team and its state, shared by both training loops."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ from latent_reward.types import EpisodeFeatures
 
 @dataclass(frozen=True)
 class TeamLearner:
-    """What stays fixed while a team trains, static in ``jax.jit``: equal ones share their compiled programs.
+    """The fixed part of a team's learning, static in ``jax.jit``: equal ones share their compiled programs.
 
     Attributes:
-        method: how credit is assigned.
-        credit: where the method works.
-        agent: how the team's policy learns.
-        spec: what an agent of the team sees and does.
+        method: the method of credit assignment.
+        credit: the sizes and the encoder of the method.
+        agent: the agent with its hyper-parameters.
+        spec: the spaces of an agent of the team.
     """
 
     method: Method
@@ -41,7 +41,7 @@ class TeamLearner:
 
 
 class State(NamedTuple):
-    """Everything that learning changes in one team; runs read from disk have no buffer."""
+    """The state of one team's learning; a run read from disk has no buffer."""
 
     agent: Any
     credit: Any
@@ -67,12 +67,12 @@ def team_learners(
 
 
 def saved(states: tuple[State, ...]) -> tuple[State, ...]:
-    """What a checkpoint keeps of the states of several seeds: all but unwritten rows of the buffers."""
+    """The states of several seeds as a checkpoint saves them: without the unwritten rows of the buffers."""
     return tuple(
         state._replace(buffer=None if state.buffer is None else trimmed(state.buffer)) for state in states
     )
 
 
 def commit(states: Any) -> Any:
-    """``states`` on the default device, as every later state is: so nothing compiles twice."""
+    """``states`` on the default device, where every later state is, so that nothing compiles twice."""
     return jax.device_put(states, jax.devices()[0])

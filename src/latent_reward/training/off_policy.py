@@ -2,14 +2,14 @@
 
 Every step, for all seeds side by side:
     1. choose actions: uniformly random during the warm-up, then policy plus noise;
-    2. when the actor's turn has come, start the compiled update of all steps since its last one (it runs while the
-       environments step: it needs only finished episodes);
+    2. when the actor is due, start the compiled update of all steps since its last update. It runs while the
+       environments step, because it needs only finished episodes;
     3. step the environments, recording the hidden rewards;
     4. where an episode ends, store it and start the next one from its own seed.
 Every ``evaluate_every`` steps the deterministic policy plays fixed, seeded episodes.
 
-Nothing random depends on history: keys come from (seed, step), resets from (seed, episode number). So a
-checkpoint needs the learner's arrays and the actions of the unfinished episode, which are replayed on resume.
+No random number depends on history: keys come from (seed, step), resets from (seed, episode number). So a checkpoint
+needs only the learner's arrays and the actions of the unfinished episode, which are replayed on resume.
 """
 
 import time
@@ -58,7 +58,7 @@ def replay_learner(teams: tuple[TeamLearner, ...], plan: Plan) -> ReplayLearner:
 
 @dataclass
 class EnvSlot:
-    """One seed's environment with its unfinished episode, and what is measured of the seed's credit."""
+    """One seed's environment with its unfinished episode, and the measurements of the seed's credit."""
 
     seed: int
     recorder: Recorder
@@ -72,10 +72,10 @@ class EnvSlot:
         self.recorder.begin(seed_for(self.seed, HostPurpose.RESET, self.episodes), where)
 
     def replay(self, actions: np.ndarray, observation: np.ndarray) -> None:
-        """Bring the environment to where an unfinished episode stood, by taking its actions again.
+        """Restore an unfinished episode by taking its actions again.
 
         Raises:
-            LareError: it does not end up at the ``observation`` that was saved.
+            LareError: the environment does not arrive at the saved ``observation``.
         """
         self.reset()
         for action in actions:
@@ -130,7 +130,7 @@ class OffPolicy:
         return (self.state,)
 
     def advance(self, until: int | None = None) -> None:
-        """Take one step in every seed's environment, learning meanwhile; ``until`` lies at least one step ahead."""
+        """Take one step in every seed's environment and learn meanwhile; ``until`` is at least one step ahead."""
         learning = self.step >= self.warmup and self._stored
         if self.step >= self.warmup:
             observation = np.stack([slot.observation for slot in self.slots])
@@ -164,9 +164,9 @@ class OffPolicy:
         return random.uniform(low, high, size).astype(np.float32)
 
     def flush_updates(self) -> None:
-        """Make the pending updates, so that ``state`` is that of the present step.
+        """Make the pending updates, so that ``state`` is that of the current step.
 
-        Until the actor's turn they change nothing an environment sees, so ``advance`` leaves them for one call.
+        Until the actor is updated they do not change any action, so ``advance`` collects them for one call.
         """
         if self.pending_updates:
             self._update(self.step - 1, update_actor=False)
@@ -224,7 +224,7 @@ class OffPolicy:
         )
 
     def restore(self, path: Path, config: str) -> None:
-        """Go to where a checkpoint left off, unfinished episodes included."""
+        """Restore the state of a checkpoint, including unfinished episodes."""
         stored = checkpoint.read(path, config)
         (self.state,) = checkpoint.restored(self.states, "state", stored)
         self.step = stored.header["step"]
@@ -287,7 +287,7 @@ class OffPolicy:
 
 
 class DeterministicPlayer:
-    """Plays seeded episodes without exploration noise."""
+    """Play seeded episodes without exploration noise."""
 
     def __init__(self, learner: ReplayLearner, seeds: Sequence[int], world: HostWorld):
         """Nothing is open yet."""

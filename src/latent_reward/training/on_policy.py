@@ -1,8 +1,8 @@
 """The on-policy loop: iterations of whole episodes, in a compiled world or in an environment on the host.
 
-Iteration i of a seed uses the key (seed, i) and nothing else that is random, so a checkpoint is the learner's
-arrays and the number of iterations done. On the host every copy is reset by a seed drawn from that key: so a run goes
-on exactly as it would have, if the environment repeats itself after a reset with the same seed.
+All random numbers of iteration i of a seed come from the key (seed, i), so a checkpoint is the learner's arrays and
+the number of iterations done. On the host every copy is reset by a seed drawn from that key. A resumed run is therefore
+exact if the environment repeats itself after a reset with the same seed.
 """
 
 import time
@@ -40,7 +40,7 @@ def episode_learner(teams: tuple[TeamLearner, ...], plan: Plan) -> EpisodeLearne
 
 
 class OnPolicy:
-    """A training in progress: the state of every seed's teams on the device, the iterations done on the host."""
+    """A training in progress: the state of every seed's teams on the device, the iteration count on the host."""
 
     def __init__(self, learner: EpisodeLearner, plan: Plan, seeds: Sequence[int], world: Environment):
         """Build a fresh learner for ``seeds``; no episode is played yet."""
@@ -137,25 +137,25 @@ class OnPolicy:
         )
 
     def restore(self, path: Path, config: str) -> None:
-        """Go to where a checkpoint left off."""
+        """Restore the state of a checkpoint."""
         stored = checkpoint.read(path, config)
         self.states = checkpoint.restored(self.states, "state", stored)
         self.iteration = stored.header["iteration"]
 
     def close(self) -> None:
-        """Close what runs on the host."""
+        """Close the environments on the host."""
         self.player.close()
 
 
 def sampling_player(learner: EpisodeLearner, seeds: Sequence[int], world: Environment) -> Player:
-    """Who plays episodes of ``world`` with actions drawn from the policies."""
+    """The player of episodes of ``world``, with actions drawn from the policies."""
     if isinstance(world, World):
         return CompiledPlayer(learner, seeds, world)
     return HostPlayer(learner, seeds, world)
 
 
 class CompiledPlayer:
-    """Plays a compiled world."""
+    """Play a compiled world."""
 
     def __init__(self, learner: EpisodeLearner, seeds: Sequence[int], world: World):
         """Nothing is compiled yet."""
@@ -180,21 +180,21 @@ class CompiledPlayer:
 
 
 class HostPlayer:
-    """Plays an environment on the host, in as many copies for each seed as it plays episodes at a time."""
+    """Play an environment on the host, with one copy per seed and parallel episode."""
 
     def __init__(self, learner: EpisodeLearner, seeds: Sequence[int], world: HostWorld):
         """Nothing is open yet."""
         self.learner, self.seeds, self._copies = learner, tuple(seeds), Copies(world)
 
     def play(self, states: tuple[State, ...], keys: Keys, episodes: int) -> tuple[EpisodeArrays, ...]:
-        """What every team plays in ``episodes`` episodes of each seed, ``[seed, episode, …]``."""
+        """Play ``episodes`` episodes of each seed; returns every team's, ``[seed, episode, …]``."""
         k_reset, k_act = _split(keys, 0)
         resets = np.asarray(jax.vmap(lambda key: jax.random.bits(key, (episodes,)) >> 1)(k_reset))
         arrays = self._copies.play(resets.reshape(-1).tolist(), self._choose(states, k_act))
         return jax.tree.map(lambda leaf: leaf.reshape(len(keys), episodes, *leaf.shape[1:]), arrays)
 
     def evaluate(self, states: tuple[State, ...], episodes: int, *, final: bool = False) -> Results:
-        """Returns of each seed; nothing is won here."""
+        """Returns of each seed; there is no winner on the host."""
         arrays = self.play(states, _keys(self.seeds, final), episodes)
         return tuple((each.total, None) for each in arrays)
 

@@ -1,4 +1,4 @@
-"""Plans: how much is trained, with what agent, and when it is looked at.
+"""Plans: length of a training, agent, and intervals of evaluations and checkpoints.
 
 Training is counted in *rounds*. A round of an agent that learns from replay is one environment step, called ``steps``
 in settings; a round of an agent that learns from whole episodes is an iteration of them, called ``iterations``.
@@ -23,8 +23,8 @@ class Replay:
         warmup: steps with random actions before learning starts.
         batch_size: transitions per update.
         buffer_size: transitions that are kept.
-        refresh_episodes: stored episodes whose rewards are decoded again whenever an episode ends; only for methods
-            that read whole episodes.
+        refresh_episodes: stored episodes whose rewards are decoded again whenever an episode ends; only used by
+            methods that read whole episodes.
     """
 
     warmup: int = 10_000
@@ -47,9 +47,10 @@ class Fresh:
 
     Attributes:
         episodes: episodes per iteration, in parallel environments.
-        first_updates: updates of the decoder in the first iteration, so that no policy learns from an untrained one.
-        updates: updates of the decoder in each iteration after it.
-        buffer_episodes: how many of the last episodes they are drawn from.
+        first_updates: updates of the decoder in the first iteration, so that the policy never learns from an untrained
+            one.
+        updates: updates of the decoder in each later iteration.
+        buffer_episodes: number of the last episodes that updates are drawn from.
     """
 
     episodes: int = 82
@@ -66,12 +67,12 @@ class Fresh:
 
 @dataclass(frozen=True)
 class Plan:
-    """A training in numbers; intervals are in rounds.
+    """The plan of a training; intervals are in rounds.
 
     Attributes:
-        rounds: how long each seed trains.
+        rounds: length of the training of each seed.
         agent: the agent with its hyper-parameters.
-        experience: how episodes are gathered and learned from.
+        experience: how episodes are collected and learned from.
         evaluate_every: rounds between evaluations.
         evaluation_episodes: episodes per evaluation.
         checkpoint_every: rounds between checkpoints.

@@ -1,9 +1,9 @@
-"""A run: one training, one folder, everything needed to read it, use it and go on with it.
+"""A run: one training, one folder, with everything needed to read it, use it and resume it.
 
 ``config.json``             the configuration, every default spelled out
 ``task.yaml``, ``encoder/``     copies, so that the folder stands on its own
 ``metrics.jsonl``           one line per seed, team and evaluation; ``tensorboard/`` holds the same numbers
-``checkpoint.safetensors``  the state to go on from, replaced atomically
+``checkpoint.safetensors``  the state to resume from, replaced atomically
 ``learning_curve.png``      returns and credit quality so far
 """
 
@@ -126,9 +126,9 @@ class Run:
         return np.array(reward[:, 0, 0])
 
     def latent_weights(self, *, seed: int | None = None, team: str | None = None) -> dict[str, float]:
-        """What the returns say each latent is worth: reward per standard deviation, the largest first.
+        """The reward that the returns assign to each latent, per standard deviation, the largest first.
 
-        It is the linear part of the decoder, without what the network adds; empty where the method has none.
+        These are the weights of the decoder's linear part, without the network; empty if the method has none.
 
         Raises:
             LareError: the run has no such seed or team.
@@ -166,7 +166,7 @@ class Run:
         return {name: returns for name, (returns, _) in zip(self.teams, results, strict=True)}
 
     def play(self, episodes: int, *, seed: int | None = None) -> tuple[Played, ...]:
-        """Seeded episodes of a compiled world, actions drawn from the policies: what each team saw, did and was paid.
+        """Seeded episodes of a compiled world, with actions drawn from the policies, for each team.
 
         Raises:
             LareError: the run has no such seed, its environment is not a compiled world, or ``episodes`` is below 1.
@@ -192,7 +192,7 @@ class Run:
 
     @contextmanager
     def _player(self) -> Iterator[Player]:
-        """Who plays the run's policies, with what it opens closed in the end."""
+        """A player of the run's policies, closed at the end."""
         player = make_player(self.config, self._learners, self.world)
         try:
             yield player
@@ -213,14 +213,14 @@ class Run:
 
 
 def make_player(config: RunConfig, teams: tuple[TeamLearner, ...], world: Environment) -> Player:
-    """Who plays episodes with the policies of a run."""
+    """The player for the policies of a run."""
     if config.plan.experience.kind == "replay":
         return DeterministicPlayer(replay_learner(teams, config.plan), config.seeds, on_host(world))
     return sampling_player(episode_learner(teams, config.plan), config.seeds, world)
 
 
 def make_training(config: RunConfig, world: Environment, encoders: Sequence[Encoder | None]) -> Training:
-    """A training at its first step.
+    """A new training, before its first step.
 
     Raises:
         LareError: the agent cannot be trained in this environment.
@@ -263,6 +263,6 @@ def load_run(folder: str | Path) -> Run:
 
 
 def encoder_folders(folder: Path, task: AnyTask) -> tuple[Path, ...]:
-    """Where in ``folder`` the encoder of each team is: there itself for a lone team, else under its name."""
+    """The folder of each team's encoder: ``folder`` itself for a lone team, else its subfolder of the team's name."""
     names = [each.name.rpartition("/")[2] for each in task.descriptions]
     return (folder,) if len(names) == 1 else tuple(folder / name for name in names)

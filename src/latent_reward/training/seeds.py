@@ -1,4 +1,4 @@
-"""Seeds are a leading axis of every array: how a function of one seed becomes one of all."""
+"""Seeds are a leading axis of every array: map a function of one seed over all seeds."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,9 @@ import jax
 def over_seeds(function: Callable, *arguments: Any, apart: bool = False) -> Any:
     """Map ``function`` over the leading axis of all ``arguments``.
 
-    A lone seed is no batch: its matrix products are faster without the axis. Several run side by side, or, where
-    ``apart``, on a processor one after the other: a batch of small products takes longer there than the products
-    one by one, but each seed's arrays are copied into its turn.
+    A lone seed is not batched: its matrix products are faster without the axis. Several seeds run as one batch. With
+    ``apart`` they run one after the other on a processor, where a batch of small products takes longer than the
+    products one by one; each seed's arrays are then copied for its turn.
     """
     if len(jax.tree.leaves(arguments)[0]) == 1:
         alone = function(*jax.tree.map(lambda leaf: leaf[0], arguments))

@@ -1,4 +1,4 @@
-"""Making a run: from a task and a method to a finished folder, and on from where one was stopped."""
+"""Train a run from a task and a method to a finished folder, or resume one that was stopped."""
 
 import platform
 from collections.abc import Sequence
@@ -44,18 +44,18 @@ def train(
 
     Args:
         task: a task, the name of a built-in one, or the path of a task file.
-        method: how credit is assigned: a name that ``lare methods`` lists, or a recipe of your own.
+        method: the name of a method (``lare methods`` lists them), or a method of your own.
         encoder: an encoder or its folder; None takes the bundled one of ``draw``. For a task with several
             teams, a folder with one encoder under the name of each.
-        draw: which bundled encoder.
+        draw: number of the bundled encoder.
         seed: one seed, or several that train in lockstep.
         out: the run folder; None is ``runs/<task>/<method>/<seeds>``.
         quiet: print nothing.
-        settings: fields of the plan and of how it gathers experience, such as ``steps`` for one agent or
-            ``iterations`` for teams, and ``agent``: see :mod:`latent_reward.training.plan`.
+        settings: fields of the plan and of its experience, such as ``steps`` for one agent or ``iterations`` for teams,
+            and ``agent``: see :mod:`latent_reward.training.plan`.
 
     Raises:
-        LareError: something asked for does not exist or does not fit; nothing was trained then.
+        LareError: an argument does not exist or does not fit; nothing is trained then.
     """
     use_compilation_cache()
     task = load_task(task) if isinstance(task, str) else task
@@ -77,7 +77,7 @@ def train(
 
 
 def resume(folder: str | Path, *, quiet: bool = False) -> Run:
-    """Go on with a run that was stopped, to the same numbers as if it had not been.
+    """Continue a run that was stopped, with the same numbers as if it had not been.
 
     Raises:
         LareError: the folder holds no run, its checkpoint is missing or damaged, or ``config.json`` was changed.
@@ -95,7 +95,7 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Run:
 def _choose_encoders(
     task: AnyTask, method: Method, encoder: Encoder | str | Path | None, draw: int
 ) -> tuple[tuple[Encoder | None, ...], str | None]:
-    """The encoder a method needs for each team, checked against the task, and where they came from."""
+    """The encoder of each team for a method, checked against the task, and where they came from."""
     descriptions, wanted = task.descriptions, method.credit.latents
     if wanted == "none":
         if encoder is not None:
@@ -134,7 +134,7 @@ def _create(folder: Path, task: AnyTask, config: RunConfig, chosen: tuple[Encode
         )
     if (folder / CONFIG).exists():
         raise LareError(
-            f"out: {folder} holds a run already; go on with it by `lare train --resume {folder}`, "
+            f"out: {folder} holds a run already; continue it with `lare train --resume {folder}`, "
             "or choose another folder with --out"
         )
     try:
@@ -190,6 +190,6 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool) -> 
                 save()
             if interrupt.asked and not last:
                 progress.say(
-                    f"stopped and saved at step {training.step:,}: `lare train --resume {folder}` goes on"
+                    f"stopped and saved at step {training.step:,}: continue with `lare train --resume {folder}`"
                 )
                 raise KeyboardInterrupt

@@ -1,1 +1,1 @@
-"""Particle worlds: discs that push each other in a plane, compiled with whoever learns in them."""
+"""Particle worlds: discs that push each other in a plane, compiled together with the agents that learn in them."""

@@ -5,8 +5,8 @@ Discs in a plane without walls, steps of 0.1:
     x ← x + 0.1 v.
 Two discs at a distance d push each other apart with 100 k log(1 + exp((d_min − d) / k)), k = 0.001.
 
-Axes of worlds that are mapped over come last, in every function: a processor's vectors then hold the same
-number of several worlds. ``worlds_last`` makes that so for whoever maps with ``jax.vmap``.
+In every function the axes of mapped worlds come last, so that vector instructions of a processor work on several
+worlds. ``worlds_last`` arranges this for ``jax.vmap``.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Particles(NamedTuple):
 
 
 class Offset(NamedTuple):
-    """The way from each point here to each point there; apart, x and y run through a processor faster."""
+    """The offset from each point here to each point there; x and y are separate because that is faster."""
 
     x: Float[Array, "here there *world"]
     y: Float[Array, "here there *world"]
@@ -49,11 +49,11 @@ class Offset(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Bodies:
-    """What the physics has to know of the agents.
+    """What the physics needs to know about the agents.
 
     Attributes:
         acceleration: force of a discrete action, per agent.
-        contact: d_min of each agent with each agent; far below zero: they pass through each other.
+        contact: d_min of each pair of agents; far below zero: they pass through each other.
         landmark_contact: d_min of each agent with each landmark; None: agents pass over them.
         top_speed: per agent; None: no limit.
     """
@@ -155,7 +155,7 @@ def pick(offset: Offset, index: Int[Array, "here count *world"]) -> Float[Array,
 def rows(
     *parts: Float[Array, "agent ..."], like: Float[Array, "agent 2 *world"]
 ) -> Float[Array, "agent observation *world"]:
-    """All numbers of each agent in one row, part after part; ``like`` tells which axes are of worlds."""
+    """All parts concatenated into one row per agent; ``like`` has the axes of worlds."""
     worlds = like.shape[2:]
     return jnp.concatenate([part.reshape(len(part), -1, *worlds) for part in parts], axis=1)
 

@@ -67,7 +67,7 @@ COMPETITIVE_SIGHT = Sight(3, 5, 1)  # of predators and of prey; of prey in PP to
 
 
 def bodies(scale: Scale) -> Bodies:
-    """Predators first, then prey; whatever touches is kept two predators' radii apart, obstacles too."""
+    """Predators first, then prey; every pair repels at two predators' radii, obstacles included."""
     agents = scale.predators + scale.prey
     per_agent = lambda predator, prey: np.repeat([predator, prey], [scale.predators, scale.prey])  # noqa: E731
     distance = 2 * scale.predator_size
@@ -82,7 +82,7 @@ def bodies(scale: Scale) -> Bodies:
 def observe(
     scale: Scale, sight: Sight, state: Particles, *, prey: bool
 ) -> Float[Array, "agent observation *world"]:
-    """What each predator, or each ``prey``, sees.
+    """The observation of each predator, or of each ``prey``.
 
     Own velocity and position; offsets of the nearest landmarks, predators and (other) prey, nearest first;
     the velocities of those prey.
@@ -183,7 +183,7 @@ def competitive_pp(agents: int = 6, *, walled: bool = False) -> World:
 
     Args:
         agents: how many predators there are; the published world has six.
-        walled: take ``wall_penalty`` from the reward of prey, which without it do best to run away for ever.
+        walled: take ``wall_penalty`` from the reward of prey, whose best policy without it is to run away for ever.
     """
     scale = SCALES[agents]
     body, sight = bodies(scale), COMPETITIVE_SIGHT

@@ -14,7 +14,7 @@ PIXELS, DPI = 400, 100
 def draw(
     state: Particles, groups: dict[str, int], sizes: np.ndarray, landmark_size: float, half_width: float
 ) -> np.ndarray:
-    """A frame ``[400, 400, 3]``; the camera stands still and shows half as much again as the square of the reset.
+    """A frame ``[400, 400, 3]``; the fixed camera shows 1.5 times the square of the reset.
 
     Args:
         state: of one world.
