@@ -7,7 +7,7 @@ as its base, and give it a line in :mod:`latent_reward.agents.registry`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Num
 
@@ -26,6 +26,7 @@ class AgentSpec:
     actions: ActionSpace
 
 
+@runtime_checkable
 class ReplayAgent(Protocol):
     """An agent that takes one step of learning per transition, on batches of ``[batch]`` rows.
 
@@ -85,6 +86,7 @@ class ReplayAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class EpisodeAgent(Protocol):
     """An agent that learns from whole episodes; all agents of a team share its networks."""
 

@@ -6,7 +6,7 @@ give it a line in :mod:`latent_reward.credit.methods`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float
 
@@ -37,6 +37,7 @@ class CreditSpec:
     encoder: Encoder | None = None
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way to assign credit; instances are frozen and hashable, so they are static in compiled programs.
 

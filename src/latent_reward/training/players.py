@@ -1,7 +1,7 @@
 """Players: how a trained policy plays whole episodes, to be evaluated or filmed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ Results = tuple[tuple[np.ndarray, np.ndarray | None], ...]
 """For each team its returns ``[seed, episode]``, and whether it won; None where nothing is won."""
 
 
+@runtime_checkable
 class Player(Protocol):
     """Plays with the policies of every seed; the same call plays the same episodes."""
 
