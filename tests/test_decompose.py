@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from latent_reward.credit import decompose
 from latent_reward.credit.decompose import Window, fixed_credit
-from latent_reward.credit.losses import draw_steps
-from latent_reward.credit.methods import METHODS, Fixed, Learned, find_method
 from latent_reward.credit.monitor import CreditQuality, credit_quality, init_monitor, note_episode, verdict
 from latent_reward.credit.statistics import init_moments, merge, standardise
+
+from latent_reward.credit import decompose
+from latent_reward.credit.losses import draw_steps
+from latent_reward.credit.methods import METHODS, Fixed, Learned, find_method
 from latent_reward.errors import LareError
 
 EPISODES, HORIZON, SUBSET = 512, 24, 8

@@ -328,12 +328,11 @@ def test_rewards_of_a_method_that_reads_episodes_are_stored_and_decoded_again_in
     )
     assert (ages == ages[:, :1]).all()
     # Stored at its own age; then two of all there are, whenever one ends: 0 and 1; then 2 and 3; 0 and 1 of four …
-    expected, known = np.zeros(5), 0
+    expected = np.zeros(5)
     for ended in range(5):
-        known += 1
-        expected[ended] = known
+        expected[ended] = ended + 1
         for turn in range(2):
-            expected[(ended * 2 + turn) % known] = known
+            expected[(ended * 2 + turn) % (ended + 1)] = ended + 1
     np.testing.assert_array_equal(ages[:, 0], expected)
     assert all(np.isfinite(leaf).all() for leaf in arrays(training))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from latent_reward.training.replay import Episode
 from scipy import stats
 
 from latent_reward.training import replay as ring
-from latent_reward.training.replay import Episode
 
 HORIZON, CAPACITY = 5, 12
 LENGTHS = st.lists(st.integers(0, HORIZON), min_size=1, max_size=40)

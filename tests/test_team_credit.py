@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from latent_reward.credit.decompose import Window, allocate, fixed_credit
 
 from latent_reward.credit import decompose
-from latent_reward.credit.decompose import Window, allocate, fixed_credit
 from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.credit.methods import METHODS, TEAM_METHODS, Learned, find_method
 from latent_reward.errors import LareError
