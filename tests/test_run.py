@@ -312,7 +312,7 @@ class Unbounded(gymnasium.Env):
     [
         (Discrete, "only a Box"),
         (Unbounded, "has no bounds"),
-        (None, "describes 2 and 2 observations and actions, its environment has 10 and 2; run"),
+        (None, "describes 2 observations and 2 actions, its environment has 10 and 2; run"),
     ],
 )
 def test_environments_that_cannot_be_used_say_why(env, message, tmp_path):
