@@ -15,22 +15,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
 import latent_reward as lr
-from latent_reward.credit import decompose, monitor
-from latent_reward.credit.methods import METHODS, Learned
-from latent_reward.run import build_learner
-from latent_reward.training import learner as core
-from latent_reward.training import replay as ring
+from latent_reward.credit import metrics
+from latent_reward.credit.methods import METHODS
+from latent_reward.credit.per_step import PerStep
+from latent_reward.envs.recorder import EpisodeArrays
+from latent_reward.training import from_replay as core
+from latent_reward.training.learner import team_learners
+from latent_reward.training.off_policy import replay_learner
 
-LARE = METHODS["lare"].credit
+LARE = METHODS["lare"].replay
 VARIANTS = {
     "lare": LARE,
     "view: next": replace(LARE, view="next"),
-    "lare-paper (view: current)": METHODS["lare-paper"].credit,
+    "lare-paper (view: current)": METHODS["lare-paper"].replay,
     "latents standardised": replace(LARE, standardise=True),
     "returns scaled": replace(LARE, scale_returns=True),
     "no linear part": replace(LARE, linear=False),
@@ -39,80 +40,82 @@ VARIANTS = {
     "linear part, 256-256": replace(LARE, hidden=(256, 256)),
     "loss: rd": replace(LARE, loss="rd"),
     "loss: rrd": replace(LARE, loss="rrd"),
-    "rrd-unbiased": METHODS["rrd-unbiased"].credit,
-    "rd": METHODS["rd"].credit,
+    "rrd-unbiased": METHODS["rrd-unbiased"].replay,
+    "rd": METHODS["rd"].replay,
 }
 
 
 def recorded_episodes(run: lr.Run) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Observations, actions and hidden rewards of the episodes in the replay of a dense run, oldest first."""
+    """Observations, actions and hidden rewards of the episodes in the buffer of a dense run, oldest first."""
     stored = load_file(run.folder / "checkpoint.safetensors")
 
     def field(name):
-        return stored[f"state.replay.{name}"][0]
+        return stored[f"state[0].buffer.{name}"][0]
 
     episodes = []
     for slot in range(int(field("newest_episode"))):
         start, end = field("start")[slot], field("start")[slot] + field("length")[slot]
         episodes.append(
-            (field("observation")[start : end + 1], field("action")[start:end], field("reward")[start:end, 0])
+            (
+                field("steps.observation")[start : end + 1],
+                field("steps.action")[start:end],
+                field("steps.features")[start:end, :, 0],
+            )
         )
     return episodes
 
 
-def pad(episode: tuple[np.ndarray, np.ndarray, np.ndarray], horizon: int) -> ring.Episode:
+def pad(episode: tuple[np.ndarray, np.ndarray, np.ndarray], horizon: int) -> EpisodeArrays:
     """One episode with a seed axis of one, padded to the horizon."""
     observation, action, reward = episode
     missing = horizon - len(reward)
-    return ring.Episode(
-        jnp.asarray(np.pad(observation, ((0, missing), (0, 0))))[None],
-        jnp.asarray(np.pad(action, ((0, missing), (0, 0))))[None],
-        jnp.asarray(np.pad(reward, (0, missing)))[None],
-        jnp.zeros(1, bool),
-        jnp.full(1, len(reward), jnp.int32),
+    rest = lambda leaf: np.pad(leaf, ((0, missing), *[(0, 0)] * (leaf.ndim - 1)))[None]  # noqa: E731
+    mask = rest(np.ones_like(reward, bool))
+    blank = np.zeros_like(mask, np.float32)
+    return EpisodeArrays(
+        observation=rest(observation),
+        action=rest(action),
+        log_probability=blank,
+        reward=rest(reward),
+        mask=mask,
+        terminated=np.zeros_like(mask),
+        total=np.array([reward.sum()]),
     )
 
 
 def study(
-    run: lr.Run, credit: Learned, encoder: lr.Encoder, warmup: int, marks: list[int], updates: int
+    run: lr.Run, method: PerStep, encoder: lr.Encoder, warmup: int, marks: list[int], updates: int
 ) -> list[float]:
     """Held-out correlation over three episodes, after each number of episodes in ``marks``."""
     episodes = recorded_episodes(run)[: max(marks)]
-    reads_latents = credit.features == "latent"
-    config = replace(run.config, method=replace(run.config.method, credit=credit))
-    learner = build_learner(config, run.task, encoder if reads_latents else None)
-    state = core.init(learner, jax.random.split(jax.random.key(0), 1))
-    decomposer, replay = state.decomposer, state.replay
-    subset = None if credit.loss == "rd" else min(credit.subset, learner.horizon)
-
-    def step(decomposer, replay, key, index):
-        window = ring.sample_window(
-            replay,
-            jax.random.fold_in(key, index),
-            episodes=max(1, credit.batch_steps // (subset or learner.horizon)),
-            subset=subset,
-            horizon=learner.horizon,
-            raw=not reads_latents,
-        )
-        return decompose.update(decomposer, credit, window)[0]
+    encoders = (None if method.latents == "none" else encoder,)
+    plan = run.config.plan
+    learner = replay_learner(team_learners(run.world, method, plan.agent, encoders), plan)
+    spec = learner.team.credit
+    _, credit, buffer = core.init(learner, jax.random.split(jax.random.key(0), 1))
 
     @jax.jit
-    def fit(decomposer, replay, key, updates):
-        decomposer, replay = (jax.tree.map(lambda leaf: leaf[0], tree) for tree in (decomposer, replay))
-        decomposer = jax.lax.fori_loop(
-            0, updates, lambda index, state: step(state, replay, key, index), decomposer
-        )
-        return jax.tree.map(lambda leaf: leaf[None], decomposer)
+    def fit(credit, buffer, key, updates):
+        credit, buffer = (jax.tree.map(lambda leaf: leaf[0], tree) for tree in (credit, buffer))
 
-    seen, steps, rows = monitor.init_monitor(3), 0, []
+        def step(index, credit):
+            drawn = method.draw(spec, jax.random.fold_in(key, index), buffer)
+            return method.update(spec, credit, drawn)[0]
+
+        credit = jax.lax.fori_loop(0, updates, step, credit)
+        return jax.tree.map(lambda leaf: leaf[None], credit)
+
+    window, steps, rows = metrics.init_window(3), 0, []
     for number, episode in enumerate(episodes, 1):
-        decomposer, replay, proxy = core.absorb(learner, decomposer, replay, pad(episode, learner.horizon))
-        seen = monitor.note_episode(seen, np.asarray(proxy[0])[: len(episode[2])], episode[2])
+        played = pad(episode, spec.horizon)
+        credit, buffer, proxy = core.store(learner, credit, buffer, played)
+        sums = metrics.episode_sums(np.asarray(proxy, np.float64), played.reward, played.mask)
+        window = metrics.push(window, sums)
         steps += len(episode[2])
         if steps >= warmup:
-            decomposer = fit(decomposer, replay, jax.random.key(number), updates * len(episode[2]))
+            credit = fit(credit, buffer, jax.random.key(number), updates * len(episode[2]))
         if number in marks:
-            rows.append(monitor.credit_quality(seen).correlation)
+            rows.append(metrics.credit_correlation(metrics.seen(window)))
     return rows
 
 

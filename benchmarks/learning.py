@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from latent_reward.config import spell_seeds
 from latent_reward.report.curves import PANELS, draw_curve, save_figure, series
 from latent_reward.report.log import read_metrics
+from latent_reward.training.config import spell_seeds
 
 ALL = ("dense", "lare", "rrd-unbiased", "uniform", "episodic", "rd")
 ITERATION = 82 * 25  # steps of an iteration: episodes times their length

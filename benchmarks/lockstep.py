@@ -11,11 +11,14 @@ import time
 
 import jax
 
-from latent_reward import load_encoder, load_task, make_env
-from latent_reward.credit.methods import Learned, find_method
-from latent_reward.run import RunConfig, build_learner
+from latent_reward import load_encoder, load_task
+from latent_reward.agents.td3 import TD3
+from latent_reward.credit.methods import find_method
+from latent_reward.task.open import open_environment
+from latent_reward.training.config import RunConfig
 from latent_reward.training.off_policy import OffPolicy
-from latent_reward.training.plan import OffPolicyPlan, Schedule
+from latent_reward.training.plan import make_plan
+from latent_reward.training.run import make_training
 
 
 def seconds(training: OffPolicy, steps: int) -> float:
@@ -30,23 +33,19 @@ def seconds(training: OffPolicy, steps: int) -> float:
 
 def measure(options: argparse.Namespace, seeds: int) -> tuple[float, float]:
     """Steps per second of each seed, learning and not learning."""
-    task, method = load_task(options.task), find_method(options.method)
+    task, method = load_task(options.task), find_method(options.method, "replay")
     warmup = 3 * task.max_steps
-    config = RunConfig(
-        task=task.name,
-        method=method,
-        seeds=tuple(range(seeds)),
-        plan=OffPolicyPlan(
-            steps=options.buffer_size,
-            schedule=Schedule(warmup=warmup, evaluation_episodes=1),
-            buffer_size=options.buffer_size,
-        ),
-    )
-    reads_latents = isinstance(method.credit, Learned) and method.credit.features == "latent"
-    learner = build_learner(config, task, load_encoder(task) if reads_latents else None)
-    training = OffPolicy(learner, config.plan.schedule, config.seeds, lambda: make_env(task))
+    settings = {
+        "steps": options.buffer_size,
+        "buffer_size": options.buffer_size,
+        "warmup": warmup,
+        "evaluation_episodes": 1,
+    }
+    config = RunConfig(task.name, method, tuple(range(seeds)), plan=make_plan(TD3(), settings))
+    encoder = None if method.credit.latents == "none" else load_encoder(task)
+    training = make_training(config, open_environment(task), (encoder,))
     try:
-        seconds(training, 2 * task.max_steps)  # compiles `absorb`
+        seconds(training, 2 * task.max_steps)  # compiles `store`
         idle = seconds(training, warmup - training.step)
         seconds(training, options.warmup)  # compiles `update`
         return options.steps / seconds(training, options.steps), task.max_steps / idle

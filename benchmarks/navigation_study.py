@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latent_reward import LareError, load_run
-from latent_reward.credit.methods import Fixed
+from latent_reward import LareError, Run, load_run
 from latent_reward.envs.particle.cooperative_navigation import SEEN_AGENTS, SEEN_LANDMARKS, SIZE
-from latent_reward.team_run import TeamRun
 
 
 def terms(after: np.ndarray) -> np.ndarray:
@@ -26,22 +24,21 @@ def terms(after: np.ndarray) -> np.ndarray:
     return np.column_stack([away, touching.sum(axis=1)])
 
 
-def study(run: TeamRun, seed: int, episodes: int) -> str:
+def study(run: Run, seed: int, episodes: int) -> str:
     """One row of the table: what the team of ``seed`` does and is paid for."""
-    (rollout,) = run.play(episodes, seed=seed)
-    observation, reward = np.asarray(rollout.observation), np.asarray(rollout.reward)
-    before, after = (each.reshape(-1, observation.shape[-1]) for each in (observation[:-1], observation[1:]))
+    ((played, *_),) = run.play(episodes, seed=seed)
+    before, after = (np.asarray(each).reshape(-1, each.shape[-1]) for each in (played.before, played.after))
     causes = terms(after)
     sums = causes.sum(axis=0) / episodes
     cells = [
         run.config.method.name,
         seed,
-        f"{reward.sum() / episodes:.1f}",
+        f"{played.returns.mean():.1f}",
         *(f"{each:.1f}" for each in sums),
     ]
-    if isinstance(run.config.method.credit, Fixed):
+    if run.config.method.credit.reference:
         return " | ".join(map(str, [*cells, "-", "-", "-"]))
-    proxy = run.proxy_reward(before, np.asarray(rollout.action).reshape(-1), after, seed=seed)
+    proxy = run.proxy_reward(before, np.asarray(played.action).reshape(-1), after, seed=seed)
     columns = np.column_stack([causes, np.ones(len(causes))])
     weights = np.linalg.lstsq(columns, proxy, rcond=None)[0]
     explained = 1 - np.var(proxy - columns @ weights) / np.var(proxy)
@@ -61,7 +58,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for folder in options.runs:
         run = load_run(folder)
-        if not isinstance(run, TeamRun) or run.task.name != "cn-6":
+        if run.task.name != "cn-6":
             raise LareError(f"runs: {folder} is a run of {run.task.name}; give runs of cn-6")
         for seed in run.config.seeds:
             print(f"| {study(run, seed, options.episodes)} |", flush=True)

@@ -27,31 +27,29 @@ PACKAGES = {"lare": "latent_reward", "SB3": "stable_baselines3", "SBX": "sbx"}
 
 def time_lare(method: str, warmup: int, steps: int, threads: int) -> float:
     """Seconds for ``steps`` learning steps of the training loop that ``lare train`` runs."""
-    from latent_reward import load_encoder, load_task, make_env  # isort: skip - it tells JAX how many cores there are
+    from latent_reward import load_encoder, load_task  # isort: skip - it tells JAX how many cores there are
 
     import jax
 
-    from latent_reward.agents.td3 import TD3Config
-    from latent_reward.credit.methods import Learned, find_method
-    from latent_reward.run import RunConfig, build_learner
-    from latent_reward.training.off_policy import OffPolicy
-    from latent_reward.training.plan import OffPolicyPlan, Schedule
+    from latent_reward.agents.td3 import TD3
+    from latent_reward.credit.methods import find_method
+    from latent_reward.task.open import open_environment
+    from latent_reward.training.config import RunConfig
+    from latent_reward.training.plan import make_plan
+    from latent_reward.training.run import make_training
 
-    task, recipe = load_task(TASK), find_method(method)
-    config = RunConfig(
-        task=task.name,
-        method=recipe,
-        plan=OffPolicyPlan(
-            steps=REPLAY,
-            schedule=Schedule(warmup=EPISODE, evaluation_episodes=1),
-            agent=TD3Config(exploration_noise=NOISE, learning_rate=RATE, hidden=HIDDEN),
-            batch_size=BATCH,
-            buffer_size=REPLAY,
-        ),
-    )
-    reads_latents = isinstance(recipe.credit, Learned) and recipe.credit.features == "latent"
-    learner = build_learner(config, task, load_encoder(task) if reads_latents else None)
-    training = OffPolicy(learner, config.plan.schedule, config.seeds, lambda: make_env(task))
+    task, recipe = load_task(TASK), find_method(method, "replay")
+    agent = TD3(exploration_noise=NOISE, learning_rate=RATE, hidden=HIDDEN)
+    settings = {
+        "steps": REPLAY,
+        "warmup": EPISODE,
+        "evaluation_episodes": 1,
+        "batch_size": BATCH,
+        "buffer_size": REPLAY,
+    }
+    config = RunConfig(task.name, recipe, plan=make_plan(agent, settings))
+    encoder = None if recipe.credit.latents == "none" else load_encoder(task)
+    training = make_training(config, open_environment(task), (encoder,))
     for _ in range(EPISODE + warmup):
         training.advance()
     jax.block_until_ready(training.state)

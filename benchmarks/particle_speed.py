@@ -64,7 +64,7 @@ def ours(name: str) -> float:
         outcome = jax.vmap(world.step)(state, action, keys)
         return outcome.state, jax.vmap(world.observe)(outcome.state), outcome.reward
 
-    return compiled(jax.vmap(world.reset), step, world.agents, False)
+    return compiled(jax.vmap(world.reset), step, sum(team.agents for team in world.teams), False)
 
 
 def jaxmarl(agents: int) -> float:

@@ -1,4 +1,4 @@
-"""How much memory the replay takes: computed for every built-in task of one agent, and measured for one if asked.
+"""How much memory the buffer takes: computed for every built-in task of one agent, and measured for one if asked.
 
     python benchmarks/replay_memory.py                                    # allocates nothing
     python benchmarks/replay_memory.py --fill HalfCheetah-v5 --transitions 200000
@@ -16,22 +16,28 @@ import jax
 import jax.numpy as jnp
 
 from latent_reward import load_encoder, load_task
-from latent_reward.credit.features import feature_size
-from latent_reward.credit.methods import METHODS, Learned
+from latent_reward.credit.base import CreditSpec
+from latent_reward.credit.methods import METHODS
+from latent_reward.data import buffer as ring
+from latent_reward.data.episodes import Episodes
 from latent_reward.task.load import task_names
 from latent_reward.task.task import Task
-from latent_reward.training import replay as ring
 
 MEGA = 1e6
 
 
-def replay_of(task: Task, transitions: int):
-    """A function that makes the replay of ``lare``, with the latents of the bundled encoder."""
-    credit = METHODS["lare"].credit
-    assert isinstance(credit, Learned)
-    latents = feature_size(credit, load_encoder(task), task.observation_size, task.action_size)
-    sizes = (task.observation_size, task.action_size, latents)
-    return partial(ring.init, transitions, task.max_steps, *sizes, False)
+def buffer_of(task: Task, transitions: int):
+    """A function that makes the buffer of ``lare``, with the latents of the bundled encoder."""
+    spec = CreditSpec(task.observation_size, task.action_size, 1, task.max_steps, load_encoder(task))
+    return partial(
+        ring.init,
+        transitions,
+        task.max_steps,
+        1,
+        observation=task.observation_size,
+        action=task.action_size,
+        features=METHODS["lare"].replay.feature_size(spec),
+    )
 
 
 def size(tree) -> int:
@@ -41,15 +47,15 @@ def size(tree) -> int:
 
 def table(transitions: int) -> None:
     """Print one line per built-in task; only shapes are computed."""
-    print(f"| task | stored latents | replay of {transitions:,}, MB | two float64 observations, MB |")
+    print(f"| task | stored latents | buffer of {transitions:,}, MB | two float64 observations, MB |")
     print("| --- | --- | --- | --- |")
     for name in task_names():
         task = load_task(name)
         if not isinstance(task, Task):
             continue
-        shapes = jax.eval_shape(replay_of(task, transitions))
+        shapes = jax.eval_shape(buffer_of(task, transitions))
         common = transitions * 8 * (2 * task.observation_size + task.action_size + 2)
-        latents = shapes.features.shape[1]
+        latents = shapes.steps.features.shape[-1]
         print(f"| {name} | {latents} | {size(shapes) / MEGA:,.0f} | {common / MEGA:,.0f} |")
 
 
@@ -62,35 +68,37 @@ def resident() -> float:
 
 
 def fill(name: str, transitions: int) -> None:
-    """Fill a replay with full-length episodes and print what the process grew by."""
+    """Fill a buffer with full-length episodes and print what the process grew by."""
     task = load_task(name)
     if not isinstance(task, Task):
         raise SystemExit(f"fill: {name} is a task of teams; give one of one agent")
-    make, horizon = replay_of(task, transitions), task.max_steps
+    make, horizon = buffer_of(task, transitions), task.max_steps
+    latents = jax.eval_shape(make).steps.features.shape[-1]
     insert = jax.jit(ring.insert, donate_argnums=0)
 
     def episode(key):
         keys = jax.random.split(key, 3)
-        features = jax.random.normal(keys[2], (horizon, jax.eval_shape(make).features.shape[1]))
-        steps = ring.Episode(
-            jax.random.normal(keys[0], (horizon + 1, task.observation_size)),
-            jax.random.normal(keys[1], (horizon, task.action_size)),
-            jnp.ones(horizon),
-            jnp.asarray(False),
-            jnp.asarray(horizon, jnp.int32),
+        there = jnp.ones((1, horizon, 1), bool)
+        steps = Episodes(
+            jax.random.normal(keys[0], (1, horizon + 1, 1, task.observation_size)),
+            jax.random.normal(keys[1], (1, horizon, 1, task.action_size)),
+            there,
+            ~there,
+            jnp.ones(1),
+            jnp.ones(there.shape),
         )
-        return steps, features, jnp.zeros((horizon, 0))
+        return steps, steps.action, jax.random.normal(keys[2], (1, horizon, 1, latents))
 
     draw = jax.jit(episode)
     jax.block_until_ready(draw(jax.random.key(0)))
     before = resident()
-    replay = jax.jit(make)()
+    buffer = jax.jit(make)()
     for number in range(transitions // horizon):
-        replay = insert(replay, *draw(jax.random.key(number)))
-    jax.block_until_ready(replay)
+        buffer = insert(buffer, *draw(jax.random.key(number)))
+    jax.block_until_ready(buffer)
     grown = resident() - before
     print(
-        f"{name}: {int(ring.size(replay)):,} transitions, computed {size(replay) / MEGA:.0f} MB, "
+        f"{name}: {int(ring.size(buffer)):,} transitions, computed {size(buffer) / MEGA:.0f} MB, "
         f"process grew by {grown:.0f} MB (code compiled on the way included)"
     )
 
@@ -100,7 +108,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--transitions", type=int, default=1_000_000)
-    parser.add_argument("--fill", metavar="TASK", help="fill a replay of this task and measure it")
+    parser.add_argument("--fill", metavar="TASK", help="fill a buffer of this task and measure it")
     options = parser.parse_args()
     if options.fill:
         fill(options.fill, options.transitions)

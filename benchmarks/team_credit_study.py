@@ -17,13 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import latent_reward as lr
-from latent_reward.credit import decompose
+from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.methods import find_method
+from latent_reward.credit.per_step import Batch, Decoder
 from latent_reward.envs.worlds import find_world
 from latent_reward.task.load import task_names
 from latent_reward.task.task import Task
 
-CREDIT = find_method("lare-rd", of_teams=True).credit
+CREDIT = find_method("lare-rd", "episodes").credit
 ROWS_PER_UPDATE = 6_000
 # The fields whose first entry an agent goes for, or away from.
 SOUGHT = {"agents": "landmarks", "predators": "prey"}
@@ -66,7 +67,7 @@ def play(name: str, episodes: int, key: jax.Array) -> tuple[tuple, jax.Array, ja
             k_action, k_step = jax.random.split(key)
             action = behave(tasks, teams, world.observe(state), whim, k_action)
             state, reward, _ = world.step(state, action, k_step)
-            return state, (world.observe(state), jax.nn.one_hot(action, world.actions), reward)
+            return state, (world.observe(state), world.teams[0].actions.as_numbers(action), reward)
 
         return jax.lax.scan(step, world.reset(k_reset), jax.random.split(k_steps, world.horizon))[1]
 
@@ -92,19 +93,20 @@ def encoding_rate(encoder: lr.Encoder, observation: jax.Array, action: jax.Array
     return rows / float(np.median(seconds[1:]))
 
 
-def fit(latents: jax.Array, returns: jax.Array, updates: int, key: jax.Array) -> decompose.Decomposer:
+def fit(encoder: lr.Encoder, latents: jax.Array, returns: jax.Array, updates: int, key: jax.Array) -> Decoder:
     """A decoder after ``updates`` steps on batches of episodes ``[episode, time, agent, latent]``."""
-    episodes, steps, agents, size = latents.shape
+    episodes, steps, agents, _ = latents.shape
     batch = max(8, min(256, ROWS_PER_UPDATE // (steps * agents)))
+    spec = CreditSpec(0, 0, agents, steps, encoder)
 
     def update(carry, key):
         drawn = jax.random.randint(key, (batch,), 0, episodes)
-        window = decompose.Window(
+        window = Batch(
             latents[drawn], jnp.ones((batch, steps, agents), bool), returns[drawn], jnp.full(batch, steps)
         )
-        return decompose.update(carry, CREDIT, window)
+        return CREDIT.update(spec, carry, window)
 
-    start = decompose.init(key, CREDIT, size)
+    start = CREDIT.init(spec, key)
     return jax.jit(lambda: jax.lax.scan(update, start, jax.random.split(key, updates))[0])()
 
 
@@ -114,8 +116,8 @@ def study(task: Task, draw: int, played: tuple, updates: int, rows: int) -> tupl
     encoder = lr.load_encoder(task, draw)
     latents, returns = encode(encoder, observation, action), reward.sum(axis=(1, 2))
     known = 3 * len(returns) // 4
-    decoder = fit(latents[:known], returns[:known], updates, jax.random.key(1))
-    proxy = np.asarray(decompose.proxy(decoder, CREDIT, latents[known:]))
+    decoder = fit(encoder, latents[:known], returns[:known], updates, jax.random.key(1))
+    proxy = np.asarray(CREDIT.reward(decoder, latents[known:], jnp.ones(reward[known:].shape, bool)))
     missed = proxy.sum(axis=(1, 2)) - np.asarray(returns[known:])
     explained = 1 - missed.var() / np.asarray(returns[known:]).var()
     correlation = np.corrcoef(proxy.ravel(), np.asarray(reward[known:]).ravel())[0, 1]

@@ -34,21 +34,25 @@ def parts(name: str, seeds: int) -> dict[str, float]:
     import jax.numpy as jnp
 
     from latent_reward import load_encoder, load_task
-    from latent_reward.credit.features import reads_latents
+    from latent_reward.agents.ppo import PPO
     from latent_reward.credit.methods import find_method
+    from latent_reward.envs.rollout import play
     from latent_reward.envs.worlds import find_world
-    from latent_reward.training import team_learner as core
-    from latent_reward.training.plan import OnPolicyPlan
+    from latent_reward.training import from_episodes as core
+    from latent_reward.training.learner import team_learners
+    from latent_reward.training.on_policy import episode_learner
+    from latent_reward.training.plan import make_plan
 
-    plan, world = OnPolicyPlan(), find_world(name)
+    plan, world = make_plan(PPO(), {}), find_world(name)
+    fitting = plan.experience
 
-    def learner(method: str, updates: int) -> core.TeamLearner:
-        credit = find_method(method, of_teams=True).credit
+    def learner(method: str, updates: int) -> core.EpisodeLearner:
+        credit = find_method(method, "episodes").credit
         encoders = tuple(
-            load_encoder(each) if reads_latents(credit) else None for each in load_task(name).descriptions
+            None if credit.latents == "none" else load_encoder(each) for each in load_task(name).descriptions
         )
-        fitting = replace(plan.fitting, first_updates=updates, updates=updates)
-        return core.TeamLearner(world, credit, encoders, plan.agent, plan.iterations, plan.episodes, fitting)
+        changed = replace(plan, experience=replace(fitting, first_updates=updates, updates=updates))
+        return episode_learner(team_learners(world, credit, plan.agent, encoders), changed)
 
     keys = jax.random.split(jax.random.key(0), seeds)
 
@@ -58,21 +62,20 @@ def parts(name: str, seeds: int) -> dict[str, float]:
 
         def call():
             states[0], measures = core.advance(
-                fixed, states[0], keys, jnp.int32(1), jnp.int32(1 + ITERATIONS)
+                fixed, world, states[0], keys, jnp.int32(1), jnp.int32(1 + ITERATIONS)
             )
             jax.block_until_ready(measures)
 
         return middle(call) / ITERATIONS
 
     fixed = learner("dense", 0)
-    states = jax.tree.map(lambda leaf: leaf[0], core.init(fixed, keys))
-    actors = core.actors(fixed, states)
-    play = jax.jit(lambda key: jax.tree.map(jnp.sum, core.play(world, actors, key, plan.episodes)))
-    episodes = seeds * middle(lambda: jax.block_until_ready(play(jax.random.key(0))))
-    whole, unfitted = iteration("lare", plan.fitting.updates), iteration("lare", 0)
+    policies = core.policies(fixed, jax.tree.map(lambda leaf: leaf[0], core.init(fixed, keys)))
+    alone = jax.jit(lambda key: jax.tree.map(jnp.sum, play(world, policies, key, fitting.episodes)))
+    episodes = seeds * middle(lambda: jax.block_until_ready(alone(jax.random.key(0))))
+    whole, unfitted = iteration("lare", fitting.updates), iteration("lare", 0)
     dense = iteration("dense", 0)
     return {
-        "steps/s": 1e3 * seeds * plan.episodes * world.horizon / whole,
+        "steps/s": 1e3 * seeds * fitting.episodes * world.horizon / whole,
         "iteration": whole,
         "episodes": episodes,
         "PPO": dense - episodes,

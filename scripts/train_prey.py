@@ -7,16 +7,16 @@
 import argparse
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
-from latent_reward.agents.ppo import PPOConfig
-from latent_reward.credit.methods import Fixed
+from latent_reward.agents.ppo import PPO
+from latent_reward.credit.methods import find_method
 from latent_reward.envs.particle.predator_prey import SCALES, competitive_pp
 from latent_reward.envs.particle.prey import FOLDER
-from latent_reward.training import team_learner
-from latent_reward.training.team_learner import TeamLearner
+from latent_reward.training.learner import team_learners
+from latent_reward.training.on_policy import OnPolicy, episode_learner
+from latent_reward.training.plan import make_plan
 
 PER_CALL = 50  # iterations between two lines of progress
 
@@ -24,18 +24,17 @@ PER_CALL = 50  # iterations between two lines of progress
 def train(agents: int, iterations: int, rate: float, seed: int) -> dict[str, np.ndarray]:
     """The weights of the prey after ``iterations`` of both teams."""
     world = competitive_pp(agents, walled=True)
-    agent = PPOConfig(learning_rate=rate, clip=0.2, epochs=8, minibatch=512)
-    learner = TeamLearner(world, Fixed("dense"), (None, None), agent, iterations, episodes=64)
-    keys = jax.vmap(jax.random.key)(np.array([seed]))
-    states = team_learner.init(learner, keys)
-    for done in range(0, iterations, PER_CALL):
-        until = min(done + PER_CALL, iterations)
-        states, measures = team_learner.advance(learner, states, keys, jnp.int32(done), jnp.int32(until))
-        returns = [float(team.training_return[0]) for team in measures]
-        print(
-            f"{agents}: iteration {until}, returns of predators and prey {np.round(returns, 1)}", flush=True
-        )
-    prey = team_learner.actors(learner, jax.tree.map(lambda leaf: leaf[0], states))[1]
+    agent = PPO(learning_rate=rate, clip=0.2, epochs=8, minibatch=512)
+    plan = make_plan(agent, {"iterations": iterations, "episodes": 64})
+    teams = team_learners(world, find_method("dense", "episodes").credit, agent, (None, None))
+    training = OnPolicy(episode_learner(teams, plan), plan, (seed,), world)
+    while training.iteration < iterations:
+        until = min(training.iteration + PER_CALL, iterations)
+        while training.iteration < until:
+            training.advance(until * training.steps_per_round)
+        returns = [round(report.training_return, 1) for report in training.evaluate()]
+        print(f"{agents}: iteration {until}, returns of predators and prey {returns}", flush=True)
+    prey = agent.actor(teams[1].spec, jax.tree.map(lambda leaf: leaf[0], training.states[1].agent))
     tensors = {f"weight.{layer}": np.asarray(tensor) for layer, tensor in enumerate(prey.weights)}
     return tensors | {f"bias.{layer}": np.asarray(tensor) for layer, tensor in enumerate(prey.biases)}
 

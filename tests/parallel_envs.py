@@ -15,7 +15,8 @@ class Countdown:
     """Agent i of ``lives`` acts for that many steps; an observation is (agent, steps so far, last action).
 
     Every step pays 1 + action, to the dead (who are still mentioned) 1000. ``late`` names agents that appear
-    after a step; ``ends`` says how a life ends; what is in ``broken`` goes wrong.
+    after a step; ``ends`` says how a life ends; what is in ``broken`` goes wrong. ``actions`` is how many
+    actions there are: a number, or one for each agent.
     """
 
     metadata = {"name": "countdown"}  # noqa: RUF012
@@ -29,7 +30,8 @@ class Countdown:
         self.lives = dict(zip(self.possible_agents, lives, strict=True))
         self.late = {f"agent_{i}" for i in late}
         self.ends, self.broken, self.start = ends, broken, start
-        self.choices = actions
+        counts = [actions] * len(lives) if isinstance(actions, int) else actions
+        self.choices = dict(zip(self.possible_agents, counts, strict=True))
         self.render_mode = render_mode
         self.agents = []
 
@@ -42,7 +44,7 @@ class Countdown:
     def action_space(self, agent):
         if self.broken == "continuous":
             return SPACES.Box(-1.0, 1.0, (2,), np.float32)
-        return SPACES.Discrete(self.choices, start=self.start)
+        return SPACES.Discrete(self.choices[str(agent)], start=self.start)
 
     def see(self, agent, action=0):
         value = np.nan if self.broken == "observation" and self.t == 2 else float(agent[-1])
@@ -91,6 +93,7 @@ class Named(Countdown):
     def __init__(self, names):
         super().__init__()
         self.possible_agents = list(names)
+        self.choices = dict.fromkeys(map(str, names), 3)
 
     def observation_space(self, agent):
         assert agent in self.possible_agents
@@ -122,6 +125,8 @@ def countdown_document(agents=2, teams=None, max_steps=HORIZON, **kwargs):
     """What the task file of ``Countdown`` holds; ``teams`` has the members of each, else there is one of all."""
     field = {"index": 0, "name": "value", "meaning": "a number"}
     groups = {"agents": ()} if teams is None else teams
+    actions = kwargs.get("actions", 3)
+    count = lambda members: actions if isinstance(actions, int) else actions[int(members[0][-1])]  # noqa: E731
     return {
         "name": "countdown",
         "pettingzoo": "parallel_envs:countdown",
@@ -134,7 +139,7 @@ def countdown_document(agents=2, teams=None, max_steps=HORIZON, **kwargs):
                 "members": list(members),
                 "goal": {"plain": "earn", "paper": "earn"},
                 "observation": [{**field, "count": 3}],
-                "action": [{**field, "count": 3}],
+                "action": [{**field, "count": count(members)}],
             }
             for name, members in groups.items()
         ],

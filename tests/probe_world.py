@@ -1,4 +1,4 @@
-"""A world small enough to know everything about: agents on a line who should stand at 1."""
+"""Worlds small enough to know everything about: agents on a line who should stand at 1."""
 
 from functools import cache
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.envs.base import Outcome, Team, World
 
 HORIZON = 8
@@ -63,13 +64,46 @@ def line(agents=3, teams=1, dead=0, wall=np.inf, forbidden=False, paid=1.0):
 
     return World(
         "line",
-        tuple(Team(f"team{index}", agents, 2) for index in range(teams)),
+        tuple(Team(f"team{index}", agents, 2, Discrete(3)) for index in range(teams)),
         reset,
         observe,
         step,
         lambda state: np.zeros((16, 16, 3), np.uint8),
-        actions=3,
         horizon=HORIZON,
         available=available if forbidden else None,
         alive=(lambda state: jnp.arange(everyone) < everyone - dead) if dead else None,
     )
+
+
+class PushSizes:
+    """The same of the world with one agent."""
+
+    name, env_id, observation_size, action_size = "push", "push", 2, 1
+
+
+@cache
+def push(wall=np.inf):
+    """One agent whose action is a number: how hard it pushes itself. Steps are noisy, from their key.
+
+    Args:
+        wall: the episode terminates when it is farther from 0.
+    """
+
+    def reset(key):
+        return jax.random.uniform(key, (1,), minval=-0.5, maxval=0.5), jnp.zeros(())
+
+    def observe(state):
+        place, count = state
+        return (jnp.stack([place, count[None] / HORIZON], axis=1),)
+
+    def step(state, action, key):
+        place, count = state
+        place = place + 0.3 * action[:, 0] + 0.05 * jax.random.normal(key, (1,))
+        return Outcome((place, count + 1), rewards_of(place), jnp.abs(place[0]) > wall)
+
+    def render(state):
+        assert isinstance(state[0], np.ndarray)
+        return np.full((16, 16, 3), 10 * int(state[1]), np.uint8)
+
+    team = Team("pushers", 1, 2, Continuous((-1.0,), (1.0,)))
+    return World("push", (team,), reset, observe, step, render, horizon=HORIZON)

@@ -100,15 +100,17 @@ def world_experience(task):
     index = [team.name for team in world.teams].index(name) if name else 0
     begin = sum(team.agents for team in world.teams[:index])
     members = slice(begin, begin + world.teams[index].agents)
+    everyone = sum(team.agents for team in world.teams)
+    (actions,) = {team.actions for team in world.teams}
 
     def step(carry, key):
         state, running = carry
         k_action, k_step = jax.random.split(key)
-        action = jax.random.randint(k_action, (world.agents,), 0, world.actions)
+        action = jax.random.randint(k_action, (everyone,), 0, actions.size)
         if world.available is not None:
             action = jax.random.categorical(k_action, jnp.where(world.available(state), 0.0, -jnp.inf))
         state, reward, over = world.step(state, action, k_step)
-        taken = jax.nn.one_hot(action[members], world.actions)
+        taken = actions.as_numbers(action[members])
         return (state, running & ~over), (running, world.observe(state)[index], taken, reward[members])
 
     def episode(key):

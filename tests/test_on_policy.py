@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from probe_world import HORIZON, SOURCE, Sizes, line
 
-from latent_reward.agents.ppo import PPOConfig
-from latent_reward.credit.features import reads_latents
-from latent_reward.credit.methods import TEAM_METHODS, Direct, Fixed, Learned
+from latent_reward.agents.ppo import PPO
+from latent_reward.credit.methods import METHODS, PerStep, Reference
+from latent_reward.credit.per_step import block_size
+from latent_reward.data.spaces import Discrete
+from latent_reward.envs.rollout import play
 from latent_reward.errors import LareError
 from latent_reward.sealing.verify import seal
+from latent_reward.training import from_episodes as core
 from latent_reward.training import on_policy
-from latent_reward.training import team_learner as core
-from latent_reward.training.on_policy import OnPolicy, steps_per_iteration
-from latent_reward.training.plan import Fitting, TeamSchedule
-from latent_reward.training.team_learner import TeamLearner
+from latent_reward.training.learner import team_learners
+from latent_reward.training.on_policy import OnPolicy, episode_learner
+from latent_reward.training.plan import make_plan
 
 EPISODES = 12
 CHECKPOINT = "checkpoint.safetensors"
@@ -36,34 +38,43 @@ def encoder():
     return seal(SOURCE, Sizes())
 
 
-def make(*arguments, seeds=(0,), **settings):
-    return start(make_learner(*arguments, **settings), seeds)
+def credit_of(name):
+    return METHODS[name].episodes
 
 
-def start(learner, seeds=(0,)):
-    return OnPolicy(learner, TeamSchedule(evaluation_episodes=6), seeds)
+NAMES = [name for name in METHODS if credit_of(name) is not None]
 
 
-def make_learner(encoder, method="lare", iterations=6, agent=None, **odd):
-    credit = TEAM_METHODS[method].credit
-    if isinstance(credit, Learned):
+def make(encoder, method="lare", iterations=6, agent=None, seeds=(0,), **odd):
+    """A training in the world ``line(**odd)``."""
+    credit = credit_of(method)
+    if isinstance(credit, PerStep):
         credit = replace(credit, hidden=(16,), learning_rate=1e-2, batch_steps=16 * HORIZON, subset=4)
     world = line(**odd)
-    latent = reads_latents(credit)
-    return TeamLearner(
-        world=world,
-        credit=credit,
-        encoders=(encoder if latent else None,) * len(world.teams),
-        agent=agent or PPOConfig(hidden=(8,), epochs=2, learning_rate=3e-3),
-        iterations=iterations,
-        episodes=EPISODES,
-        fitting=Fitting(first_updates=20, updates=10, buffer_episodes=4 * EPISODES),
-    )
+    plan = make_plan(
+        agent or PPO(hidden=(8,), epochs=2, learning_rate=3e-3),
+        {
+            "iterations": iterations, "episodes": EPISODES, "first_updates": 20, "updates": 10,
+            "buffer_episodes": 4 * EPISODES, "evaluation_episodes": 6,
+        },
+    )  # fmt: skip
+    encoders = (None if credit.latents == "none" else encoder,) * len(world.teams)
+    teams = team_learners(world, credit, plan.agent, encoders)
+    return OnPolicy(episode_learner(teams, plan), plan, seeds, world)
 
 
 def run(training, iterations):
-    training.advance(training.step + iterations * steps_per_iteration(training.learner))
+    training.advance(training.step + iterations * training.steps_per_round)
     return training
+
+
+def played(training, episodes, key=0):
+    """Episodes of the first seed's policies, one entry per team."""
+    states = jax.tree.map(lambda leaf: leaf[0], training.states)
+    learner, world = training.learner, training.world
+    return jax.jit(lambda key: play(world, core.policies(learner, states), key, episodes))(
+        jax.random.key(key)
+    )
 
 
 def arrays(training):
@@ -76,39 +87,40 @@ def same(one, other):
 
 def test_credit_of_each_agent_is_recovered_from_the_returns_of_the_team_and_helps(encoder, monkeypatch):
     monkeypatch.setattr(on_policy, "_PER_CALL", 40)
-    agent = PPOConfig(hidden=(16,), learning_rate=1e-2, epochs=4, minibatch=32)
+    agent = PPO(hidden=(16,), learning_rate=1e-2, epochs=4, minibatch=32)
     training = make(encoder, iterations=80, agent=agent)
     (before,) = run(training, 1).evaluate()
     (after,) = run(training, 40).evaluate()
-    assert after.credit_correlation > 0.95
-    assert after.explained_variance > 0.8
+    assert after.credit["credit_correlation"] > 0.95
+    assert after.credit["explained_variance"] > 0.8
     assert after.return_mean > before.return_mean + 5  # from about −17; the best is about −7
     assert (before.step, after.step) == (EPISODES * HORIZON, 41 * EPISODES * HORIZON)
     assert after.warning == ""
 
 
-@pytest.mark.parametrize("method", TEAM_METHODS)
+@pytest.mark.parametrize("method", NAMES)
 def test_every_method_learns_and_only_dense_is_told_more_than_returns(encoder, method):
     """What a team earns is moved to one agent and the last step: only a method that looks at rewards can tell."""
-    if isinstance(TEAM_METHODS[method].credit, Direct):
-        encoder = seal(SOURCE.replace(", side]", "]"), Sizes())
-    learner = make_learner(encoder, method)
-    (state,) = core._init(learner, jax.random.key(0))
-    actors = core.actors(learner, (state,))
-    (rollout,) = jax.jit(core.play, static_argnums=(0, 3))(learner.world, actors, jax.random.key(0), EPISODES)
+    credit = credit_of(method)
+    training = make(
+        seal(SOURCE.replace(", side]", "]"), Sizes()) if credit.latents == "one" else encoder, method
+    )
+    learner, (state,) = training.learner, jax.tree.map(lambda leaf: leaf[0], training.states)
+    (first,) = played(training, EPISODES)
 
     @jax.jit
     def learn(state, reward):
-        return core.learn(
-            learner, 0, state, rollout._replace(reward=reward), jax.random.key(1), jnp.int32(0)
-        )[0]
+        rewarded = first._replace(episodes=first.episodes._replace(hidden_reward=reward))
+        return core._learn(learner, learner.teams[0], state, rewarded, jax.random.key(1), jnp.int32(0))[0]
 
-    moved = jnp.zeros_like(rollout.reward).at[-1, :, 0].set(rollout.returns)
-    plain, told_late = (jax.tree.map(np.asarray, learn(state, each)) for each in (rollout.reward, moved))
+    reward = first.episodes.hidden_reward
+    np.testing.assert_array_equal(reward.sum(axis=(1, 2)), first.episodes.returns)
+    moved = jnp.zeros_like(reward).at[:, -1, 0].set(first.episodes.returns)
+    plain, told_late = (jax.tree.map(np.asarray, learn(state, each)) for each in (reward, moved))
     assert (plain.agent.parameters != state.agent.parameters).any()
     for leaf in jax.tree.leaves(plain):
         assert np.isfinite(leaf).all()
-    if TEAM_METHODS[method].credit == Fixed("dense"):
+    if credit == Reference("dense"):
         assert (plain.agent.parameters != told_late.agent.parameters).any()
     else:
         same(plain, told_late)
@@ -128,8 +140,7 @@ def test_a_seed_trains_to_the_same_numbers_alone_and_among_others(encoder):
 
 
 def test_a_restored_run_goes_on_to_the_same_numbers(encoder, tmp_path):
-    learner = make_learner(encoder)
-    whole, half, other = (start(learner, (0, 1)) for _ in range(3))
+    whole, half, other = (make(encoder, seeds=(0, 1)) for _ in range(3))
     run(whole, 3)
     run(half, 1).save(tmp_path / CHECKPOINT, '{"a": {"b": 1}}')
     other.restore(tmp_path / CHECKPOINT, '{"a": {"b": 1}}')
@@ -144,33 +155,37 @@ def test_agents_that_never_live_and_what_they_see_leave_no_trace(encoder):
     for leaf in jax.tree.leaves(arrays(training)):
         assert np.isfinite(leaf).all()
     (state,) = training.states
-    mask = np.asarray(state.replay.mask)[0, : 2 * EPISODES]
-    assert mask[:, :, :2].all()
-    assert not mask[:, :, 2:].any()
-    assert (np.asarray(state.replay.features)[0][:, :, 2:] == 0).all()
-
-
-def one_seed(training):
-    return jax.tree.map(lambda leaf: leaf[0], training.states)
+    written = 2 * EPISODES * (HORIZON + 1)  # rows: a whole episode has one more than steps
+    steps = np.arange(written) % (HORIZON + 1) < HORIZON
+    mask = np.asarray(state.buffer.steps.mask)[0, :written][steps]
+    assert mask[:, :2].all()
+    assert not mask[:, 2:].any()
+    features = np.asarray(state.buffer.steps.features)[0]
+    assert features[:, :2].any()
+    assert (features[:, 2:] == 0).all()
 
 
 def test_an_episode_that_terminates_is_over(encoder):
     training = make(encoder, wall=0.6, forbidden=True)
-    rollout = jax.jit(core.play, static_argnums=(0, 3))(
-        training.learner.world, core.actors(training.learner, one_seed(training)), jax.random.key(0), 40
-    )[0]
-    place = np.asarray(rollout.observation)[1:, :, 0, 0]
+    ((episodes, _, available, won),) = played(training, 40)
+    assert won is None
+    place = np.asarray(episodes.observation)[:, 1:, 0, 0]
     beyond = np.abs(place) > 0.6
-    assert 0.2 < beyond.any(axis=0).mean() < 1
-    first = np.where(beyond.any(axis=0), beyond.argmax(axis=0), HORIZON)
-    running = np.arange(HORIZON)[:, None] <= first
-    np.testing.assert_array_equal(rollout.mask, np.repeat(running[:, :, None], 3, axis=2))
-    cut = np.asarray(rollout.cut)
-    np.testing.assert_array_equal(cut[-1].all(axis=1), ~beyond.any(axis=0))
-    assert not cut[:-1].any()
-    assert (np.asarray(rollout.reward)[~np.asarray(rollout.mask)] == 0).all()
-    down = np.asarray(rollout.action) == 1
-    assert not (down & (np.asarray(rollout.observation)[:-1, :, :, 0] > 0)).any()
+    ended = beyond.any(axis=1)
+    assert 0.2 < ended.mean() < 1
+    first = np.where(ended, beyond.argmax(axis=1), HORIZON)
+    running = np.arange(HORIZON) <= first[:, None]
+    np.testing.assert_array_equal(episodes.mask, np.repeat(running[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(episodes.lengths, np.minimum(first + 1, HORIZON))
+    last = np.arange(HORIZON) == first[:, None]
+    np.testing.assert_array_equal(episodes.terminated, np.repeat(last[:, :, None], 3, axis=2))
+    cut = np.asarray(episodes.cut)
+    np.testing.assert_array_equal(cut[:, -1].all(axis=1), ~ended)
+    assert not cut[:, :-1].any()
+    assert (np.asarray(episodes.hidden_reward)[~np.asarray(episodes.mask)] == 0).all()
+    down, above = np.asarray(episodes.action) == 1, np.asarray(episodes.before)[..., 0] > 0
+    assert not (down & above).any()
+    np.testing.assert_array_equal(available[..., 1], ~above)
     run(training, 2)
     for leaf in jax.tree.leaves(arrays(training)):
         assert np.isfinite(leaf).all()
@@ -184,23 +199,37 @@ def test_two_teams_have_returns_decoders_and_policies_of_their_own(encoder):
     assert (first.who, second.who) == ("seed 0 team0", "seed 0 team1")
     one, other = arrays(training)
     assert (one.agent.parameters != other.agent.parameters).any()
-    assert (one.replay.returns < 0).any()
-    assert (other.replay.returns > 0).any()
+    assert (one.buffer.returns < 0).any()
+    assert (other.buffer.returns > 0).any()
 
 
 def test_rewards_that_are_not_finite_stop_the_training():
-    training = run(make(None, "dense", paid=np.nan, agent=PPOConfig(hidden=(8,), epochs=1)), 1)
+    training = run(make(None, "dense", paid=np.nan, agent=PPO(hidden=(8,), epochs=1)), 1)
     with pytest.raises(
-        LareError, match=r"^reward: line paid the team0 nan per episode up to step 96; .*mend"
+        LareError, match=r"^reward: line paid the team0 nan per episode up to step 96; .*correct"
     ):
         training.evaluate()
 
 
 def test_blocks_divide_the_episodes_and_fit_the_cache():
-    assert core.block_size(256, 150) == 4
-    assert core.block_size(256, 5000) == 1
-    assert core.block_size(1, 10) == 1
+    assert block_size(256, 150) == 4
+    assert block_size(256, 5000) == 1
+    assert block_size(1, 10) == 1
     for episodes, rows in ((82, 100), (97, 100), (640, 60)):
-        block = core.block_size(episodes, rows)
+        block = block_size(episodes, rows)
         assert episodes % block == 0
         assert block * rows <= 1024
+
+
+def test_teams_may_have_different_numbers_of_actions(encoder):
+    """The second team cannot go up: its policy has two outputs, and the world reads all actions in one row."""
+    training = make(encoder, teams=2)
+    first, second = line(teams=2).teams
+    world = replace(training.world, teams=(first, replace(second, actions=Discrete(2))))
+    plan = training.plan
+    teams = team_learners(world, credit_of("rd"), plan.agent, (None, None))
+    training = run(OnPolicy(episode_learner(teams, plan), plan, (0,), world), 2)
+    one, other = (np.asarray(each.episodes.action) for each in played(training, 20))
+    assert set(one.flat) == {0, 1, 2}
+    assert set(other.flat) == {0, 1}
+    assert [np.isfinite(report.return_mean) for report in training.evaluate()] == [True, True]

@@ -4,9 +4,12 @@ import re
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latent_reward.data.spaces import Discrete
 from latent_reward.envs.pettingzoo import host_world
 from latent_reward.envs.recorder import collect
 from latent_reward.errors import LareError
@@ -29,7 +32,7 @@ def world(groups=None, horizon=6, **kwargs):
 
 
 def play(host, copies=2, action=1):
-    """Every agent always takes ``action``, with a log-probability that tells the step."""
+    """Every agent always takes ``action``, with a log-probability that tells the step; arrays ``[copy, time, …]``."""
 
     def choose(step, observations):
         shapes = [each.shape[:2] for each in observations]
@@ -38,33 +41,42 @@ def play(host, copies=2, action=1):
     return collect(host, [host.make(None) for _ in range(copies)], range(copies), choose)
 
 
+def cut(book):
+    """Where the time of an agent ran out."""
+    return np.asarray(jax.tree.map(jnp.asarray, book).episodes().cut)
+
+
 def test_a_life_is_noted_until_its_end_and_nothing_after():
     (book,) = play(world(lives=(4, 2)))
     there = np.array([[1, 1], [1, 1], [1, 0], [1, 0], [0, 0], [0, 0]], bool)
     for copy in range(2):
-        np.testing.assert_array_equal(book.mask[:, copy], there)
-        np.testing.assert_array_equal(book.reward[:, copy], np.where(there, 2.0, 0.0))
-    assert not book.cut.any()
+        np.testing.assert_array_equal(book.mask[copy], there)
+        np.testing.assert_array_equal(book.reward[copy], np.where(there, 2.0, 0.0))
+    assert {tuple(place) for place in np.argwhere(book.terminated[0])} == {(3, 0), (1, 1)}
+    assert not cut(book).any()
+    np.testing.assert_array_equal(book.total, 2.0 * there.sum())
+    np.testing.assert_array_equal(jax.tree.map(jnp.asarray, book).episodes().returns, book.total)
     # What the second agent saw: its start, what its two actions led to, nothing then.
-    np.testing.assert_array_equal(book.observation[:4, 0, 1], [[1, 0, 0], [1, 1, 1], [1, 2, 1], [0, 0, 0]])
-    np.testing.assert_array_equal(book.log_probability[:4, 0, 0], [0, -1, -2, -3])
+    np.testing.assert_array_equal(book.observation[0, :4, 1], [[1, 0, 0], [1, 1, 1], [1, 2, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(book.log_probability[0, :4, 0], [0, -1, -2, -3])
 
 
 def test_what_is_truncated_is_cut_and_so_is_the_time_limit():
     (book,) = play(world(lives=(4, 2), ends="truncated"))
-    assert {tuple(place) for place in np.argwhere(book.cut[:, 0])} == {(3, 0), (1, 1)}
+    assert {tuple(place) for place in np.argwhere(cut(book)[0])} == {(3, 0), (1, 1)}
     (book,) = play(world(lives=(9, 3), horizon=5))
-    assert {tuple(place) for place in np.argwhere(book.cut[:, 0])} == {(4, 0)}
-    assert book.mask[:, 0, 0].all()
+    assert {tuple(place) for place in np.argwhere(cut(book)[0])} == {(4, 0)}
+    assert book.mask[0, :, 0].all()
+    assert not book.terminated[0, :, 0].any()
     (book,) = play(world(lives=(5, 3), horizon=5))
-    assert not book.cut.any()
+    assert not cut(book).any()
 
 
 def test_an_agent_that_comes_late_is_there_from_then_on():
     (book,) = play(world(lives=(4, 3), late=(1,)))
-    np.testing.assert_array_equal(book.mask[:, 0, 1], [False, True, True, False, False, False])
-    np.testing.assert_array_equal(book.observation[1, 0, 1], [1, 1, 0])
-    np.testing.assert_array_equal(book.reward[:, 0, 1], [0, 2, 2, 0, 0, 0])
+    np.testing.assert_array_equal(book.mask[0, :, 1], [False, True, True, False, False, False])
+    np.testing.assert_array_equal(book.observation[0, 1, 1], [1, 1, 0])
+    np.testing.assert_array_equal(book.reward[0, :, 1], [0, 2, 2, 0, 0, 0])
 
 
 def test_teams_are_named_by_patterns_and_actions_may_start_anywhere():
@@ -74,9 +86,22 @@ def test_teams_are_named_by_patterns_and_actions_may_start_anywhere():
         ("second", 1, 3),
     ]
     first, second = play(host)
-    assert first.mask.shape == (6, 2, 2)
-    np.testing.assert_array_equal(second.reward[:3, 0, 0], [7, 7, 0])  # 1 + (5 + 1)
-    np.testing.assert_array_equal(first.observation[1, 0], [[0, 1, 6], [1, 1, 6]])
+    assert first.mask.shape == (2, 6, 2)
+    np.testing.assert_array_equal(second.reward[0, :3, 0], [7, 7, 0])  # 1 + (5 + 1)
+    np.testing.assert_array_equal(first.observation[0, 1], [[0, 1, 6], [1, 1, 6]])
+
+
+def test_teams_may_have_different_numbers_of_actions():
+    """Each team's actions are counted from the environment's own first one."""
+    host = world({"few": ("agent_0",), "many": ("agent_1",)}, lives=(2, 2), actions=(2, 6), start=3)
+    assert [team.actions for team in host.teams] == [Discrete(2), Discrete(6)]
+    assert host.first_action == (3, 3)
+    env = host.make(None)
+    pick = lambda step, seen: [(np.array([[each]]), np.zeros((1, 1))) for each in (1, 5)]  # noqa: E731
+    few, many = collect(host, [env], (0,), pick)
+    np.testing.assert_array_equal(few.reward[0, :2, 0], [5, 5])  # 1 + (3 + 1)
+    np.testing.assert_array_equal(many.reward[0, :2, 0], [9, 9])
+    assert (few.action[0, :2, 0].tolist(), many.action[0, :2, 0].tolist()) == ([1, 1], [5, 5])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +147,7 @@ def test_what_is_no_parallel_environment_is_refused(name, message):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        ("observation", r"observation: .*nan.* to agent_0 at step 2 .* mend"),
+        ("observation", r"observation: .*nan.* to agent_0 at step 2 of an episode; .* correct"),
         ("reward", r"reward: .*inf.* to agent_0 at step 1"),
         ("stranger", r"has the agent 'nobody', which is not among its possible_agents"),
         ("silent", r"observation: .* gave None to agent_0 at step 1"),
@@ -152,7 +177,7 @@ def test_a_task_file_names_a_parallel_environment(tmp_path):
     task = load_task(path)
     assert load_description(path).env_id == "mpe2.simple_spread_v3"
     host = open_world(task)
-    assert (host.agents, host.actions, host.horizon) == (3, 5, 25)
+    assert [(team.agents, team.actions, host.horizon) for team in host.teams] == [(3, Discrete(5), 25)]
     assert host.members == (("agent_0", "agent_1", "agent_2"),)
 
 
@@ -201,9 +226,9 @@ def test_rollouts_repeat_the_environment_itself(tmp_path):
         env = sys.modules["mpe2.simple_spread_v3"].parallel_env(N=3)
         seen, _ = env.reset(seed=seed)
         for t in range(25):
-            np.testing.assert_array_equal(book.observation[t, copy], list(seen.values()))
+            np.testing.assert_array_equal(book.observation[copy, t], list(seen.values()))
             seen, paid, *_ = env.step(dict(zip(env.agents, map(int, plan[t, copy]), strict=True)))
-            np.testing.assert_allclose(book.reward[t, copy], list(paid.values()), rtol=1e-6)
-        np.testing.assert_array_equal(book.observation[25, copy], list(seen.values()))
+            np.testing.assert_allclose(book.reward[copy, t], list(paid.values()), rtol=1e-6)
+        np.testing.assert_array_equal(book.observation[copy, 25], list(seen.values()))
     assert book.mask.all()
-    assert (book.cut == (np.arange(25) == 24)[:, None, None]).all()
+    assert (cut(book) == (np.arange(25) == 24)[None, :, None]).all()

@@ -5,38 +5,47 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pydantic
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import latent_reward as lr
-from latent_reward import trainer
-from latent_reward.config import RunConfig, spell_seeds
-from latent_reward.credit.methods import METHODS, Learned, find_method
+from latent_reward import cli
+from latent_reward.agents.ppo import PPO
+from latent_reward.agents.td3 import TD3
+from latent_reward.credit.methods import METHODS, PerStep, find_method
 from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.sealing.verify import seal
-from latent_reward.training.off_policy import Report
-from latent_reward.training.plan import Schedule
+from latent_reward.training.config import FORMAT, RunConfig, spell_seeds
+from latent_reward.training.plan import make_plan
+from latent_reward.training.run import make_training
 
-SCHEDULE = Schedule(warmup=60, evaluate_every=60, evaluation_episodes=2, checkpoint_every=70)
+SCHEDULE = {"warmup": 60, "evaluate_every": 60, "evaluation_episodes": 2, "checkpoint_every": 70}
 SETTINGS = [
     "--warmup", "60", "--evaluate-every", "60", "--evaluation-episodes", "2", "--checkpoint-every", "70",
     "--batch-size", "32",
 ]  # fmt: skip
+LOGGED = {
+    "seed", "team", "step", "episodes", "return_mean", "return_std", "win_rate", "training_return", "decoder_loss",
+    "critic_loss", "explained_variance", "credit_correlation", "proxy_spread", "steps_per_second", "warning",
+}  # fmt: skip
 STEPS = 185  # not a multiple of the episode length, of evaluations or of checkpoints
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "reference"
-    return lr.train("Reacher-v5", out=folder, steps=STEPS, schedule=SCHEDULE, batch_size=32, quiet=True)
+    return lr.train("Reacher-v5", out=folder, steps=STEPS, batch_size=32, **SCHEDULE, quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +73,19 @@ def test_a_run_folder_stands_on_its_own(reference):
     names = {path.name for path in reference.folder.iterdir()}
     expected = {"config.json", "task.yaml", "encoder", "metrics.jsonl", "checkpoint.safetensors"}
     assert names == expected | {"tensorboard", "learning_curve.png"}
-    assert set(reference.metrics[-1]) == {field.name for field in dataclasses.fields(Report)}
+    assert all(set(row) == LOGGED for row in reference.metrics)
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text("utf-8")
+    assert [name for name in sorted(LOGGED) if f"`{name}`" not in page] == []
+    assert {row["team"] for row in reference.metrics} == {""}
+    assert json.loads((reference.folder / "config.json").read_text())["format"] == FORMAT
     assert [row["step"] for row in reference.metrics] == [60, 120, 180, 185]
     assert list((reference.folder / "tensorboard" / "seed0").iterdir())
     assert (reference.folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     again = lr.load_run(reference.folder)
     assert again.config == reference.config
     assert again.task == reference.task == lr.load_task("Reacher-v5")
-    assert again.encoder == reference.encoder == lr.load_encoder(again.task)
+    assert again.encoders == reference.encoders == (lr.load_encoder(again.task),)
+    assert again.teams == ("agent",)
 
 
 def test_the_proxy_reward_reads_numpy_and_decodes_latents_row_by_row(reference, transitions):
@@ -84,8 +98,8 @@ def test_the_proxy_reward_reads_numpy_and_decodes_latents_row_by_row(reference, 
 
 
 def test_what_the_latents_are_worth_is_told_by_name(reference):
-    worth = reference.latent_worth()
-    assert set(worth) == set(reference.encoder.latent_names)
+    worth = reference.latent_weights()
+    assert set(worth) == set(reference.encoders[0].latent_names)
     sizes = [abs(value) for value in worth.values()]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > 0
@@ -95,9 +109,17 @@ def test_actions_stay_in_bounds_and_evaluation_repeats(reference, transitions):
     actions = reference.act(transitions[0])
     assert actions.shape == (20, 2)
     assert np.abs(actions).max() <= 1
-    np.testing.assert_array_equal(reference.evaluate(2), reference.evaluate(2))
+    returns = reference.evaluate(2)
+    assert {team: each.shape for team, each in returns.items()} == {"agent": (1, 2)}
+    np.testing.assert_array_equal(returns["agent"], reference.evaluate(2)["agent"])
     with pytest.raises(lr.LareError, match=r"episodes: 0 is not possible"):
         reference.evaluate(0)
+    with pytest.raises(lr.LareError, match=r"no team 'prey', only agent"):
+        reference.act(transitions[0], team="prey")
+    with pytest.raises(
+        lr.LareError, match=r"Reacher-v5 plays on the host; step its environment with run\.act"
+    ):
+        reference.play(2)
 
 
 def start(folder):
@@ -134,7 +156,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(reference, tmp_path, signal_n
 def test_resuming_refuses_another_configuration(reference, tmp_path):
     assert "keeps its configuration" in lare("train", "--resume", reference.folder, "--steps", "300").stderr
     folder = tmp_path / "edited"
-    subprocess.run(["cp", "-r", reference.folder, folder], check=True)
+    shutil.copytree(reference.folder, folder)
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"discount": 0.99', '"discount": 0.9'))
     with pytest.raises(lr.LareError, match=r"^plan\.agent\.discount: .*0\.99.*0\.9 .*start a new run"):
@@ -143,7 +165,7 @@ def test_resuming_refuses_another_configuration(reference, tmp_path):
 
 def test_a_metrics_line_cut_short_by_a_kill_is_dropped(reference, tmp_path):
     folder = tmp_path / "cut"
-    subprocess.run(["cp", "-r", reference.folder, folder], check=True)
+    shutil.copytree(reference.folder, folder)
     whole = (folder / "metrics.jsonl").read_text()
     (folder / "metrics.jsonl").write_text(whole + '{"seed": 0, "st')
     assert lr.load_run(folder).metrics == reference.metrics
@@ -153,7 +175,7 @@ def test_a_metrics_line_cut_short_by_a_kill_is_dropped(reference, tmp_path):
 
 def test_damaged_files_are_named(reference, tmp_path):
     folder = tmp_path / "damaged"
-    subprocess.run(["cp", "-r", reference.folder, folder], check=True)
+    shutil.copytree(reference.folder, folder)
     (folder / "checkpoint.safetensors").write_bytes(b"not a checkpoint")
     with pytest.raises(lr.LareError, match=r"checkpoint: .* is damaged"):
         lr.resume(folder, quiet=True)
@@ -165,10 +187,41 @@ def test_damaged_files_are_named(reference, tmp_path):
         lr.load_run(folder)
 
 
+def test_a_run_of_an_earlier_format_is_refused_in_one_line(reference, tmp_path, capsys):
+    folder = tmp_path / "earlier"
+    shutil.copytree(reference.folder, folder)
+    path = folder / "config.json"
+    stored = json.loads(path.read_text())
+    for change in ({}, {"format": FORMAT - 1}):
+        path.write_text(json.dumps({key: stored[key] for key in ("config", "versions")} | change))
+        for use in (lr.load_run, lr.resume):
+            with pytest.raises(
+                lr.LareError, match=r"^run: .*written by another version.*; start a new run$"
+            ) as error:
+                use(folder)
+            assert "\n" not in str(error.value)
+    for words in (["evaluate", str(folder)], ["train", "--resume", str(folder)]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(words)
+        assert stopped.value.code == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "another version" in line
+    path.write_text(json.dumps(stored))
+    shutil.copy(reference.folder / "checkpoint.safetensors", folder / "whole")
+    with safe_open(folder / "whole", framework="numpy") as file:
+        arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    header = json.loads(metadata["header"]) | {"format": FORMAT - 1}
+    save_file(arrays, folder / "checkpoint.safetensors", metadata | {"header": json.dumps(header)})
+    with pytest.raises(
+        lr.LareError, match=r"^checkpoint: .*another version of latent-reward \(format 2, this one"
+    ):
+        lr.resume(folder, quiet=True)
+
+
 def test_a_full_disk_leaves_the_last_checkpoint(reference, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(b"the last good one")
-    training = trainer._prepare(reference.task, reference.config, (reference.encoder,))
+    training = make_training(reference.config, reference.world, reference.encoders)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
     try:
@@ -193,7 +246,7 @@ def test_a_run_is_never_overwritten(reference, tmp_path):
     ("arguments", "message"),
     [
         (("Reacher-v6",), r"no built-in task is named 'Reacher-v6' \(did you mean Reacher-v"),
-        (("Reacher-v5", "lair"), r"no method 'lair'; did you mean lare"),
+        (("Reacher-v5", "lair"), r"there is no 'lair' \(did you mean lare"),
     ],
 )
 def test_unknown_names_are_met_with_near_ones(arguments, message, tmp_path):
@@ -213,15 +266,29 @@ def test_unknown_names_are_met_with_near_ones(arguments, message, tmp_path):
         ({"batch_size": 0}, r"batch_size: 0"),
         ({"seed": ()}, r"seeds"),
         ({"seed": (1, 1)}, r"seeds"),
-        ({"schedule": Schedule(warmup=-1)}, r"warmup: -1"),
+        ({"evaluate_every": 0}, r"evaluate_every: 0"),
+        ({"evaluation_episodes": 0}, r"evaluation_episodes: 0"),
+        ({"checkpoint_every": 0}, r"checkpoint_every: 0"),
+        ({"refresh_episodes": 0}, r"refresh_episodes: 0"),
+        ({"agent": PPO()}, r"steps: ppo learns from whole episodes and has no such setting"),
         ({"warmup": -1}, r"warmup: -1"),
-        ({"iterations": 3}, r"iterations: Reacher-v5 trains one agent and has no such setting; .*steps"),
+        ({"iterations": 3}, r"iterations: td3 learns from single steps and has no such setting; .*steps"),
+        ({"schedule": None}, r"schedule: .* has no such setting; choose from .*warmup"),
         ({"out": "/dev/null/run"}, r"cannot write the run folder"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(settings, message, tmp_path):
     with pytest.raises(lr.LareError, match=message):
         lr.train("Reacher-v5", **{"out": tmp_path / "run", "steps": 100, "quiet": True} | settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_agent_for_other_actions_is_refused_before_training(tmp_path):
+    with pytest.raises(
+        lr.LareError, match=r"^agent: PPO needs discrete actions, and these are continuous; use"
+    ):
+        lr.train("Reacher-v5", "dense", agent=PPO(), iterations=1, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 class Discrete(gymnasium.Env):
@@ -242,7 +309,11 @@ class Unbounded(gymnasium.Env):
 
 @pytest.mark.parametrize(
     ("env", "message"),
-    [(Discrete, "only a Box"), (Unbounded, "has no bounds"), (None, "has shapes")],
+    [
+        (Discrete, "only a Box"),
+        (Unbounded, "has no bounds"),
+        (None, "describes 2 observations and 2 actions, its environment has 10 and 2; run"),
+    ],
 )
 def test_environments_that_cannot_be_used_say_why(env, message, tmp_path):
     task = lr.load_task("Reacher-v5")
@@ -261,19 +332,16 @@ def test_environments_that_cannot_be_used_say_why(env, message, tmp_path):
 
 def test_reference_methods_learn_no_reward(tmp_path):
     task = lr.load_task("Reacher-v5")
-    run = lr.train(
-        task, "uniform", out=tmp_path / "run", steps=60, schedule=SCHEDULE, quiet=True, seed=(0, 3)
-    )
-    assert run.encoder is None
+    run = lr.train(task, "uniform", out=tmp_path / "run", steps=60, quiet=True, seed=(0, 3), **SCHEDULE)
+    assert run.encoders == (None,)
     assert {row["seed"] for row in run.metrics} == {0, 3}
-    assert run.evaluate(2).shape == (2, 2)
+    assert run.evaluate(2)["agent"].shape == (2, 2)
     assert not np.array_equal(run.act(np.zeros(10), seed=0), run.act(np.zeros(10), seed=3))
     with pytest.raises(lr.LareError, match="no seed 1, only 0, 3"):
         run.act(np.zeros(10), seed=1)
     with pytest.raises(lr.LareError, match="learns no proxy reward"):
         run.proxy_reward(np.zeros((1, 10)), np.zeros((1, 2)), np.zeros((1, 10)))
-    with pytest.raises(lr.LareError, match="no linear part"):
-        run.latent_worth()
+    assert run.latent_weights() == {}
 
 
 def test_a_direct_reward_is_the_one_latent_and_needs_just_one(tmp_path, transitions):
@@ -292,21 +360,33 @@ def test_a_direct_reward_is_the_one_latent_and_needs_just_one(tmp_path, transiti
         encoder=seal(source, task),
         out=tmp_path / "run",
         steps=70,
-        schedule=SCHEDULE,
         quiet=True,
+        **SCHEDULE,
     )
     again = lr.load_run(run.folder)
-    assert again.config.method == find_method("llm-reward")
+    assert again.config.method == find_method("llm-reward", "replay")
     np.testing.assert_allclose(again.proxy_reward(*transitions), -np.abs(transitions[2][:, 8]), rtol=1e-6)
     assert again.metrics[-1]["decoder_loss"] is None
     assert np.isfinite(again.metrics[-1]["critic_loss"])
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_survives_the_configuration_file(name):
-    config = RunConfig("Reacher-v5", find_method(name))
+BOTH = [
+    (name, experience)
+    for name, entry in METHODS.items()
+    for experience in ("replay", "episodes")
+    if entry.settings(experience) is not None
+]
+
+
+@pytest.mark.parametrize(("name", "experience"), BOTH)
+def test_every_method_survives_the_configuration_file(name, experience):
+    plan = make_plan(TD3() if experience == "replay" else PPO(), {"evaluate_every": 3})
+    config = RunConfig("Reacher-v5", find_method(name, experience), plan=plan)
     stored = json.loads(config.to_json())
-    assert pydantic.TypeAdapter(RunConfig).validate_python(stored) == config
+    again = pydantic.TypeAdapter(RunConfig).validate_python(stored)
+    assert again == config
+    assert type(again.plan.agent) is type(plan.agent)
+    assert type(again.plan.experience) is type(plan.experience)
 
 
 def test_seeds_are_spelled_briefly():
@@ -319,10 +399,10 @@ def test_seeds_are_spelled_briefly():
 
 
 def test_a_configuration_is_written_with_every_default():
-    config = json.loads(RunConfig("Reacher-v5", find_method("lare")).to_json())
+    config = json.loads(RunConfig("Reacher-v5", find_method("lare", "replay")).to_json())
     assert config["plan"]["agent"]["polyak"] == 0.005
     assert config["method"]["credit"]["view"] == "both"
-    assert set(config["method"]["credit"]) == {field.name for field in dataclasses.fields(Learned)}
+    assert set(config["method"]["credit"]) == {field.name for field in dataclasses.fields(PerStep)}
 
 
 @pytest.mark.parametrize(

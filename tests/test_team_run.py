@@ -1,8 +1,9 @@
 """Runs of teams: the folder, going on after a stop, using what was learned, and what users are told."""
 
-import dataclasses
 import os
+import re
 import signal
+from pathlib import Path
 
 import imageio_ffmpeg
 import jax
@@ -12,17 +13,19 @@ from safetensors.numpy import load_file
 
 import latent_reward as lr
 from latent_reward import cli
-from latent_reward.agents.ppo import PPOConfig
-from latent_reward.credit.methods import TEAM_METHODS
+from latent_reward.agents.ppo import PPO
+from latent_reward.agents.td3 import TD3
+from latent_reward.credit.methods import METHODS
 from latent_reward.encoder.bundled import bundled_folder
-from latent_reward.team_run import TeamRun
 from latent_reward.training import on_policy
-from latent_reward.training.on_policy import OnPolicy, TeamReport
-from latent_reward.training.plan import Fitting
+from latent_reward.training.on_policy import OnPolicy
+from latent_reward.training.run import Run
 
 SETTINGS = {
-    "agent": PPOConfig(hidden=(16,), epochs=2),
-    "fitting": Fitting(first_updates=10, updates=2, buffer_episodes=12),
+    "agent": PPO(hidden=(16,), epochs=2),
+    "first_updates": 10,
+    "updates": 2,
+    "buffer_episodes": 12,
     "iterations": 5,
     "episodes": 4,
     "evaluate_every": 2,
@@ -30,6 +33,11 @@ SETTINGS = {
     "checkpoint_every": 3,
 }
 STEPS = 4 * 25
+LOGGED = {
+    "seed", "team", "step", "episodes", "return_mean", "return_std", "win_rate", "training_return", "decoder_loss",
+    "policy_loss", "value_loss", "entropy", "explained_variance", "credit_correlation", "proxy_spread",
+    "steps_per_second", "warning",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,16 +63,15 @@ def test_a_run_folder_stands_on_its_own(reference):
     names = {path.name for path in reference.folder.iterdir()}
     expected = {"config.json", "task.yaml", "encoder", "metrics.jsonl", "checkpoint.safetensors"}
     assert names == expected | {"tensorboard", "learning_curve.png"}
-    assert set(reference.metrics[-1]) == {field.name for field in dataclasses.fields(TeamReport)}
+    assert all(set(row) == LOGGED for row in reference.metrics)
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text("utf-8")
+    assert [name for name in sorted(LOGGED) if f"`{name}`" not in page] == []
     seen = [(row["step"], row["seed"], row["team"]) for row in reference.metrics]
-    assert seen == [(count * STEPS, seed, "agents") for count in (2, 4, 5) for seed in (0, 1)]
+    assert seen == [(count * STEPS, seed, "") for count in (2, 4, 5) for seed in (0, 1)]
     assert reference.metrics[0]["win_rate"] is None  # nothing is won in this world
-    assert {path.name for path in (reference.folder / "tensorboard").iterdir()} == {
-        "seed0-agents",
-        "seed1-agents",
-    }
+    assert {path.name for path in (reference.folder / "tensorboard").iterdir()} == {"seed0", "seed1"}
     again = lr.load_run(reference.folder)
-    assert isinstance(again, TeamRun)
+    assert isinstance(again, Run)
     assert (again.config, again.task, again.encoders) == (
         reference.config,
         lr.load_task("cn-6"),
@@ -74,13 +81,16 @@ def test_a_run_folder_stands_on_its_own(reference):
 
 def test_a_run_plays_episodes_whose_rewards_follow_from_what_is_seen(reference):
     (played,), (again,), (other,) = reference.play(3), reference.play(3, seed=0), reference.play(3, seed=1)
-    after = np.asarray(played.observation)[1:]
-    landmarks, others = after[..., 4:16].reshape(25, 3, 6, 6, 2), after[..., 16:].reshape(25, 3, 6, 5, 2)
+    after = np.asarray(played.episodes.after)
+    assert after.shape == (3, 25, 6, 26)
+    landmarks, others = after[..., 4:16].reshape(3, 25, 6, 6, 2), after[..., 16:].reshape(3, 25, 6, 5, 2)
     away = np.linalg.norm(landmarks, axis=-1).min(axis=-1)
     touching = (np.linalg.norm(others, axis=-1) < 0.3).sum(axis=-1)
-    np.testing.assert_allclose(played.reward, -away - touching, rtol=1e-5, atol=1e-5)
+    paid = played.episodes.hidden_reward
+    np.testing.assert_allclose(paid, -away - touching, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(played.episodes.returns, paid.sum(axis=(1, 2)), rtol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, played, again)
-    assert not np.array_equal(played.action, other.action)
+    assert not np.array_equal(played.episodes.action, other.episodes.action)
 
 
 def test_a_run_that_is_interrupted_and_then_killed_goes_on_to_the_same_numbers(
@@ -131,7 +141,7 @@ def test_what_was_learned_can_be_used(reference):
         reference.proxy_reward(before[i : i + 1], action[i : i + 1], after[i : i + 1])[0] for i in (0, 7)
     ]
     np.testing.assert_allclose(rewards[[0, 7]], single, rtol=1e-5, atol=1e-6)
-    assert set(reference.latent_worth(team="agents")) == set(reference.encoders[0].latent_names)
+    assert set(reference.latent_weights(team="agents")) == set(reference.encoders[0].latent_names)
     assert set(reference.act(after, team="agents")) <= set(range(5))
     with pytest.raises(lr.LareError, match="no team 'prey', only agents"):
         reference.act(after, team="prey")
@@ -148,17 +158,20 @@ def test_evaluation_repeats_and_a_film_shows_every_step(reference, capsys):
             ask(0)
     cli.main(["evaluate", str(reference.folder), "--episodes", "3", "--video"])
     shown = capsys.readouterr().out
-    assert f"seed 1 agents: return {returns[1].mean():,.2f}" in shown
+    assert f"seed 1: return {returns[1].mean():,.2f}" in shown
     assert imageio_ffmpeg.count_frames_and_secs(str(reference.folder / "seed0.mp4"))[0] == 26
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 100}, r"^steps: cn-6 trains a team of agents and has no such setting; .*iterations"),
-        ({"buffer_size": 100}, r"^buffer_size: cn-6"),
+        ({"steps": 100}, r"^steps: ppo learns from whole episodes and has no such setting; .*iterations"),
+        ({"buffer_size": 100}, r"^buffer_size: ppo learns from whole episodes"),
         ({"iterations": 0}, r"^iterations: 0"),
-        ({"method": "lare-paper"}, r"no method 'lare-paper' for teams"),
+        ({"first_updates": -1}, r"^first_updates: -1 is negative"),
+        ({"buffer_episodes": 0}, r"^buffer_episodes: 0"),
+        ({"agent": TD3()}, r"^agent: td3 trains a single agent; train teams with ppo"),
+        ({"method": "lare-paper"}, r"lare-paper is for a single agent with TD3; choose from lare, lare-rd"),
         ({"draw": 99}, r"no bundled draw 99"),
         ({"encoder": bundled_folder("Reacher-v5", 0)}, r"encoder of Reacher-v5"),
         ({"method": "dense", "encoder": bundled_folder("cn-6", 0)}, r"reads no latents"),
@@ -193,7 +206,9 @@ def test_a_world_with_several_teams_has_an_encoder_and_a_line_for_each(tmp_path)
     assert [encoder.card.task for encoder in run.encoders] == [f"competitive-pp/{name}" for name in names]
 
 
-def test_every_method_of_teams_is_listed(capsys):
+def test_every_method_is_listed_with_who_can_use_it(capsys):
     cli.main(["methods"])
     shown = capsys.readouterr().out
-    assert [name for name in TEAM_METHODS if f"teams      {name} " not in shown] == []
+    for name, entry in METHODS.items():
+        one, teams = ("-" if each is None else "yes" for each in (entry.replay, entry.episodes))
+        assert re.search(rf"^ *{name} +{one} +{teams} +{entry.summary[:10]}", shown, re.MULTILINE), name

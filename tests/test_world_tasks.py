@@ -18,13 +18,23 @@ WORLDS = tuple(name for name in task_names() if name.split("-")[0] in KINDS)
 TEAMS = [(name, team.name) for name in WORLDS for team in load_task(name).teams]
 
 
+def agents_of(world):
+    return sum(team.agents for team in world.teams)
+
+
+def moves_of(world):
+    """How many actions every agent has."""
+    (actions,) = {team.actions for team in world.teams}
+    return actions.size
+
+
 @cache
 def moment(name):
     """A world in the middle of an episode: its state in float64, and what each team sees."""
     world = find_world(name)
 
     def step(state, key):
-        action = jax.random.randint(key, (world.agents,), 0, world.actions)
+        action = jax.random.randint(key, (agents_of(world),), 0, moves_of(world))
         return world.step(state, action, key).state, None
 
     @jax.jit
@@ -114,7 +124,7 @@ def test_each_action_pushes_the_way_its_name_says(name, team):
     ways = {"none": (0, 0), "push -x": (-1, 0), "push +x": (1, 0), "push -y": (0, -1), "push +y": (0, 1)}
     step = jax.jit(world.step)
     for field in description.action:
-        everyone = jnp.full(world.agents, field.index)
+        everyone = jnp.full(agents_of(world), field.index)
         velocity = np.asarray(step(state, everyone, jax.random.key(1)).state.velocity)
         own = velocity[first : first + description.agents]
         np.testing.assert_array_equal(np.sign(np.round(own, 6)), [ways[field.name]] * len(own))

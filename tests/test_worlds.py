@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from latent_reward.data.spaces import Discrete
 from latent_reward.envs.base import Team
 from latent_reward.envs.worlds import WORLDS, find_world
 from latent_reward.errors import LareError
@@ -24,10 +25,11 @@ def test_a_world_keeps_its_shapes(name):
     assert world.name == name
 
     state = jax.jit(jax.vmap(world.reset))(jax.random.split(KEY, 3))
-    actions = jnp.asarray(np.random.default_rng(0).integers(0, world.actions, (3, world.agents)))
+    moves = [size for team in world.teams for size in [team.actions.size] * team.agents]
+    actions = jnp.asarray(np.random.default_rng(0).integers(0, moves, (3, len(moves))))
     outcome = jax.jit(jax.vmap(world.step, in_axes=(0, 0, None)))(state, actions, KEY)
     assert jax.tree.map(jnp.shape, outcome.state) == jax.tree.map(jnp.shape, state)
-    assert outcome.reward.shape == (3, world.agents)
+    assert outcome.reward.shape == (3, len(moves))
     assert outcome.terminated.shape == (3,)
     assert not outcome.terminated.any()
     for team, observation in zip(world.teams, jax.jit(jax.vmap(world.observe))(outcome.state), strict=True):
@@ -55,8 +57,11 @@ def test_an_unknown_world_has_near_misses():
 
 
 def test_somebody_must_learn():
-    for teams in ((), (Team("nobody", 0, 4),)):
-        with pytest.raises(LareError, match=r"^teams: the world cn-6 has no learned agents; give"):
+    nobody = Team("nobody", 0, 4, Discrete(5))
+    for teams, what in (((), "no team"), ((nobody,), "a team without agents")):
+        with pytest.raises(
+            LareError, match=rf"^teams: the world cn-6 has {what}; give it teams of at least one"
+        ):
             replace(find_world("cn-6"), teams=teams)
 
 

@@ -184,7 +184,7 @@ def test_corners_in_line_span_no_area(line):
 def test_discs_at_one_point_stay_finite():
     for world in (find_world("cn-6"), find_world("area"), find_world("competitive-pp")):
         state = jax.tree.map(jnp.zeros_like, jax.jit(world.reset)(KEY))
-        outcome = jax.jit(world.step)(state, jnp.zeros(world.agents, int), KEY)
+        outcome = jax.jit(world.step)(state, jnp.zeros(sum(team.agents for team in world.teams), int), KEY)
         for leaf in jax.tree.leaves((outcome, jax.jit(world.observe)(state))):
             assert np.isfinite(leaf).all()
 

@@ -24,7 +24,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from latent_reward.agents.base import AgentSpec, EpisodeAgent, Metrics
 from latent_reward.data.episodes import Played
-from latent_reward.errors import require_positive
+from latent_reward.data.spaces import Discrete
+from latent_reward.errors import LareError, require_positive
 from latent_reward.networks import MLP, init_orthogonal
 from latent_reward.optimisers import adam, init_adam
 from latent_reward.types import EpisodeRewards, Key, Scalar
@@ -119,7 +120,13 @@ class PPO(EpisodeAgent):
         require_positive(epochs=self.epochs, minibatch=self.minibatch)
 
     def init(self, spec: AgentSpec, key: Key) -> PPOState:
-        """Fresh networks; the first policy is nearly uniform."""
+        """Fresh networks; the first policy is nearly uniform.
+
+        Raises:
+            LareError: the actions are not discrete.
+        """
+        if not isinstance(spec.actions, Discrete):
+            raise LareError("agent: PPO needs discrete actions, and these are continuous; use TD3")
         parameters, _ = ravel_pytree(self._init_networks(spec, key))
         return PPOState(parameters, init_adam(parameters), ReturnScale(jnp.zeros(()), jnp.zeros(())))
 

@@ -88,7 +88,12 @@ class TD3(ReplayAgent):
     kind: Literal["td3"] = "td3"
 
     def init(self, spec: AgentSpec, key: Key) -> TD3State:
-        """Fresh networks; targets start equal to the networks they follow."""
+        """Fresh networks; targets start equal to the networks they follow.
+
+        Raises:
+            LareError: the actions are not continuous.
+        """
+        action_range(spec)
         k_actor, *k_critics = jax.random.split(key, 3)
         actor = init_mlp(k_actor, (spec.observation_size, *self.hidden, spec.actions.size))
         sizes = (spec.observation_size + spec.actions.size, *self.hidden, 1)

@@ -78,11 +78,10 @@ class World:
     won: Callable[[State], Bool[Array, ""]] | None = None
 
     def __post_init__(self):
-        """Raise if a team has no agents."""
+        """Raise if there is no team, or one without agents."""
         if not self.teams or min(team.agents for team in self.teams) < 1:
-            raise LareError(
-                f"teams: the world {self.name} has an empty team; give every team at least one agent"
-            )
+            what = "a team without agents" if self.teams else "no team"
+            raise LareError(f"teams: the world {self.name} has {what}; give it teams of at least one agent")
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ def write_video(path: Path, draw: Callable[[], tuple[Sequence[Any], float]]) -> 
             "install EGL or OSMesa and set MUJOCO_GL=egl or MUJOCO_GL=osmesa"
         ) from error
     try:
+        path.write_bytes(b"")  # fails where the encoder, a process of its own, would only complain
         _write(path, frames, fps)
     except OSError as error:
         raise LareError(f"video: cannot write {path}: {error}; make the run folder writable") from error

@@ -11,7 +11,7 @@ from latent_reward.errors import LareError, TaskError
 from latent_reward.task.document import Finding, Location
 from latent_reward.task.fields import Field, Part
 from latent_reward.task.load import read_task
-from latent_reward.task.open import make_env, open_world
+from latent_reward.task.open import make_env, open_world, team_mismatches
 from latent_reward.task.task import AnyTask, Task, TeamTask
 
 Mismatch = tuple[Location, str, str]
@@ -41,19 +41,11 @@ def _world_mismatches(task: TeamTask) -> Iterator[Mismatch]:
         message, _, remedy = str(error).removeprefix("world: ").partition("; ")
         yield ("world",), message, remedy or "correct the name"
         return
-    where = world.name
-    if task.max_steps != world.horizon:
-        message = f"{task.max_steps} steps, but an episode of {where} has {world.horizon}"
-        yield ("max_steps",), message, f"write {world.horizon}"
+    yield from team_mismatches(task, world)
     if [team.name for team in task.teams] != [team.name for team in world.teams]:
-        names = ", ".join(team.name for team in world.teams)
-        yield ("teams",), f"the teams of {where} are {names}", "describe these, in this order"
         return
     for index, (team, real) in enumerate(zip(task.teams, world.teams, strict=True)):
         here: Location = ("teams", index)
-        if team.agents != real.agents:
-            message = f"{team.agents}, but {where} has {real.agents} {real.name}"
-            yield (*here, "agents"), message, f"write {real.agents}"
         yield from _index_mismatches((*here, "observation"), team.observation, real.observation_size)
         yield from _index_mismatches((*here, "action"), team.action, real.actions.size)
 

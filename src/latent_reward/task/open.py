@@ -1,5 +1,7 @@
 """Open the environment of a task: of one agent in Gymnasium, of teams in a compiled world or in PettingZoo."""
 
+from collections.abc import Iterator
+
 import gymnasium
 import numpy as np
 
@@ -9,6 +11,7 @@ from latent_reward.envs.pettingzoo import host_world
 from latent_reward.envs.single import single_world
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
+from latent_reward.task.document import Location, field_name
 from latent_reward.task.task import AnyTask, Task, TeamTask
 
 
@@ -34,14 +37,8 @@ def open_environment(task: AnyTask) -> Environment:
         world = single_world(task.env_id, make, task.max_steps)
     else:
         world = open_world(task)
-        described, found = (
-            ", ".join(f"{team.agents} {team.name}" for team in teams) for teams in (task.teams, world.teams)
-        )
-        if (described, task.max_steps) != (found, world.horizon):
-            raise LareError(
-                f"task: {task.name} describes {described} for {task.max_steps} steps, its environment has {found} for "
-                f"{world.horizon}; run `lare check` on the task file"
-            )
+        for place, message, remedy in team_mismatches(task, world):
+            raise LareError(f"task: {field_name(place)}: {message}; {remedy}")
     for description, team in zip(task.descriptions, world.teams, strict=True):
         require_fit(description, team)
     return world
@@ -59,6 +56,21 @@ def require_fit(task: Task, team: Team) -> None:
             f"task: {task.name} describes {described[0]} observations and {described[1]} actions, its environment "
             f"has {found[0]} and {found[1]}; run `lare check` on the task file"
         )
+
+
+def team_mismatches(task: TeamTask, world: Environment) -> Iterator[tuple[Location, str, str]]:
+    """Where the teams of ``task`` are not those of ``world``: the place in the task, what is wrong, the remedy."""
+    if task.max_steps != world.horizon:
+        message = f"{task.max_steps} steps, but an episode of {world.name} has {world.horizon}"
+        yield ("max_steps",), message, f"write {world.horizon}"
+    if [team.name for team in task.teams] != [team.name for team in world.teams]:
+        names = ", ".join(team.name for team in world.teams)
+        yield ("teams",), f"the teams of {world.name} are {names}", "describe these, in this order"
+        return
+    for index, (team, real) in enumerate(zip(task.teams, world.teams, strict=True)):
+        if team.agents != real.agents:
+            message = f"{team.agents}, but {world.name} has {real.agents} {real.name}"
+            yield ("teams", index, "agents"), message, f"write {real.agents}"
 
 
 def open_world(task: TeamTask) -> World | HostWorld:

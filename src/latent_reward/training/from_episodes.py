@@ -139,10 +139,10 @@ def evaluate(
 def act(
     learner: EpisodeLearner,
     states: tuple[State, ...],
-    observations: tuple[Float[Array, "seed episode agent observation"], ...],
+    observations: tuple[Float[Array, "seed episode _ _"], ...],
     keys: Keys,
     step: Int[Array, ""],
-) -> tuple[tuple[Num[Array, "seed episode agent *action"], Float[Array, "seed episode agent"]], ...]:
+) -> tuple[tuple[Num[Array, "seed episode _ ..."], Float[Array, "seed episode _"]], ...]:
     """What every agent of every copy does, and the log-probability of that, from the policies of their seeds."""
 
     def one(states, observations, key):

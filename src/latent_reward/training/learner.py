@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from latent_reward.agents.base import AgentSpec, EpisodeAgent, ReplayAgent
@@ -36,8 +37,9 @@ class TeamLearner:
         return self.spec.actions.as_numbers(episodes.action)
 
     def features(self, episodes: Episodes) -> EpisodeFeatures:
-        """What the method reads of each step."""
-        return self.method.features(self.credit, episodes, self.numbers(episodes))
+        """What the method reads of each step; 0 where nobody is, whatever is seen there."""
+        found = self.method.features(self.credit, episodes, self.numbers(episodes))
+        return jnp.where(episodes.mask[..., None], found, 0.0)
 
 
 class State(NamedTuple):

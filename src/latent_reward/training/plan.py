@@ -123,7 +123,10 @@ def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
     for name in settings:
         if name not in inner | outer:
             known = ", ".join(sorted(inner | outer))
-            raise LareError(f"{name}: training with {agent.kind} has no such setting; choose from {known}")
+            source = "single steps" if agent.learns_from == "replay" else "whole episodes"
+            raise LareError(
+                f"{name}: {agent.kind} learns from {source} and has no such setting; choose from {known}"
+            )
     chosen = {"rounds" if name == unit else name: settings[name] for name in settings if name in outer}
     return Plan(
         **_DEFAULTS[agent.learns_from]

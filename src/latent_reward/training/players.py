@@ -54,8 +54,9 @@ class Copies:
         try:
             env = self.world.make("rgb_array")
         except TypeError as error:
+            reason = " ".join(str(error).split())
             raise LareError(
-                f"video: {self.world.name} takes no render_mode ({error}); choose another environment"
+                f"video: {self.world.name} takes no render_mode ({reason}); choose another environment"
             ) from error
         frames = []
         try:

@@ -169,11 +169,12 @@ class Run:
         """Seeded episodes of a compiled world, with actions drawn from the policies, for each team.
 
         Raises:
-            LareError: the run has no such seed, its environment is not a compiled world, or ``episodes`` is below 1.
+            LareError: the run has no such seed, its agents learn from replay, its environment is not a compiled
+                world, or ``episodes`` is below 1.
         """
         require_positive(episodes=episodes)
         world = self.world
-        if not isinstance(world, World):
+        if not isinstance(world, World) or self.config.plan.experience.kind == "replay":
             raise LareError(
                 f"task: {self.task.name} plays on the host; step its environment with run.act instead"
             )
