@@ -120,12 +120,9 @@ def _evaluator(exported: export.Exported) -> Evaluate:
 
 
 def _fields(payload: dict, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds of each field; null stands for none."""
-    low, high = (
-        np.array([missing if bound is None else bound for bound in payload[f"{kind}_{side}"]], np.float64)
-        for side, missing in (("low", -np.inf), ("high", np.inf))
-    )
-    return low.reshape(payload[f"{kind}_size"]), high.reshape(payload[f"{kind}_size"])
+    """Lower and upper bounds of each field."""
+    low, high = (np.array(payload[f"{kind}_{side}"], np.float64) for side in ("low", "high"))
+    return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
 
 def _draw(
