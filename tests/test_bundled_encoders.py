@@ -13,6 +13,8 @@ from latent_reward.encoder.encoder import check_fits, load
 from latent_reward.envs.particle.predator_prey import pp
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
+from latent_reward.sealing.language.parse import parse
+from latent_reward.sealing.trace.execute import compile_directly
 from latent_reward.task.load import load_description, load_task, task_names
 from latent_reward.task.open import make_env
 from latent_reward.task.task import Task
@@ -177,6 +179,13 @@ def test_sealed_files_belong_to_the_reply_and_the_task(name, draw):
     assert encoder.card.arguments == ("observation", "action")
     assert 5 <= len(encoder.latent_names) <= 8
     check_fits(encoder, load_description(name))
+
+
+@pytest.mark.parametrize(("name", "draw"), EVERY)
+def test_sources_compile_with_arrays_of_jax_alone(name, draw):
+    task = load_description(name)
+    sizes = {"observation_size": task.observation_size, "action_size": task.action_size}
+    assert compile_directly(parse(bundled(name, draw).source), sizes).out_avals
 
 
 @pytest.mark.parametrize(("name", "draw"), EVERY)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from latent_reward.config import CHECKPOINT
 from parallel_envs import HORIZON, countdown_task
 
 import latent_reward as lr

@@ -209,7 +209,11 @@ def test_loops_share_a_budget_that_only_running_can_tell():
         evaluate(body(*lines), np.ones((2, 3)), np.ones((2, 1)))
 
 
-@pytest.mark.parametrize("scope", [toolbox.plain_names(), toolbox.traced_names()], ids=["plain", "traced"])
+@pytest.mark.parametrize(
+    "scope",
+    [toolbox.plain_names(), toolbox.jax_names(), toolbox.traced_names()],
+    ids=["plain", "jax", "traced"],
+)
 def test_nothing_but_the_vocabulary_is_in_sight(scope):
     assert set(scope) == {"__builtins__", "np", "math"}
     assert set(scope["__builtins__"]) == vocabulary.BUILTINS | vocabulary.ERRORS

@@ -1,13 +1,13 @@
-"""The worker in the locked child: trace a checked source, export it, and test what it computes.
+"""The worker in the locked child: compile a checked source, and test what the program computes.
 
-A source is run twice, by NumPy and by JAX, with only the names of :mod:`latent_reward.sealing.language.vocabulary`
-in sight. What comes out is data: the exported program, the names of the latents, and one line for each
-check.
+A source is run by NumPy and traced by JAX, with only the names of :mod:`latent_reward.sealing.language.vocabulary`
+in sight. The result is data: the exported program, the names of the latents, and one line for each check.
 """
 
 import base64
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -18,10 +18,19 @@ from jax import export
 from latent_reward.encoder.card import ARGUMENTS
 from latent_reward.encoder.screen import MAX_PROGRAM
 from latent_reward.sealing.language.parse import Program, SourceError, parse
-from latent_reward.sealing.trace.execute import CheckError, Rows, compile_rows, run_numpy, symbolic_shapes
+from latent_reward.sealing.trace.execute import (
+    CheckError,
+    Rows,
+    compile_directly,
+    compile_rows,
+    run_numpy,
+    symbolic_shapes,
+)
 
 TOLERANCE = 1e-4
 RANDOM_ROWS = 1024
+
+Evaluate = Callable[[Rows], np.ndarray]
 
 
 def warm_up() -> None:
@@ -29,11 +38,8 @@ def warm_up() -> None:
     # Programs carry no paths of the machine that sealed them; the same source gives the same bytes.
     jax.config.update("jax_traceback_in_locations_limit", 0)
     shapes = symbolic_shapes({"observation_size": 2, "action_size": 1})
-    program = export.export(jax.jit(lambda o, a, n: jnp.linalg.norm(o - n, axis=1, keepdims=True) + a))(
-        *shapes
-    )
-    rows = [np.ones((2, size), np.float32) for size in (2, 1, 2)]
-    np.asarray(jax.jit(program.call)(*rows))
+    distance = jax.jit(lambda o, a, n: jnp.linalg.norm(o - n, axis=1, keepdims=True) + a)
+    _evaluator(export.export(distance)(*shapes))(tuple(np.ones((2, size), np.float32) for size in (2, 1, 2)))
 
 
 def examine(payload: dict) -> dict:
@@ -50,14 +56,12 @@ def examine(payload: dict) -> dict:
 
     try:
         program = parse(payload["source"])
-    except SourceError as error:
-        note("language", str(error))
-        return report
-    note("language", None, "numeric language only")
-    try:
+        note("language", None, "numeric language only")
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             _examine_program(program, payload, report, note)
+    except SourceError as error:
+        note("language", str(error))
     except CheckError as error:
         note(*error.args)
     return report
@@ -70,55 +74,55 @@ def examine_each(payloads: list[dict]) -> list[dict]:
 
 def _examine_program(program: Program, payload: dict, report: dict, note: Callable) -> None:
     random = _random_rows(payload)
-    extreme = _extreme_rows(payload)
-    columns, latent_names, remark = run_numpy(program, random)
+    rows = tuple(np.concatenate(parts) for parts in zip(random, _extreme_rows(payload), strict=True))
+    columns, names, remark = run_numpy(program, random)
     note("runs", None, remark or "returns one column per factor")
-    exported = compile_rows(program, payload)
+    exported, evaluate = _compiled(program, payload, random, columns)
     serialised = bytes(exported.serialize())
-    size = len(serialised)
-    note(
-        "size",
-        f"the program takes {size} bytes; write fewer unrolled steps" if size > MAX_PROGRAM else None,
-        f"{size} bytes",
-    )
-    report |= {"latent_names": latent_names, "program": base64.b64encode(serialised).decode()}
+    size = f"{len(serialised)} bytes"
+    large = f"the program takes {size}; write fewer unrolled steps" if len(serialised) > MAX_PROGRAM else None
+    note("size", large, size)
+    report |= {"latent_names": names, "program": base64.b64encode(serialised).decode()}
 
-    call = jax.jit(exported.call)
-
-    def evaluate(rows: Rows) -> np.ndarray:
-        return np.asarray(call(*rows))
-
-    everything = tuple(np.concatenate(parts) for parts in zip(random, extreme, strict=True))
-    values = evaluate(everything)
-    usual = values[: len(random[0])]
-    note(
-        "finite",
-        _not_finite(values, everything, latent_names),
-        f"{len(values)} rows, extreme ones among them",
-    )
-    note("deterministic", _different(values, evaluate(everything), latent_names, 0.0), "same rows, same bits")
-    mixed = _rows_mixed(evaluate, everything, values, latent_names) or _rows_mixed_by_numpy(
-        program, random, columns, latent_names
+    values = evaluate(rows)
+    usual = values[:RANDOM_ROWS]
+    note("finite", _not_finite(values, rows, names), f"{len(values)} rows, extreme ones among them")
+    note("deterministic", _different(values, evaluate(rows), names, 0.0), "same rows, same bits")
+    mixed = _rows_mixed(evaluate, rows, values, names) or _rows_mixed_by_numpy(
+        program, random, columns, names
     )
     note("rows independent", mixed, "no row depends on another")
     if mixed is None:  # else NumPy, which saw fewer rows, must differ
-        note(
-            "agrees with NumPy", _different(usual, columns, latent_names, TOLERANCE), f"within {TOLERANCE:g}"
-        )
-    note("varies", _constant(usual, latent_names), "no factor is constant")
-    note("distinct", _duplicates(usual, latent_names), "no factor is a multiple of another")
+        note("agrees with NumPy", _different(usual, columns, names, TOLERANCE), f"within {TOLERANCE:g}")
+    note("varies", _constant(usual, names), "no factor is constant")
+    note("distinct", _duplicates(usual, names), "no factor is a multiple of another")
+
+
+def _compiled(
+    program: Program, payload: dict, rows: Rows, columns: np.ndarray
+) -> tuple[export.Exported, Evaluate]:
+    """The compiled source: with JAX's own arrays if that gives NumPy's ``columns``, else with the imitation."""
+    with suppress(Exception):
+        exported = compile_directly(program, payload)
+        evaluate = _evaluator(exported)
+        if _different(evaluate(rows), columns, [""] * columns.shape[1], TOLERANCE) is None:
+            return exported, evaluate
+    exported = compile_rows(program, payload)
+    return exported, _evaluator(exported)
+
+
+def _evaluator(exported: export.Exported) -> Evaluate:
+    call = jax.jit(exported.call)
+    return lambda rows: np.asarray(call(*rows))
 
 
 # --- the inputs ---
 
 
 def _fields(payload: dict, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    size = payload[f"{kind}_size"]
-    bounds = (payload[f"{kind}_low"], payload[f"{kind}_high"])
-    low, high = (np.array([np.nan if x is None else x for x in bound], np.float64) for bound in bounds)
-    return np.where(np.isnan(low), -np.inf, low).reshape(size), np.where(
-        np.isnan(high), np.inf, high
-    ).reshape(size)
+    """Lower and upper bounds of each field."""
+    low, high = (np.array(payload[f"{kind}_{side}"], np.float64) for side in ("low", "high"))
+    return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
 
 def _draw(
@@ -149,13 +153,13 @@ def _random_rows(payload: dict) -> Rows:
 def _extreme_rows(payload: dict) -> Rows:
     """Zeros, tiny and huge values, signs mixed, all within the declared bounds."""
     generator = np.random.default_rng(1)
-    sizes = [0.0, 1e-30, -1e-30, 1e-6, 1.0, -1.0, 1e3, -1e3, 1e6, -1e6]
+    sizes = np.array([0.0, 1e-30, -1e-30, 1e-6, 1.0, -1.0, 1e3, -1e3, 1e6, -1e6])[:, None]
     rows = {}
     for kind in ("observation", "action"):
         low, high = _fields(payload, kind)
-        even = np.array(sizes)[:, None] * np.ones(len(low))
-        signs = np.array(sizes)[:, None] * generator.choice([-1.0, 1.0], size=(len(sizes), len(low)))
+        signs = sizes * generator.choice([-1.0, 1.0], size=(len(sizes), len(low)))
         sparse = signs * (generator.uniform(size=signs.shape) < 0.3)
+        even = sizes * np.ones(len(low))
         rows[kind] = np.clip(np.concatenate([even, signs, sparse]), low, high).astype(np.float32)
     return rows["observation"], rows["action"], np.roll(rows["observation"], 1, axis=0).copy()
 

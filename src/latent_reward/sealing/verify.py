@@ -1,4 +1,4 @@
-"""Turn a source into an encoder: check it, compile it in the locked child, seal what comes back.
+"""Turn a source into an encoder: check it, compile it in the locked child, seal the result.
 
 ``check`` reports everything that is wrong at once, because the report goes back to the model that wrote
 the source; ``seal`` returns the encoder or raises.
@@ -21,7 +21,7 @@ from latent_reward.encoder.card import Card, Space
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.screen import read_program, screen
 from latent_reward.errors import LareError
-from latent_reward.sealing.language.parse import Program, SourceError, digest, parse
+from latent_reward.sealing.language.parse import SourceError, digest, parse
 from latent_reward.sealing.lock import sandbox
 
 _WORKER = "latent_reward.sealing.examine:examine_each"
@@ -78,9 +78,9 @@ def check(source: str, task: Any, *, limits: sandbox.Limits | None = None) -> Re
     never raises because of the source.
 
     Args:
-        source: Python text with one function ``evaluation_func`` task: anything with ``observation_size``
-        and ``action_size``, and perhaps ``observation_low`` and so on limits: time and memory of the
-        locked child
+        source: Python text with one function ``evaluation_func``.
+        task: anything with ``observation_size`` and ``action_size``, and perhaps ``observation_low`` and so on.
+        limits: time and memory of the locked child.
     """
     return check_all([source], task, limits=limits)[0]
 
@@ -94,7 +94,8 @@ def check_all(
     its sources gets a process of its own, so that none fails because of another.
     """
     space = Space.of(task)
-    programs = [_parsed(source) for source in sources]
+    reports = [_parsed(source) for source in sources]
+    left = [place for place, report in enumerate(reports) if not report.failures]
 
     def run(places: list[int]) -> dict[int, sandbox.Outcome | Check]:
         found = _examined([payload_of(sources[place], space) for place in places], limits)
@@ -104,13 +105,21 @@ def check_all(
             return {places[0]: found}
         return {place: outcome for each in places for place, outcome in run([each]).items()}
 
-    left = [place for place, program in enumerate(programs) if isinstance(program, Program)]
     count = min(len(left), max(workers, -(-len(left) // _TOGETHER)))
     # Only the wait for the child is done in threads: the rest changes Python's filter of warnings.
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        found = pool.map(run, [left[first::count] for first in range(count)])
-        outcomes = {place: outcome for group in found for place, outcome in group.items()}
-    return [_report(program, outcomes.get(place), space) for place, program in enumerate(programs)]
+        for group in pool.map(run, [left[first::count] for first in range(count)]):
+            for place, outcome in group.items():
+                reports[place] = _trusted(outcome, reports[place].arguments, space)
+    return reports
+
+
+def _parsed(source: str) -> Report:
+    """The report of a source that has not run: it has no check yet, or one for each problem of its text."""
+    try:
+        return Report((), arguments=parse(source).arguments)
+    except SourceError as error:
+        return Report(tuple(Check("language", False, str(problem)) for problem in error.problems))
 
 
 def _examined(payloads: list[dict], limits: sandbox.Limits | None) -> list[sandbox.Outcome] | Check:
@@ -124,41 +133,52 @@ def _examined(payloads: list[dict], limits: sandbox.Limits | None) -> list[sandb
     return [sandbox.Outcome(each, outcome.warnings) for each in outcome.result]
 
 
-def _parsed(source: str) -> Program | Report:
-    try:
-        return parse(source)
-    except SourceError as error:
-        return Report(tuple(Check("language", False, str(problem)) for problem in error.problems))
-
-
-def _report(program: Program | Report, outcome: sandbox.Outcome | Check | None, space: Space) -> Report:
-    if isinstance(program, Report):
-        return program
+def _trusted(outcome: sandbox.Outcome | Check, arguments: tuple[str, ...], space: Space) -> Report:
+    """Reads the child's answer as if the child were hostile; screens the program."""
     if isinstance(outcome, Check):
-        return Report((outcome,), arguments=program.arguments)
-    assert outcome is not None
-    return _trusted(outcome, program.arguments, space)
+        return Report((outcome,), arguments=arguments)
+    checks, names, program = (), (), b""
+    try:
+        result = outcome.result
+        checks = tuple(
+            Check(str(name)[:60], passed is True, str(detail)[:2000])
+            for name, passed, detail in result["checks"][:40]
+        )
+        names = tuple(str(name) for name in result.get("latent_names", ()))
+        program = base64.b64decode(result.get("program", ""), validate=True)
+        if program and checks and all(check.passed for check in checks):
+            named = len(names) <= _MAX_LATENTS and all(map(_NAME.fullmatch, names))
+            if not named or len(set(names)) != len(names):
+                raise ValueError("names that are not names of latents")
+            checks += (_screened(program, Card("", "", space, names, ("",) * len(names), arguments, "", "")),)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        problem = f"the locked process gave no usable answer ({type(error).__name__})"
+        checks, names = (Check("sandbox", False, problem),), ()
+    passed = checks and all(check.passed for check in checks)
+    return Report(checks, names, arguments, program if passed else b"", outcome.warnings)
 
 
-def seal(
-    source: str,
-    task: Any,
-    *,
-    explanations: Mapping[str, str] | None = None,
-    provenance: str = "",
-    draw: int | None = None,
-    goal: str = "",
-    limits: sandbox.Limits | None = None,
-) -> Encoder:
-    """Checks and compiles a source and returns the encoder. The arguments after ``task`` go on its card.
+def _screened(program: bytes, card: Card) -> Check:
+    """Whether the program does arithmetic only."""
+    try:
+        screen(read_program(program), card)
+    except LareError as error:
+        return Check("screened", False, str(error))
+    return Check("screened", True, "no call leaves the program")
+
+
+def payload_of(source: str, space: Space) -> dict:
+    """What the locked child is told of a source. Both ends are Python's JSON, which has infinity."""
+    return {"source": source, **asdict(space)}
+
+
+def seal(source: str, task: Any, *, limits: sandbox.Limits | None = None, **origin: Any) -> Encoder:
+    """Checks and compiles a source and returns the encoder. ``origin`` is for its card: see :func:`encoder_of`.
 
     Raises:
         LareError: with every check that failed.
     """
-    report = check(source, task, limits=limits)
-    return encoder_of(
-        report, source, task, explanations=explanations, provenance=provenance, draw=draw, goal=goal
-    )  # fmt: skip
+    return encoder_of(check(source, task, limits=limits), source, task, **origin)
 
 
 def encoder_of(
@@ -197,55 +217,6 @@ def encoder_of(
         warnings=report.warnings,
     )
     return Encoder(card, source, report.program)
-
-
-def _trusted(outcome: sandbox.Outcome, arguments: tuple[str, ...], space: Space) -> Report:
-    """Reads the child's answer as if the child were hostile; screens the program."""
-    try:
-        result = outcome.result
-        checks = tuple(
-            Check(str(n)[:60], passed is True, str(detail)[:2000])
-            for n, passed, detail in result["checks"][:40]
-        )
-        names = tuple(str(name) for name in result.get("latent_names", ()))
-        program = base64.b64decode(result.get("program", ""), validate=True)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        answer = Check("sandbox", False, f"the locked process gave no usable answer ({type(error).__name__})")
-        return Report((answer,), arguments=arguments, warnings=outcome.warnings)
-    if not program or not all(check.passed for check in checks):
-        return Report(checks, names, arguments, b"", outcome.warnings)
-    if (
-        not checks
-        or len(set(names)) != len(names)
-        or len(names) > _MAX_LATENTS
-        or not all(map(_NAME.fullmatch, names))
-    ):
-        failure = Check("sandbox", False, "the locked process gave names that are no names")
-        return Report((*checks, failure), (), arguments, b"", outcome.warnings)
-    draft = Card("", "", space, names, ("",) * len(names), arguments, "", "")
-    try:
-        screen(read_program(program), draft)
-    except LareError as error:
-        return Report(
-            (*checks, Check("screened", False, str(error))), names, arguments, b"", outcome.warnings
-        )
-    return Report(
-        (*checks, Check("screened", True, "no call leaves the program")),
-        names,
-        arguments,
-        program,
-        outcome.warnings,
-    )
-
-
-def payload_of(source: str, space: Space) -> dict:
-    """What the locked child is told; in JSON, which has no infinity, an infinite bound is null."""
-    return {"source": source} | {
-        name: [None if abs(value) == float("inf") else value for value in bound]
-        if isinstance(bound, tuple)
-        else bound
-        for name, bound in asdict(space).items()
-    }
 
 
 def _versions() -> dict[str, str]:

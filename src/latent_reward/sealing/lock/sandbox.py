@@ -28,6 +28,16 @@ _SYSTEM = (
     "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/fs/cgroup",
     "/dev/null", "/dev/urandom",
 )  # fmt: skip
+_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "JAX_PLATFORMS": "cpu",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NPROC": "1",  # XLA's pools have one thread each, however many cores there are
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # The checks run a program five times: compiling it quickly matters, running it fast does not.
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0",
+}
 
 
 @dataclass(frozen=True)
@@ -58,48 +68,33 @@ def run(worker: str, payload: Any, limits: Limits | None = None) -> Outcome:
         LareError: the child raised, ran out of time or memory, or replied with nothing readable.
     """
     limits = limits or Limits()
-    request = json.dumps(
-        {
-            "worker": worker,
-            "payload": payload,
-            "limits": asdict(limits),
-            "path": _import_path(),
-            "packages": {"latent_reward": str(_PACKAGE)},
-            "readable": _readable_paths(),
-        }
-    )
-    with tempfile.TemporaryDirectory(prefix="lare-") as folder, tempfile.TemporaryFile() as stdin:
-        # Files, not pipes: a resource limit bounds their size, and no reader can be blocked or flooded.
-        stdin.write(request.encode())
+    request = {
+        "worker": worker,
+        "payload": payload,
+        "limits": asdict(limits),
+        "path": _import_path(),
+        "packages": {"latent_reward": str(_PACKAGE)},
+        "readable": _readable_paths(),
+    }
+    # Files, not pipes: a resource limit bounds their size, and no reader can be blocked or flooded.
+    with (
+        tempfile.TemporaryDirectory(prefix="lare-") as folder,
+        tempfile.TemporaryFile() as stdin,
+        tempfile.TemporaryFile() as reply,
+        tempfile.TemporaryFile() as errors,
+    ):
+        stdin.write(json.dumps(request).encode())
         stdin.seek(0)
-        with tempfile.TemporaryFile() as reply, tempfile.TemporaryFile() as errors:
-            status = _run_child(folder, stdin, reply, errors, limits)
-            return _read_reply(status, _contents(reply, limits), _contents(errors, limits), limits)
+        status = _run_child(folder, stdin, reply, errors, limits)
+        return _read_reply(status, _contents(reply, limits), _contents(errors, limits), limits)
 
 
 def _run_child(folder: str, stdin, reply, errors, limits: Limits) -> int | None:
     """Returns the exit status, or None if time ran out. No process of the group outlives this call."""
-    environment = {
-        "HOME": folder,
-        "TMPDIR": folder,
-        "LC_ALL": "C.UTF-8",
-        "JAX_PLATFORMS": "cpu",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "NPROC": "1",  # XLA's pools have one thread each, however many cores there are
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        # The checks run a program five times: compiling it quickly matters, running it fast does not.
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-B", str(_LOCKED)],
-        stdin=stdin,
-        stdout=reply,
-        stderr=errors,
-        cwd=folder,
-        env=environment,
-        start_new_session=True,
-    )
+    environment = {"HOME": folder, "TMPDIR": folder, **_ENVIRONMENT}
+    command = [sys.executable, "-I", "-B", str(_LOCKED)]
+    process = subprocess.Popen(command, stdin=stdin, stdout=reply, stderr=errors, cwd=folder, env=environment,
+                               start_new_session=True)  # fmt: skip
     try:
         return process.wait(limits.wall_s)
     except subprocess.TimeoutExpired:
@@ -124,13 +119,10 @@ def _read_reply(status: int | None, text: str, errors: str, limits: Limits) -> O
     try:
         answer = json.loads(text)
         warnings = tuple(str(warning)[:300] for warning in answer["warnings"][:4])
-        error = answer.get("error")
-        result = answer.get("result")
+        error, result = answer.get("error"), answer.get("result")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        last = errors.strip().splitlines()[-1:] or ["it wrote no message"]
-        raise LareError(
-            f"the locked process ended with status {status} and no reply: {last[0][:500]}"
-        ) from None
+        last = (errors.strip().splitlines() or ["it wrote no message"])[-1][:500]
+        raise LareError(f"the locked process ended with status {status} and no reply: {last}") from None
     if error is not None:
         raise LareError(f"the locked process refused or failed: {str(error)[:4000]}")
     return Outcome(result, warnings)
@@ -147,10 +139,8 @@ def _library_folders() -> list[str]:
 
 
 def _import_path() -> list[str]:
-    zipped_and_native = [
-        entry for entry in sys.path if entry.startswith(sys.base_prefix) and entry not in ("", ".")
-    ]
-    return list(dict.fromkeys([*zipped_and_native, *_library_folders()]))
+    own = [entry for entry in sys.path if entry.startswith(sys.base_prefix)]  # zipped and native modules too
+    return list(dict.fromkeys([*own, *_library_folders()]))
 
 
 def _readable_paths() -> list[str]:

@@ -1,8 +1,8 @@
 """Run a checked source: by NumPy, and by JAX to compile it.
 
 NumPy runs the source as it stands, with assignments in place and all, and its numbers are what the compiled
-program must reproduce. JAX traces it for any number of rows at once, with ``jax.numpy`` in the place of NumPy or
-with arrays that imitate NumPy's. Where a program cannot be traced so (it loops over rows, or asks about values),
+program must reproduce. JAX traces it for any number of rows at once, with its own arrays or with arrays that
+imitate NumPy's. Where a program cannot be traced so (it loops over rows, or asks about values),
 it is traced for one row, along every path, and mapped over the rows.
 """
 
@@ -74,17 +74,30 @@ def run_numpy(program: Program, rows: Rows) -> tuple[np.ndarray, list[str], str]
     return table, names, "; ".join(remarks)
 
 
-def compile_directly(program: Program, sizes: dict) -> export.Exported | None:
-    """The program with ``jax.numpy`` for NumPy, or None if it cannot be traced so.
+def compile_directly(program: Program, sizes: dict) -> export.Exported:
+    """As :func:`compile_rows`, with JAX's own arrays.
 
-    JAX's arrays never change: ``x += 1`` makes a new one, of which other names of ``x`` would know nothing. So a
-    source with such a statement is left to :func:`compile_rows`; other assignments in place JAX refuses itself.
+    These never change, so they are as good as NumPy's where nothing is assigned in place: ``x += 1`` would make
+    a new array, of which another name of ``x`` knows nothing. A source that may do so is left to the imitation.
+
+    Raises:
+        Exception: of any kind: it assigns in place, or JAX does not take what NumPy takes.
     """
-    if any(isinstance(node, ast.AugAssign) for node in ast.walk(program.plain)):
-        return None
-    with suppress(Exception):
-        return _export(directly(program), sizes)
-    return None
+    if any(map(_assigns_in_place, ast.walk(program.plain))):
+        raise TypeError("an assignment in place")
+    return _export(directly(program), sizes)
+
+
+def _assigns_in_place(node: ast.AST) -> bool:
+    """Whether an array may change; what has a key in quotes is a dictionary."""
+    match node:
+        case ast.AugAssign() | ast.Attribute(attr="fill"):
+            return True
+        case ast.Subscript(slice=ast.Constant(value=str())):
+            return False
+        case ast.Subscript(ctx=ast.Store()):
+            return True
+    return False
 
 
 def compile_rows(program: Program, sizes: dict) -> export.Exported:
@@ -119,7 +132,7 @@ def symbolic_shapes(sizes: dict) -> list[jax.ShapeDtypeStruct]:
 
 
 def directly(program: Program) -> Callable:
-    """Traces all rows at once, with ``jax.numpy`` for NumPy."""
+    """Traces all rows at once, with JAX's own arrays."""
 
     def encode(observation: jax.Array, action: jax.Array, next_observation: jax.Array) -> jax.Array:
         return _table(program, program.plain, toolbox.jax_names(), (observation, action, next_observation))

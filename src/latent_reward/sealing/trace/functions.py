@@ -22,8 +22,8 @@ from latent_reward.sealing.trace.arrays import (
 )
 
 NARROW = {"float64": "float32", "int64": "int32"}  # JAX's numbers have 32 bits
-_REDUCED_BY = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all",
-               "logical_or": "any"}  # fmt: skip
+_REDUCED_BY = {"add.reduce": "sum", "multiply.reduce": "prod", "maximum.reduce": "max", "minimum.reduce": "min",
+               "logical_and.reduce": "all", "logical_or.reduce": "any"}  # fmt: skip
 _IN_MATH = {"pow": "power", "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
             "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh"}  # fmt: skip
 _SAME = {"fix": "trunc", "asanyarray": "asarray", "ascontiguousarray": "asarray"}  # names that JAX lacks
@@ -35,9 +35,27 @@ _READ_ONLY = frozenset(("moveaxis", "diagonal", "broadcast_to"))
 # --- functions of np ---
 
 
-def only_words(name: str, function: Callable) -> Callable:
-    """The function, which takes no text but the words of the language."""
+def by_numpy(name: str) -> Callable:
+    """The NumPy function of that name, which takes no text but the words of the language."""
+    return _only_words(name, operator.attrgetter(name)(np))
 
+
+def by_jax(name: str) -> Callable:
+    """The NumPy function of that name: NumPy's on constants, which have 64 bits there, else JAX's."""
+    on_constants, else_by_jax = _both(name)
+
+    def call(*arguments, **keywords):
+        known = is_static((*arguments, *keywords.values()))
+        return (on_constants if known else else_by_jax)(*arguments, **keywords)
+
+    return _only_words(name, call)
+
+
+def _both(name: str) -> tuple[Callable, Callable]:
+    return operator.attrgetter(name)(np), operator.attrgetter(_SAME.get(name, name))(jnp)
+
+
+def _only_words(name: str, function: Callable) -> Callable:
     def call(*arguments, **keywords):
         _check_texts(name, arguments, keywords)
         return function(*arguments, **keywords)
@@ -53,28 +71,30 @@ def _check_texts(name: str, arguments: tuple, keywords: dict) -> None:
 
 
 def lifted(name: str) -> Callable:
-    """The NumPy function of that name: by NumPy on constants, else by JAX."""
-    by_numpy, by_jax = (operator.attrgetter(_SAME.get(name, name))(module) for module in (np, jnp))
+    """The NumPy function of that name over :class:`Array`: NumPy's on constants, else JAX's."""
+    if name.endswith(".reduce"):
+        return _over_first_axis(lifted(_REDUCED_BY[name]))
+    on_constants, else_by_jax = _both(name)
     stacks = name in words.NUMERIC or name == "linalg.norm"
 
     def call(*arguments, **keywords):
         if any(isinstance(value, Selected) for value in arguments):
-            return _of_selected(name, by_jax, arguments, keywords)
+            return _of_selected(name, else_by_jax, arguments, keywords)
         rest, keywords = _plain(arguments[1:]), {key: _plain(value) for key, value in keywords.items()}
         view = _view(name, arguments, rest, keywords)
         if view is not None:
             return view
         given = (*_plain(arguments[:1]), *rest)
         if is_static((*given, *keywords.values())):
-            return wrap(by_numpy(*given, **keywords))
+            return wrap(on_constants(*given, **keywords))
         if stacks:  # NumPy makes an array of a list of arrays, and of a tuple in the first place
             given = [
                 jnp.asarray(each) if isinstance(each, list if place else list | tuple) else each
                 for place, each in enumerate(given)
             ]
-        return wrap((_clip if name == "clip" else by_jax)(*given, **keywords))
+        return wrap((_clip if name == "clip" else else_by_jax)(*given, **keywords))
 
-    return only_words(name, call)
+    return _only_words(name, call)
 
 
 def _plain(value: Any) -> Any:
@@ -101,10 +121,7 @@ def asarray(value: Any, dtype: Any = None) -> Any:
 _array = lifted("array")
 
 
-def over_first_axis(name: str) -> Callable:
-    """``np.NAME.reduce``."""
-    function = lifted(_REDUCED_BY[name])
-
+def _over_first_axis(function: Callable) -> Callable:
     def reduce(value, axis=0, keepdims=False):
         return function(value, axis=axis, keepdims=keepdims)
 
@@ -117,8 +134,8 @@ def _of_selected(name: str, function: Callable, arguments: tuple, keywords: dict
     within_rows = isinstance(first, Selected) and first.mask.ndim == 1 and keywords.get("axis") in (1, -1)
     if not within_rows and name not in words.ELEMENTWISE:
         raise TypeError(SELECTED)
-    by_jax = partial(function, **keywords)
-    return apply(by_jax, by_jax, *arguments)
+    function = partial(function, **keywords)
+    return apply(function, function, *arguments)
 
 
 def _view(name: str, arguments: tuple, rest: tuple, keywords: dict) -> Array | None:
@@ -192,7 +209,7 @@ def _number(by_python: Callable, dtype: Any) -> Callable:
     return call
 
 
-def _extreme(by_python: Callable, by_jax: Callable) -> Callable:
+def _extreme(by_python: Callable, of_two: Callable) -> Callable:
     """``min`` or ``max`` of numbers, some of them traced."""
 
     def call(*values, **keywords):
@@ -202,7 +219,7 @@ def _extreme(by_python: Callable, by_jax: Callable) -> Callable:
         if any(isinstance(item, Array) and item.size != 1 for item in items):
             raise TypeError(ROW_BY_ROW)
         first, *rest = map(unwrap, items)
-        return wrap(reduce(by_jax, rest, jnp.asarray(first)))
+        return wrap(reduce(of_two, rest, jnp.asarray(first)))
 
     return call
 
@@ -221,13 +238,13 @@ def lifted_math(name: str) -> Any:
     by_python = getattr(math, name)
     if not callable(by_python):
         return by_python
-    by_jax = lifted(_IN_MATH.get(name, name))
+    by_array = lifted(_IN_MATH.get(name, name))
 
     def call(*values):
         if is_static([unwrap(value) for value in values]):
             return by_python(*map(unwrap, values))
         if any(isinstance(value, Array) and value.size != 1 for value in values):
             raise TypeError("math takes one number; write np instead of math")
-        return wrap(jnp.asarray(unwrap(by_jax(*values))).reshape(()))
+        return wrap(jnp.asarray(unwrap(by_array(*values))).reshape(()))
 
     return call

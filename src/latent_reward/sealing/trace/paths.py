@@ -23,17 +23,16 @@ def every_path(run: Callable[[], Any]) -> Any:
         ValueError: there are more than ``MAX_PATHS`` ways.
     """
     results: list[tuple[list[bool], list[Any], Any]] = []
-    answers: list[bool] = []
+    given: list[bool] = []
     while True:
         asked: list[Any] = []
-        given = list(answers)
 
         def answer(condition: Any, asked: list = asked, given: list = given) -> bool:
+            if len(asked) == MAX_PATHS:
+                raise ValueError(_TOO_MANY)
             if len(asked) == len(given):
                 given.append(True)
             asked.append(condition)
-            if len(asked) > MAX_PATHS:
-                raise ValueError(_TOO_MANY)
             return given[len(asked) - 1]
 
         token = decide.set(answer)
@@ -43,11 +42,10 @@ def every_path(run: Callable[[], Any]) -> Any:
             decide.reset(token)
         if len(results) > MAX_PATHS:
             raise ValueError(_TOO_MANY)
-        while given and not given[-1]:
-            given = given[:-1]
-        if not given:
+        if True not in given:
             return _joined(results, 0)
-        answers = [*given[:-1], False]
+        last_yes = max(place for place, yes in enumerate(given) if yes)
+        given = [*given[:last_yes], False]
 
 
 _TOO_MANY = (

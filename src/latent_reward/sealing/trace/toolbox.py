@@ -7,18 +7,16 @@ of its words.
 import builtins
 import math
 import operator
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.sealing.language import vocabulary as words
 from latent_reward.sealing.trace import functions
 from latent_reward.sealing.trace.arrays import Array, is_static, unwrap
-
-LOOP_BUDGET = words.LOOP_BUDGET
 
 
 class Steps:
@@ -39,47 +37,38 @@ class Steps:
         return steps
 
 
-def plain_names(steps: int = LOOP_BUDGET) -> dict[str, Any]:
+def plain_names(steps: int = words.LOOP_BUDGET) -> dict[str, Any]:
     """Everything a source can see when NumPy runs it. ``steps``: those that its loops may take in all."""
-    return _scope(*_tools(by_jax=False), steps)
+    return _scope(*_tools(functions.by_numpy), steps)
 
 
 def jax_names() -> dict[str, Any]:
-    """The same, as far as JAX has it: ``jax.numpy`` as it is, whose arrays cannot be assigned to."""
-    return _scope(*_tools(by_jax=True), LOOP_BUDGET)
+    """The same for JAX's own arrays, which cannot be assigned to."""
+    return _scope(*_tools(functions.by_jax), words.LOOP_BUDGET)
 
 
 def traced_names() -> dict[str, Any]:
     """The same over :class:`latent_reward.sealing.trace.arrays.Array`, which behaves as NumPy's arrays do."""
-    return _scope(*_imitated_tools(), LOOP_BUDGET)
+    return _scope(*_imitated_tools(), words.LOOP_BUDGET)
 
 
 @cache  # a source is traced once for every way through it, and only the steps of its loops are counted again
-def _tools(*, by_jax: bool) -> tuple[dict, dict, dict]:
-    module = jnp if by_jax else np
-    names = {name: functions.NARROW.get(name, name) if by_jax else name for name in words.DTYPES}
-    tools = {name: getattr(np, name) for name in words.CONSTANTS}
-    tools |= {name: getattr(module, other) for name, other in names.items()}
-    for name in words.FUNCTIONS - words.EMPTY.keys():
-        if hasattr(module, name):  # JAX lacks a few
-            tools[name] = functions.only_words(name, getattr(module, name))
+def _tools(function: Callable[[str], Any]) -> tuple[dict, dict, dict]:
+    narrow = {} if function is functions.by_numpy else functions.NARROW
+    tools: dict[str, Any] = {name: getattr(np, name) for name in words.CONSTANTS}
+    tools |= {name: getattr(np, narrow.get(name, name)) for name in words.DTYPES}
+    tools |= {name: function(name) for name in words.FUNCTIONS - words.EMPTY.keys()}
     for name in words.REDUCING:
-        tools[name].reduce = getattr(module, name).reduce
-    tools["linalg"] = SimpleNamespace(norm=functions.only_words("norm", module.linalg.norm))
+        tools[name].reduce = function(f"{name}.reduce")
+    tools["linalg"] = SimpleNamespace(norm=function("linalg.norm"))
     return tools, {name: getattr(math, name) for name in words.MATH}, {}
 
 
 @cache
 def _imitated_tools() -> tuple[dict, dict, dict]:
-    tools: dict[str, Any] = {name: getattr(np, name) for name in words.CONSTANTS}
-    tools |= {name: getattr(np, functions.NARROW.get(name, name)) for name in words.DTYPES}
-    tools["ndarray"] = Array
-    tools |= {name: functions.lifted(name) for name in words.FUNCTIONS - words.EMPTY.keys()}
-    for name in ("asarray", "asanyarray", "ascontiguousarray"):
-        tools[name] = functions.asarray
-    for name in words.REDUCING:
-        tools[name].reduce = functions.over_first_axis(name)
-    tools["linalg"] = SimpleNamespace(norm=functions.lifted("linalg.norm"))
+    tools, _, _ = _tools(functions.lifted)
+    same = dict.fromkeys(("asarray", "asanyarray", "ascontiguousarray"), functions.asarray)
+    tools = tools | same | {"ndarray": Array}
     return tools, {name: functions.lifted_math(name) for name in words.MATH}, functions.BUILTINS
 
 
