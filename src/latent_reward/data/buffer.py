@@ -291,6 +291,18 @@ def draw_steps(
     return steps, jnp.arange(count) < lengths[:, None]
 
 
+def grown(buffer: Buffer) -> Buffer:
+    """The same buffer with twice the rows and slots; no episode must have left it yet."""
+    double = lambda leaf: jnp.concatenate([leaf, jnp.zeros_like(leaf)])  # noqa: E731
+    return buffer._replace(
+        steps=jax.tree.map(double, buffer.steps),
+        row_of=double(buffer.row_of),
+        start=double(buffer.start),
+        length=double(buffer.length),
+        returns=double(buffer.returns),
+    )
+
+
 def trimmed(buffer: Buffer) -> Buffer:
     """The buffers of several seeds, ``[seed, …]``, without the rows and slots that none has ever written.
 

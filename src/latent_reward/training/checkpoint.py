@@ -37,7 +37,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any
     metadata = {"header": json.dumps({"format": FORMAT, **header}), "config": config}
     try:
         with replacing(path) as draft:
-            save_file({name: np.ascontiguousarray(each) for name, each in arrays.items()}, draft, metadata)
+            save_file({name: np.asarray(each, order="C") for name, each in arrays.items()}, draft, metadata)
     except (OSError, SafetensorError) as error:
         raise LareError(
             f"checkpoint: cannot write {path}: {error}; free space or make the folder writable, "

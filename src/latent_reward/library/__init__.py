@@ -1,0 +1,1 @@
+"""Credit for anybody's trainer and anybody's data: NumPy in, NumPy out."""

@@ -1,0 +1,145 @@
+"""Where credit is assigned: what an agent sees and does, from a task or from spaces, without its environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from latent_reward.credit.methods import Experience, Method
+from latent_reward.data.spaces import ActionSpace, Continuous, Discrete
+from latent_reward.encoder.bundled import bundled_folder, bundled_tasks
+from latent_reward.encoder.encoder import Encoder, check_fits
+from latent_reward.errors import LareError
+from latent_reward.sealing.open import open_encoder
+from latent_reward.task.load import find_description
+from latent_reward.task.task import AnyTask, Task, TeamTask
+
+
+@dataclass(frozen=True)
+class Where:
+    """What one agent of a team sees and does.
+
+    Attributes:
+        name: what it is called in messages.
+        observation_size: numbers per observation.
+        actions: what an agent can do.
+        agents: agents of the team.
+        horizon: longest episode.
+        task: the description of the agent in words, if there is one.
+    """
+
+    name: str
+    observation_size: int
+    actions: ActionSpace
+    agents: int
+    horizon: int
+    task: Task | None = None
+
+    @property
+    def experience(self) -> Experience:
+        """Which of a method's settings fit: those for teams have been tuned on whole episodes of discrete actions."""
+        return "episodes" if self.agents > 1 else "replay"
+
+
+def find_where(
+    task: AnyTask | str | Path | None,
+    observation_space: Any,
+    action_space: Any,
+    horizon: int | None,
+    agents: int,
+) -> Where:
+    """What an agent sees and does, from a task (a name, a file or an object) or from the spaces of one agent.
+
+    Spaces are Gymnasium's; for observations a whole number of fields will do, too. A horizon given in words of its own
+    takes the place of the task's.
+
+    Raises:
+        LareError: neither is given, both are given, or a space cannot be used.
+    """
+    if task is not None:
+        if observation_space is not None or action_space is not None:
+            raise LareError("task: it has the observations and actions already; leave the spaces out")
+        whole, described = find_description(str(task) if isinstance(task, Path) else task)
+        return _of_task(whole, described, horizon, agents)
+    if observation_space is None or action_space is None:
+        raise LareError("task: give a task, or observation_space and action_space")
+    if horizon is None:
+        raise LareError(
+            "horizon: without a task it has to be given; it is the number of steps of the longest episode"
+        )
+    size = observation_space
+    if not isinstance(size, int):
+        if not isinstance(size, gymnasium.spaces.Box) or len(size.shape) != 1:
+            raise LareError(
+                f"observation_space: {size} cannot be used; give a Box with one axis, or how many numbers"
+            )
+        size = size.shape[0]
+    return Where("these spaces", size, _actions(action_space), agents, horizon)
+
+
+def _of_task(whole: AnyTask, described: Task, horizon: int | None, agents: int) -> Where:
+    steps = described.max_steps if horizon is None else horizon
+    if isinstance(whole, TeamTask):
+        team = whole.teams[whole.descriptions.index(described)]
+        actions = Discrete(described.action_size)
+        return Where(described.name, described.observation_size, actions, team.agents, steps, described)
+    actions = _box(described.action_low, described.action_high)
+    return Where(described.name, described.observation_size, actions, agents, steps, described)
+
+
+def _actions(space: Any) -> ActionSpace:
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return Discrete(int(space.n))
+    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
+        return _box(space.low, space.high)
+    raise LareError(f"action_space: {space} cannot be used; give a Discrete, or a Box with one axis")
+
+
+def _box(low: np.ndarray, high: np.ndarray) -> Continuous:
+    """Bounds in single precision; one that is missing is a very large number, since credit does not need it."""
+    most = np.finfo(np.float32).max
+    return Continuous(*(tuple(np.clip(bound, -most, most).tolist()) for bound in (low, high)))
+
+
+def choose_encoder(
+    where: Where, method: Method, encoder: Encoder | str | Path | None, draw: int = 0
+) -> Encoder | None:
+    """The encoder that a method needs, checked against what an agent sees and does; None if it reads no latents.
+
+    ``encoder`` may be an encoder, its folder, or the name of a task with bundled ones; None takes the bundled one of
+    the task.
+
+    Raises:
+        LareError: there is none, one is given to a method that reads no latents, or it does not fit.
+    """
+    if method.credit.latents == "none":
+        if encoder is not None:
+            raise LareError(f"encoder: the method {method.name} reads no latents; leave the encoder out")
+        return None
+    if encoder is None and where.task is None:
+        raise LareError(
+            f"encoder: {method.name} reads latents, and without a task no bundled encoder is known; give an encoder, or "
+            "choose a method without latents, such as rrd-unbiased"
+        )
+    if not isinstance(encoder, Encoder):
+        name = where.name if encoder is None else str(encoder)
+        bundled = name.partition("/")[0] in bundled_tasks() and not (Path(name) / "card.json").is_file()
+        encoder = open_encoder(bundled_folder(name, draw) if bundled or encoder is None else Path(name))
+    if where.task is not None:
+        check_fits(encoder, where.task)
+    have, need = (
+        (encoder.card.observation_size, encoder.card.action_size),
+        (where.observation_size, where.actions.size),
+    )
+    if have != need:
+        raise LareError(
+            f"encoder: it reads {have[0]} observation fields and {have[1]} action fields, and {where.name} has "
+            f"{need[0]} and {need[1]}; choose another encoder"
+        )
+    if method.credit.latents == "one" and len(encoder.latent_names) != 1:
+        raise LareError(
+            f"encoder: {method.name} needs one latent, this encoder has {len(encoder.latent_names)}"
+        )
+    return encoder
