@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-Sums = Float[np.ndarray, "_ 6"]  # per episode: steps, Σp, Σr, Σp², Σr², Σpr of proxy p and true reward r
+Sums = Float[np.ndarray, "_ 6"]
+"""Of each episode: steps, Σp, Σr, Σp², Σr², Σpr of proxy p and true reward r."""
 
 ENOUGH_EPISODES = 10  # fewer say nothing about the credit
 COLUMNS = 6
