@@ -7,6 +7,7 @@
 import argparse
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -14,8 +15,9 @@ from latent_reward.agents.ppo import PPO
 from latent_reward.credit.methods import find_method
 from latent_reward.envs.particle.predator_prey import SCALES, competitive_pp
 from latent_reward.envs.particle.prey import FOLDER
+from latent_reward.training import from_episodes as core
 from latent_reward.training.learner import team_learners
-from latent_reward.training.on_policy import OnPolicy, episode_learner
+from latent_reward.training.on_policy import episode_learner
 from latent_reward.training.plan import make_plan
 
 PER_CALL = 50  # iterations between two lines of progress
@@ -27,14 +29,16 @@ def train(agents: int, iterations: int, rate: float, seed: int) -> dict[str, np.
     agent = PPO(learning_rate=rate, clip=0.2, epochs=8, minibatch=512)
     plan = make_plan(agent, {"iterations": iterations, "episodes": 64})
     teams = team_learners(world, find_method("dense", "episodes").credit, agent, (None, None))
-    training = OnPolicy(episode_learner(teams, plan), plan, (seed,), world)
-    while training.iteration < iterations:
-        until = min(training.iteration + PER_CALL, iterations)
-        while training.iteration < until:
-            training.advance(until * training.steps_per_round)
-        returns = [round(report.training_return, 1) for report in training.evaluate()]
-        print(f"{agents}: iteration {until}, returns of predators and prey {returns}", flush=True)
-    prey = agent.actor(teams[1].spec, jax.tree.map(lambda leaf: leaf[0], training.states[1].agent))
+    learner, keys = episode_learner(teams, plan), jax.vmap(jax.random.key)(np.array([seed]))
+    states = core.init(learner, keys)
+    for done in range(0, iterations, PER_CALL):
+        until = min(done + PER_CALL, iterations)
+        states, measures = core.advance(learner, world, states, keys, jnp.int32(done), jnp.int32(until))
+        returns = [float(team.training_return[0]) for team in measures]
+        print(
+            f"{agents}: iteration {until}, returns of predators and prey {np.round(returns, 1)}", flush=True
+        )
+    prey = agent.actor(teams[1].spec, jax.tree.map(lambda leaf: leaf[0], states[1].agent))
     tensors = {f"weight.{layer}": np.asarray(tensor) for layer, tensor in enumerate(prey.weights)}
     return tensors | {f"bias.{layer}": np.asarray(tensor) for layer, tensor in enumerate(prey.biases)}
 
