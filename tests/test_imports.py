@@ -23,6 +23,8 @@ ORDER = (
     ("credit",),
     ("design", "report"),
     ("training",),
+    ("library",),
+    ("adapters",),
     ("__init__",),
     ("cli",),
 )

@@ -90,14 +90,14 @@ METHODS: dict[str, Entry] = {
 
 
 @dataclass(frozen=True)
-class Method:
+class Recipe:
     """A method with its name, as ``--method`` selects it."""
 
     name: str
     credit: Credit
 
 
-def find_method(name: str, experience: Experience) -> Method:
+def find_method(name: str, experience: Experience) -> Recipe:
     """The method called ``name``, with its settings for agents that learn in this way.
 
     Raises:
@@ -111,6 +111,6 @@ def find_method(name: str, experience: Experience) -> Method:
     credit = METHODS[name].settings(experience)
     if credit is None:
         others = [each for each, entry in METHODS.items() if entry.settings(experience) is not None]
-        kind = "a single agent with TD3" if experience == "episodes" else "teams with PPO"
-        raise LareError(f"method: {name} is for {kind}; choose from {', '.join(others)}")
-    return Method(name, credit)
+        kind = "from replay (a single agent)" if experience == "episodes" else "from whole episodes (teams)"
+        raise LareError(f"method: {name} is for agents that learn {kind}; choose from {', '.join(others)}")
+    return Recipe(name, credit)

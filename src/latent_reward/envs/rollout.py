@@ -68,7 +68,8 @@ def _play(
     looks = jax.tree.map(lambda leaves, leaf: jnp.concatenate([leaves, leaf[None]]), looks, look(end))
     follows = jnp.concatenate([there[1:], jnp.zeros_like(there[:1])])
     early = (jnp.arange(world.horizon) < world.horizon - 1)[:, None]
-    terminated = there & ~follows & (over | early)[..., None]
+    gone = ~jax.vmap(world.alive)(end) if world.alive else jnp.zeros_like(there[0])
+    terminated = there & ~follows & ((over | early)[..., None] | gone)
 
     def played(index: int, team: slice) -> Played:
         seen = jnp.concatenate([observations[index], last[index][None]])

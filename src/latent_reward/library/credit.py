@@ -12,9 +12,8 @@ from jaxtyping import Array, Float, Int
 
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit import metrics
-from latent_reward.credit.base import CreditSpec
-from latent_reward.credit.base import Method as Recipe
-from latent_reward.credit.methods import Method, find_method
+from latent_reward.credit.base import CreditSpec, Method
+from latent_reward.credit.methods import Recipe, find_method
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes
@@ -67,7 +66,7 @@ class Credit:
         action_space: Any = None,
         horizon: int | None = None,
         agents: int = 1,
-        method: Method | str = "lare",
+        method: Recipe | str = "lare",
         encoder: Encoder | str | Path | None = None,
         capacity: int = 1_000_000,
         seed: int = 0,
@@ -341,7 +340,7 @@ class _Card(pydantic.BaseModel, extra="forbid"):
     """The file that says what a saved credit is of."""
 
     format: Annotated[int, pydantic.Field(ge=FORMAT, le=FORMAT)]
-    method: Method
+    method: Recipe
     name: str
     observation_size: pydantic.PositiveInt
     actions: Discrete | Continuous
@@ -357,7 +356,7 @@ def _padded(count: int) -> int:
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
 def _add(
-    recipe: Recipe, spec: CreditSpec, actions: ActionSpace, state: Any, buffer: Buffer, episodes: Episodes
+    recipe: Method, spec: CreditSpec, actions: ActionSpace, state: Any, buffer: Buffer, episodes: Episodes
 ) -> tuple[Any, Buffer, Float[Array, "episode time agent"]]:
     """Store episodes; returns their rewards as they were before anything was fitted to them, too."""
     features = recipe.features(spec, episodes, actions.as_numbers(episodes.action))
@@ -368,7 +367,7 @@ def _add(
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _fit(
-    recipe: Recipe,
+    recipe: Method,
     spec: CreditSpec,
     state: Any,
     buffer: Buffer,
@@ -389,7 +388,7 @@ def _fit(
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _decode(
-    recipe: Recipe, spec: CreditSpec, actions: ActionSpace, state: Any, episodes: Episodes
+    recipe: Method, spec: CreditSpec, actions: ActionSpace, state: Any, episodes: Episodes
 ) -> Float[Array, "episode time agent"]:
     """The reward of every step of whole episodes, or of loose steps as episodes of length one."""
     features = recipe.features(spec, episodes, actions.as_numbers(episodes.action))

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from latent_reward.credit.methods import Experience, Method
+from latent_reward.credit.methods import Experience, Recipe
 from latent_reward.data.spaces import ActionSpace, Continuous, Discrete
 from latent_reward.encoder.bundled import bundled_folder, bundled_tasks
 from latent_reward.encoder.encoder import Encoder, check_fits
@@ -104,7 +104,7 @@ def _box(low: np.ndarray, high: np.ndarray) -> Continuous:
 
 
 def choose_encoder(
-    where: Where, method: Method, encoder: Encoder | str | Path | None, draw: int = 0
+    where: Where, method: Recipe, encoder: Encoder | str | Path | None, draw: int = 0
 ) -> Encoder | None:
     """The encoder that a method needs, checked against what an agent sees and does; None if it reads no latents.
 
@@ -120,8 +120,8 @@ def choose_encoder(
         return None
     if encoder is None and where.task is None:
         raise LareError(
-            f"encoder: {method.name} reads latents, and without a task no bundled encoder is known; give an encoder, or "
-            "choose a method without latents, such as rrd-unbiased"
+            f"encoder: {method.name} reads latents, and without a task no bundled encoder is known; give an encoder, "
+            "or choose a method without latents, such as rrd-unbiased"
         )
     if not isinstance(encoder, Encoder):
         name = where.name if encoder is None else str(encoder)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from latent_reward.credit.methods import Method
+from latent_reward.credit.methods import Recipe
 from latent_reward.errors import LareError
 from latent_reward.files import to_json
 from latent_reward.training.plan import Plan
@@ -24,7 +24,7 @@ class RunConfig:
     """
 
     task: str
-    method: Method
+    method: Recipe
     seeds: tuple[int, ...] = (0,)
     encoder: str | None = None
     plan: Plan = field(default_factory=Plan)

@@ -11,7 +11,7 @@ import yaml
 
 from latent_reward.agents.registry import default_agent
 from latent_reward.compilation import use_compilation_cache
-from latent_reward.credit.methods import Method, find_method
+from latent_reward.credit.methods import Recipe, find_method
 from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.encoder.encoder import Encoder, check_fits, save
 from latent_reward.errors import LareError
@@ -31,7 +31,7 @@ from latent_reward.training.run import Run, Training, encoder_folders, load_run,
 
 def train(
     task: AnyTask | str,
-    method: Method | str = "lare",
+    method: Recipe | str = "lare",
     *,
     encoder: Encoder | str | Path | None = None,
     draw: int = 0,
@@ -93,7 +93,7 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Run:
 
 
 def _choose_encoders(
-    task: AnyTask, method: Method, encoder: Encoder | str | Path | None, draw: int
+    task: AnyTask, method: Recipe, encoder: Encoder | str | Path | None, draw: int
 ) -> tuple[tuple[Encoder | None, ...], str | None]:
     """The encoder of each team for a method, checked against the task, and where they came from."""
     descriptions, wanted = task.descriptions, method.credit.latents
