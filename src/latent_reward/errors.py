@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any, get_args
 
 
@@ -21,15 +22,20 @@ class TaskError(LareError):
         self.field, self.message, self.remedy = field, message, remedy
 
 
-def require_positive(**counts: int) -> None:
-    """Raise if a count is below 1.
+def require_count(least: int, **counts: int) -> None:
+    """Raise if a count is not a whole number of at least ``least``.
 
     Raises:
         LareError: naming the first such count.
     """
     for name, count in counts.items():
-        if count < 1:
-            raise LareError(f"{name}: {count} is not possible; give a whole number of at least 1")
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < least:
+            raise LareError(f"{name}: {count!r} is not possible; give a whole number of at least {least}")
+
+
+def require_positive(**counts: int) -> None:
+    """Raise if a count is not a whole number of at least 1."""
+    require_count(1, **counts)
 
 
 def require_choice(name: str, value: Any, choices: Any) -> None:
