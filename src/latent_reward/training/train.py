@@ -65,7 +65,7 @@ def train(
     if isinstance(method, str):
         method = find_method(method, plan.agent.learns_from)
     chosen, origin = _choose_encoders(task, method, encoder, draw)
-    seeds = tuple(int(each) for each in ((seed,) if isinstance(seed, Integral) else seed))
+    seeds = tuple(int(each) for each in ((seed,) if isinstance(seed, int | Integral) else seed))
     config = RunConfig(task.name, method, seeds, origin, plan)
     config.require_readable()
     folder = Path(out) if out else Path("runs") / task.name / method.name / spell_seeds(seeds)
