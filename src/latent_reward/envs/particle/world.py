@@ -1,0 +1,54 @@
+"""Particle worlds out of what tells them apart: teams, bodies, the start, what is seen and what is paid."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from latent_reward.envs.base import Outcome, Team, World
+from latent_reward.envs.particle.physics import Bodies, Particles, advance, control, worlds_last
+from latent_reward.envs.particle.render import draw
+from latent_reward.types import Key
+
+
+def particle_world(
+    name: str,
+    teams: tuple[Team, ...],
+    bodies: Bodies,
+    start: Callable[[Key, Key], tuple[Float[Array, "agent 2"], Float[Array, "landmark 2"]]],
+    observe: Callable[[Particles], tuple[Float[Array, "agent observation *world"], ...]],
+    reward: Callable[[Particles], Float[Array, "agent *world"]],
+    picture: tuple[dict[str, int], np.ndarray, float, float],
+    others: Callable[[Particles, Key], Int[Array, " other"]] | None = None,
+) -> World:
+    """A world in which everyone starts at rest and no episode ends before its time.
+
+    Args:
+        name: of the world.
+        teams: the learned agents.
+        bodies: of all agents, the learned ones first.
+        start: a key for agents and one for landmarks to where they are.
+        observe: what each team sees.
+        reward: of the agents at the new state; that of agents who do not learn is left out.
+        picture: the arguments of :func:`~latent_reward.envs.particle.render.draw` after the state.
+        others: actions of the agents that do not learn.
+    """
+    learned = sum(team.agents for team in teams)
+
+    def reset(key: Key) -> Particles:
+        position, landmark = start(*jax.random.split(key))
+        return Particles(position, jnp.zeros_like(position), landmark)
+
+    @worlds_last
+    def move(state: Particles, action: Int[Array, "agent *world"]):
+        state = advance(bodies, state, control(bodies, action))
+        return state, reward(state)[:learned]
+
+    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
+        if others is not None:
+            action = jnp.concatenate([action, others(state, key).astype(action.dtype)])
+        return Outcome(*move(state, action), jnp.zeros((), bool))
+
+    return World(name, teams, reset, worlds_last(observe), step, lambda state: draw(state, *picture))
