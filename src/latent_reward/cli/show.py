@@ -31,9 +31,8 @@ def methods() -> None:
 
     table = Table("method", "one agent", "teams", "what it does", box=None)
     for name, entry in METHODS.items():
-        table.add_row(
-            name, *("yes" if each else "-" for each in (entry.replay, entry.episodes)), entry.summary
-        )
+        known = ("yes" if each else "-" for each in (entry.replay, entry.episodes))
+        table.add_row(name, *known, entry.summary)
     screen.print(table)
 
 
@@ -83,17 +82,16 @@ def _check_task(file: Path) -> None:
 
     problems = check_task(file)
     for problem in problems:
-        screen.print(str(problem), markup=False)
+        screen.print(str(problem))
     if problems:
         raise SystemExit(1)
     for task in load_task(file).descriptions:
         screen.print(
             f"{file}: fits {task.env_id}: {task.observation_size} observations, {task.action_size} actions, "
-            f"{task.max_steps} steps",
-            markup=False,
+            f"{task.max_steps} steps"
         )
     for leak in leaks(file):
-        screen.print(f"warning: {leak}", markup=False)
+        screen.print(f"warning: {leak}")
 
 
 def _check_source(file: Path, name: str | None, out: Path | None) -> None:
@@ -110,9 +108,9 @@ def _check_source(file: Path, name: str | None, out: Path | None) -> None:
         raise LareError(f"file: cannot read {file}: {error}; give the path of a Python source") from error
     report = verify.check(source, task)
     for each in report.checks:
-        screen.print(f"{'passed' if each.passed else 'FAILED'}  {each.name}: {each.detail}", markup=False)
+        screen.print(f"{'passed' if each.passed else 'FAILED'}  {each.name}: {each.detail}")
     if not report.passed:
         raise SystemExit(1)
     if out is not None:
         save(verify.encoder_of(report, source, task, provenance=f"sealed from {file.name}"), out)
-        screen.print(f"sealed: {out}; train with `lare train {name} --encoder {out}`", markup=False)
+        screen.print(f"sealed: {out}; train with `lare train {name} --encoder {out}`")
