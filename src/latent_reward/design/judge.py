@@ -135,9 +135,8 @@ class Evaluator:
                     kept = extended
                     wanted.append(name)
             if wanted:
-                contributions.append(
-                    Contribution(candidate.source, names, tuple(wanted), candidate.explanations)
-                )
+                part = Contribution(candidate.source, names, tuple(wanted), candidate.explanations)
+                contributions.append(part)
         return contributions
 
     def _tried(self, candidate: Candidate) -> Candidate:

@@ -1,8 +1,12 @@
-"""Play episodes of any task to score encoders on; of the rewards only the return of each episode is used."""
+"""Play episodes of any task to score encoders on; of the rewards only the return of each episode is used.
+
+No agent is trained yet: each episode has a different kind of random behaviour. Together they visit more states, and
+earn more different returns, than uniform actions alone.
+"""
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -11,14 +15,19 @@ import numpy as np
 
 from latent_reward.data.episodes import Episodes, team_return
 from latent_reward.data.spaces import ActionSpace, Continuous
-from latent_reward.design.behaviour import BEHAVIOURS, TEAM_BEHAVIOURS, behaviour, team_actions
-from latent_reward.envs.base import HostWorld, ParallelEnv, World, members
+from latent_reward.envs.base import Environment, HostWorld, ParallelEnv, World, members
 from latent_reward.envs.recorder import EpisodeArrays, collect
 from latent_reward.envs.worlds import WORLDS, find_world
 from latent_reward.errors import LareError
 from latent_reward.task.load import find_description
 from latent_reward.task.open import open_environment, require_fit
 from latent_reward.task.task import AnyTask
+
+Policy = Callable[[np.ndarray], np.ndarray]
+
+BEHAVIOURS = ("uniform", "held", "smooth", "biased", "gentle", "linear")
+TEAM_BEHAVIOURS = ("uniform", "held", "biased", "own bias")
+_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -187,3 +196,73 @@ def _rows(parts: Sequence[Episodes], actions: ActionSpace) -> Recorded:
         np.concatenate([mask.any(axis=2).sum(axis=1) for mask in masks]),
         tuple(kinds[number % len(kinds)] for number in range(len(per_episode))),
     )
+
+
+def behaviour(
+    number: int, actions: Continuous, observation_size: int, generator: np.random.Generator
+) -> tuple[str, Policy]:
+    """The behaviour of one episode with continuous actions: its name, and the function from observation to action.
+
+    In turn: uniform actions; one uniform action held for some steps; smooth noise; noise around a constant;
+    uniform actions scaled down; a random linear function of the observation.
+    """
+    low, high = (np.asarray(bound, np.float32) for bound in (actions.low, actions.high))
+
+    def scaled(unit: np.ndarray) -> np.ndarray:
+        inside = np.minimum(np.maximum(unit, -1), 1)
+        return (low + (inside + 1) / 2 * (high - low)).astype(np.float32)
+
+    kind = BEHAVIOURS[number % len(BEHAVIOURS)]
+    if kind == "linear":
+        weights = generator.normal(size=(len(low), observation_size)) / np.sqrt(observation_size)
+        noise = (row for block in _blocks("gentle", len(low), generator, 0.1) for row in block)
+        return kind, lambda observation: scaled(
+            np.tanh(weights @ np.minimum(np.maximum(observation, -5), 5)) + next(noise)
+        )
+    # Many steps at once: drawn one by one they take a fifth of the time of a fast simulator.
+    stream = (action for block in _blocks(kind, len(low), generator) for action in scaled(block))
+    return kind, lambda observation: next(stream)
+
+
+def team_actions(world: Environment, seed: int, number: int) -> np.ndarray:
+    """The discrete action of every agent at every step of one episode: [time, agent].
+
+    In turn: uniform actions; one action held for some steps; preferences over the actions that all agents share;
+    preferences of each agent's own.
+    """
+    generator = np.random.default_rng([seed, number])
+    counts = np.repeat([team.actions.size for team in world.teams], [team.agents for team in world.teams])
+    shape, most = (world.horizon, len(counts)), int(counts.max())
+    kind = TEAM_BEHAVIOURS[number % len(TEAM_BEHAVIOURS)]
+    if kind in ("uniform", "held"):
+        choices = most if (counts == most).all() else counts
+        chosen = generator.integers(choices, size=shape, dtype=np.int32)
+        return chosen[np.arange(len(chosen)) // generator.integers(2, 10)] if kind == "held" else chosen
+    agents = len(counts) if kind == "own bias" else 1
+    preferences = 2 * generator.normal(size=(1, agents, most)) + generator.gumbel(size=(*shape, most))
+    return np.where(np.arange(most) < counts[:, None], preferences, -np.inf).argmax(axis=-1).astype(np.int32)
+
+
+def _blocks(
+    kind: str, size: int, generator: np.random.Generator, scale: float | None = None
+) -> Iterator[np.ndarray]:
+    """Endless blocks [step, action], between −1 and 1, of a behaviour that does not depend on observations."""
+    hold = int(generator.integers(2, 20))
+    keep = generator.uniform(0.7, 0.98)
+    bias = generator.uniform(-1, 1, size)
+    scale = generator.uniform(0, 0.5) if scale is None else scale
+    last = generator.uniform(-1, 1, size)
+    while True:
+        fresh = generator.uniform(-1, 1, (_BLOCK, size))
+        if kind == "held":
+            yield fresh.repeat(hold, axis=0)
+        elif kind == "smooth":
+            for row in fresh:
+                row *= np.sqrt(1 - keep**2)
+                row += keep * last
+                last = row
+            yield fresh
+        elif kind == "biased":
+            yield bias + 0.3 * fresh
+        else:
+            yield fresh * (scale if kind == "gentle" else 1.0)

@@ -38,19 +38,14 @@ Latents = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class LatentScore:
-    """One latent on the recorded steps.
-
-    ``rank`` is the Spearman correlation of its sum over an episode with the return; ``noise`` is its root mean
-    square change under 1 % of noise in every input, divided by its standard deviation; ``reads`` names the fields
-    that it depends on.
-    """
+    """One latent on the recorded steps."""
 
     name: str
     mean: float
     std: float
-    rank: float
-    noise: float
-    reads: tuple[str, ...]
+    rank: float  # Spearman correlation of its sum over an episode with the return
+    noise: float  # root mean square change under 1 % of noise in every input, over its standard deviation
+    reads: tuple[str, ...]  # the fields that it depends on
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _KEY = "pettingzoo"
 def host_world(
     name: str, kwargs: Mapping[str, Any], groups: Mapping[str, Sequence[str]], horizon: int
 ) -> HostWorld:
-    """The world of an environment whose agents are grouped into teams.
+    """The world of an environment whose agents are grouped into teams; TaskError says what does not fit.
 
     Args:
         name: ``package.module``, which has a ``parallel_env``, or ``module:function``.
@@ -32,9 +32,6 @@ def host_world(
         groups: names of each team's agents, or patterns such as ``adversary_*``; none: every agent, which
             only a lone team can be.
         horizon: steps after which an episode is cut.
-
-    Raises:
-        TaskError: there is no such environment, it is not a parallel one, or its agents do not fit the teams.
     """
     with opened(name, kwargs) as env:
         members = _share_out(name, [str(each) for each in env.possible_agents], groups)

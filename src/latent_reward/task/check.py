@@ -98,10 +98,8 @@ def _range_mismatches(
     for position, each in enumerate(fields):
         block = slice(each.index, min(each.indices.stop, space.shape[0]))
         low, high = space.low[block], space.high[block]
-        for key, value, bounds, wider in (
-            ("low", each.low, low, np.less),
-            ("high", each.high, high, np.greater),
-        ):
+        sides = (("low", each.low, low, np.less), ("high", each.high, high, np.greater))
+        for key, value, bounds, wider in sides:
             if value is None or not bounds.size:
                 continue
             same = np.isclose(value, bounds, rtol=1e-5)

@@ -25,15 +25,13 @@ def draft_task(env_id: str, module: str | None = None, env_kwargs: Mapping[str, 
     """The text of a task file for a live environment, with its sizes, bounds, time limit and teams filled in.
 
     What only a person knows begins with ``FILL IN``; the file is not accepted until that is replaced.
+    LareError if there is no such environment, or its spaces cannot be used.
 
     Args:
         env_id: a Gymnasium id such as ``Id-v0`` or ``module:Id-v0``, or a parallel environment of PettingZoo,
             ``package.module`` or ``module:function``.
         module: the module whose import registers the environment, or that has the function.
         env_kwargs: arguments of the environment, which are written into the file.
-
-    Raises:
-        LareError: there is no such environment, or its spaces cannot be used.
     """
     if module and ":" in env_id:
         raise LareError(f"env: {env_id} names its module already; leave --import out")

@@ -123,6 +123,5 @@ def status_error(
 
 
 def _too_long(complaint: str) -> bool:
-    return bool(
-        re.search(r"context.{0,20}(length|window|size)|maximum context|too long", complaint, re.IGNORECASE)
-    )
+    pattern = r"context.{0,20}(length|window|size)|maximum context|too long"
+    return re.search(pattern, complaint, re.IGNORECASE) is not None

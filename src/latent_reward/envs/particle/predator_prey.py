@@ -138,10 +138,8 @@ def wall_penalty(position: Float[Array, "agent 2 *world"]) -> Float[Array, "agen
 def pp(agents: int, prey: Prey | None = None) -> World:
     """Six, 15 or 30 predators learn; prey draw their actions from a fixed policy.
 
-    Args:
-        agents: how many predators there are.
-        prey: what each prey sees, as in competitive PP, to the logits of its actions; None: the policy that
-            comes with the package.
+    ``prey`` takes what each prey sees, as in competitive PP, to the logits of its actions; None: the policy that comes
+    with the package.
     """
     scale, policy = SCALES[agents], prey or load_prey(f"pp-{agents}")
     prey_sees = particle.worlds_last(lambda state: observe(scale, COMPETITIVE_SIGHT, state, prey=True))
@@ -155,11 +153,9 @@ def pp(agents: int, prey: Prey | None = None) -> World:
 
 
 def competitive_pp(agents: int = 6, *, walled: bool = False) -> World:
-    """Both predators and prey learn; the two teams' returns are separate.
+    """Both predators, six as published or ``agents``, and prey learn; the two teams' returns are separate.
 
-    Args:
-        agents: how many predators there are; the published world has six.
-        walled: take ``wall_penalty`` from the reward of prey, which without it do best to run away for ever.
+    If ``walled``, prey lose :func:`wall_penalty`, without which they do best to run away for ever.
     """
     scale, sight = SCALES[agents], COMPETITIVE_SIGHT
     return _hunt(

@@ -16,12 +16,8 @@ def draw(
 ) -> np.ndarray:
     """A frame ``[400, 400, 3]``; the camera stands still and shows half as much again as the square of the reset.
 
-    Args:
-        state: of one world.
-        groups: name and number of the agents that share a colour, in order.
-        sizes: radius of each agent.
-        landmark_size: radius of the landmarks.
-        half_width: of the square in which the world is reset.
+    ``groups`` are name and number of the agents that share a colour, in order; sizes are radii; ``half_width`` is that
+    of the square in which the world is reset.
     """
     figure = Figure(figsize=(PIXELS / DPI, PIXELS / DPI), dpi=DPI)
     canvas = FigureCanvasAgg(figure)

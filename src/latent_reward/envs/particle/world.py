@@ -16,24 +16,17 @@ from latent_reward.types import Key
 def particle_world(
     name: str,
     teams: tuple[Team, ...],
-    bodies: Bodies,
+    bodies: Bodies,  # the learned agents first
     start: Callable[[Key, Key], tuple[Float[Array, "agent 2"], Float[Array, "landmark 2"]]],
     observe: Callable[[Particles], tuple[Float[Array, "agent observation *world"], ...]],
     reward: Callable[[Particles], Float[Array, "agent *world"]],
-    picture: tuple[dict[str, int], np.ndarray, float, float],
+    picture: tuple[dict[str, int], np.ndarray, float, float],  # what ``draw`` takes after the state
     others: Callable[[Particles, Key], Int[Array, " other"]] | None = None,
 ) -> World:
     """A world in which everyone starts at rest and no episode ends before its time.
 
-    Args:
-        name: of the world.
-        teams: the learned agents.
-        bodies: of all agents, the learned ones first.
-        start: a key for agents and one for landmarks to where they are.
-        observe: what each team sees.
-        reward: of the agents at the new state; that of agents who do not learn is left out.
-        picture: the arguments of :func:`~latent_reward.envs.particle.render.draw` after the state.
-        others: actions of the agents that do not learn.
+    ``start`` takes a key for agents and one for landmarks; ``reward`` is that of the new state, and that of agents who
+    do not learn is left out; ``others`` gives the actions of these.
     """
     learned = sum(team.agents for team in teams)
 
