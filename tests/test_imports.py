@@ -24,7 +24,6 @@ ORDER = (
     ("design", "report"),
     ("training",),
     ("library",),
-    ("adapters",),
     ("__init__",),
     ("cli",),
 )

@@ -14,7 +14,7 @@ from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.features import step_features
 from latent_reward.credit.methods import METHODS, PerStep
 from latent_reward.data.spaces import Continuous
-from latent_reward.envs.hosted import single_world
+from latent_reward.envs.single import single_world
 from latent_reward.errors import LareError
 from latent_reward.sealing.verify import seal
 from latent_reward.training import from_replay as core

@@ -19,7 +19,7 @@ from latent_reward.credit.reference import Reference
 from latent_reward.data import buffer as ring
 from latent_reward.data.spaces import Discrete
 from latent_reward.envs.base import Outcome, Team, World
-from latent_reward.envs.hosted import single_world
+from latent_reward.envs.single import single_world
 from latent_reward.report.log import Log, read_metrics
 from latent_reward.rng import OnPolicyPurpose, keys_for
 from latent_reward.training import from_episodes, from_replay

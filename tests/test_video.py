@@ -7,7 +7,7 @@ import pytest
 
 from latent_reward.data.spaces import Continuous
 from latent_reward.envs.base import HostWorld, Team
-from latent_reward.envs.hosted import SingleAgent
+from latent_reward.envs.single import SingleAgent
 from latent_reward.errors import LareError
 from latent_reward.report.video import write_video
 from latent_reward.training.players import Copies

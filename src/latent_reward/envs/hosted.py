@@ -1,17 +1,13 @@
-"""What has the parallel interface of PettingZoo on the host: one copy of a compiled world, and a lone agent."""
+"""A compiled world as an environment on the host, for loops that take one step at a time."""
 
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
-import gymnasium
 import jax
 import numpy as np
 
-from latent_reward.data.spaces import Continuous
-from latent_reward.envs.base import Environment, HostWorld, Team, World
-
-AGENT = "agent"
+from latent_reward.envs.base import Environment, HostWorld, World
 
 
 @cache
@@ -68,48 +64,3 @@ class SteppedWorld:
     def _seen(self) -> dict[str, np.ndarray]:
         rows = [row for each in self._observe(self._state) for row in np.asarray(each)]
         return dict(zip(self.possible_agents, rows, strict=True))
-
-
-class SingleAgent:
-    """The parallel interface of an environment with the one agent ``agent``."""
-
-    possible_agents = (AGENT,)
-
-    def __init__(self, env: gymnasium.Env):
-        """Wrap ``env``; nobody is there before it is reset."""
-        self.env = env
-        self.metadata = env.metadata
-        self.agents: list[str] = []
-
-    def reset(self, seed: int | None = None) -> tuple[dict, dict]:
-        """Start an episode."""
-        observation, info = self.env.reset(seed=seed)
-        self.agents = [AGENT]
-        return {AGENT: observation}, {AGENT: info}
-
-    def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
-        """Take the agent's action."""
-        results = self.env.step(actions[AGENT])
-        if results[2] or results[3]:
-            self.agents = []
-        return tuple({AGENT: each} for each in results)  # pyright: ignore[reportReturnType]
-
-    def render(self) -> Any:
-        """A frame."""
-        return self.env.render()
-
-    def close(self) -> None:
-        """Close the environment."""
-        self.env.close()
-
-
-def single_world(name: str, make: Callable[[str | None], gymnasium.Env], horizon: int) -> HostWorld:
-    """The world of an environment that ``make`` creates, or refuses, for a render mode or None."""
-    env = make(None)
-    observation, action = env.observation_space, env.action_space
-    env.close()
-    assert isinstance(observation, gymnasium.spaces.Box)  # `make` refuses any other
-    assert isinstance(action, gymnasium.spaces.Box)
-    low, high = (tuple(np.asarray(bound, np.float32).tolist()) for bound in (action.low, action.high))
-    team = Team(AGENT, 1, observation.shape[0], Continuous(low, high))
-    return HostWorld(name, (team,), ((AGENT,),), (0,), lambda mode: SingleAgent(make(mode)), horizon)

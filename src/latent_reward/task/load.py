@@ -54,7 +54,7 @@ class Document:
         """A mistake in the part at ``location``, with its line, or that of the nearest enclosing part there is."""
         around = (location[:length] for length in range(len(location), -1, -1))
         line = next((self.lines[place] for place in around if place in self.lines), None)
-        return Finding(self.file, line, _field_name(location), message, remedy)
+        return Finding(self.file, line, field_name(location), message, remedy)
 
 
 def task_names() -> tuple[str, ...]:
@@ -210,7 +210,7 @@ def _read_document(path: Path) -> Document:
     for place, line, node in _parts(root, (), root.start_mark.line + 1) if root else ():
         if place in lines:
             repeated = Finding(
-                path.name, line, _field_name(place), "this key is given twice", "keep one of the two"
+                path.name, line, field_name(place), "this key is given twice", "keep one of the two"
             )
             findings += [] if place[:-1] in twice else [repeated]
             twice.add(place)
@@ -222,11 +222,11 @@ def _read_document(path: Path) -> Document:
         numbers, wanted = zip(*left.values(), strict=True)
         message = f"{' and '.join(left)} {'is' if len(left) == 1 else 'are'} still to be filled in"
         remedy = "write " + (", ".join(dict.fromkeys(filter(None, wanted))) or "a text")
-        findings.append(Finding(path.name, numbers[0], _field_name(place), message, remedy))
+        findings.append(Finding(path.name, numbers[0], field_name(place), message, remedy))
     return Document(path.name, data, lines, tuple(findings))
 
 
-def _field_name(location: Location) -> str:
+def field_name(location: Location) -> str:
     """A location in text form: ``observation[3].unit``."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in location).removeprefix(".")
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from latent_reward.envs.base import Environment, HostWorld, Team, World
 from latent_reward.envs.gym import open_env
-from latent_reward.envs.hosted import single_world
 from latent_reward.envs.pettingzoo import host_world
+from latent_reward.envs.single import single_world
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
 from latent_reward.task.load import Location, field_name
