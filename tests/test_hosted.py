@@ -17,8 +17,9 @@ from latent_reward.agents.ppo import PPO
 from latent_reward.agents.td3 import TD3
 from latent_reward.credit.methods import find_method
 from latent_reward.data.spaces import Discrete
-from latent_reward.envs.hosted import on_host, single_world
+from latent_reward.envs.hosted import on_host
 from latent_reward.envs.recorder import collect
+from latent_reward.envs.single import single_world
 from latent_reward.envs.worlds import WORLDS, find_world
 from latent_reward.sealing.verify import seal
 from latent_reward.task.task import TeamTask
