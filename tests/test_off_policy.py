@@ -170,7 +170,7 @@ def test_every_method_trains(name, encoder, one_latent):
         assert report.credit["credit_correlation"] == pytest.approx(1.0)
     stored = training.state.buffer.steps
     assert stored.reward is None  # all of these decode single steps, whenever a reward is needed
-    if method.derives:
+    if method.derived_size(learner.team.credit):
         assert stored.features is None
     else:
         assert stored.features.shape[-1] == method.feature_size(learner.team.credit)

@@ -65,11 +65,6 @@ class Method(Protocol):
         """Whether there is anything to fit."""
         return False
 
-    @property
-    def derives(self) -> bool:
-        """Whether ``derive`` gives the features, so that a buffer that keeps the steps need not store them."""
-        return False
-
     def init(self, spec: CreditSpec, key: Key) -> Any:
         """A fresh state: a pytree of arrays, or None."""
 
@@ -86,13 +81,17 @@ class Method(Protocol):
         """
         ...
 
+    def derived_size(self, spec: CreditSpec) -> int:
+        """How many of the features, the last ones, ``derive`` gives; a buffer with the steps does not store them."""
+        return 0
+
     def derive(
         self,
         observation: Float[Array, "*batch agent observation"],
         action: Float[Array, "*batch agent action"],
         next_observation: Float[Array, "*batch agent observation"],
     ) -> Float[Array, "*batch agent feature"]:
-        """The same features of loose steps, if the method ``derives`` them."""
+        """The last ``derived_size`` features of loose steps."""
         raise AssertionError(f"the features of {type(self).__name__} are stored")
 
     def observe(self, state: Any, features: EpisodeFeatures, episodes: Episodes) -> Any:

@@ -50,11 +50,12 @@ def feature_size(kind: Kind, view: View, spec: CreditSpec) -> int:
     return latent_size(spec.encoder, view)
 
 
-def features_of(method: Method, rows: Rows) -> Float[Array, "*batch agent feature"]:
-    """The features of rows from a buffer: as they were stored, or derived from the steps."""
-    if rows.features is not None:
+def features_of(method: Method, spec: CreditSpec, rows: Rows) -> Float[Array, "*batch agent feature"]:
+    """The features of rows from a buffer: as they were stored, and the last ones derived if it keeps the steps."""
+    if rows.observation is None or not method.derived_size(spec):
+        assert rows.features is not None
         return rows.features
-    assert rows.observation is not None
     assert rows.action is not None
     assert rows.next_observation is not None
-    return method.derive(rows.observation, rows.action, rows.next_observation)
+    derived = method.derive(rows.observation, rows.action, rows.next_observation)
+    return derived if rows.features is None else jnp.concatenate([rows.features, derived], axis=-1)

@@ -12,9 +12,10 @@ import pydantic
 from latent_reward.credit.direct import Direct
 from latent_reward.credit.per_step import PerStep
 from latent_reward.credit.reference import Reference
+from latent_reward.credit.solved import Solved
 from latent_reward.errors import LareError, did_you_mean
 
-Credit = Annotated[PerStep | Direct | Reference, pydantic.Field(discriminator="kind")]
+Credit = Annotated[PerStep | Solved | Direct | Reference, pydantic.Field(discriminator="kind")]
 """All classes of methods; files distinguish them by ``kind``."""
 
 Experience = Literal["replay", "episodes"]
@@ -77,6 +78,16 @@ METHODS: dict[str, Entry] = {
         "the same, corrected for the variance of the subset",
         replace(_RAW, loss="rrd-unbiased"),
         replace(_RAW_EPISODES, loss="rrd-unbiased"),
+    ),
+    "linear": Entry(
+        "no latents, no network: linear in (o, a, a², o′) and termination, solved from the returns",
+        Solved(("raw", "termination")),
+        Solved(("raw", "termination")),
+    ),
+    "gp": Entry(
+        "linear with random Fourier features of the step: a Gaussian process",
+        Solved(("raw", "termination", "random")),
+        Solved(("raw", "termination", "random")),
     ),
     "llm-reward": Entry(
         "the encoder's single latent as the reward, without a decoder or returns", Direct(), Direct()

@@ -116,10 +116,9 @@ class PerStep(Method):
         """The decoder is fitted."""
         return True
 
-    @property
-    def derives(self) -> bool:
+    def derived_size(self, spec: CreditSpec) -> int:
         """(o, a, o − o′) is three look-ups, of the same length as the step itself."""
-        return self.input == "raw"
+        return self.feature_size(spec) if self.input == "raw" else 0
 
     def init(self, spec: CreditSpec, key: Key) -> Decoder:
         """A fresh decoder; with a linear part its network starts at 0."""
@@ -171,7 +170,7 @@ class PerStep(Method):
         subset = None if self.loss == "rd" else min(self.subset, spec.horizon)
         episodes = max(1, self.batch_steps // (subset or spec.horizon))
         window: Window = sample_window(buffer, key, episodes=episodes, subset=subset, horizon=spec.horizon)
-        return Batch(features_of(self, window.rows), window.mask, window.returns, window.lengths)
+        return Batch(features_of(self, spec, window.rows), window.mask, window.returns, window.lengths)
 
     def update(self, spec: CreditSpec, state: Decoder, drawn: Batch) -> tuple[Decoder, Metrics]:
         """One Adam step of the network; ``decoder_loss`` is the loss before it.

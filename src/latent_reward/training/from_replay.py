@@ -47,9 +47,10 @@ class ReplayLearner:
         return cast(ReplayAgent, self.team.agent)
 
     @property
-    def stores_features(self) -> bool:
-        """Whether features are stored; otherwise they are derived from the stored steps."""
-        return not self.team.method.derives
+    def stored_features(self) -> int:
+        """How many of the features are stored; the others are derived from the stored steps."""
+        method, spec = self.team.method, self.team.credit
+        return method.feature_size(spec) - method.derived_size(spec)
 
 
 class Batch(NamedTuple):
@@ -81,7 +82,7 @@ def _init(learner: ReplayLearner, keys: Keys) -> State:
             team.credit.agents,
             observation=team.credit.observation_size,
             action=team.credit.action_size,
-            features=team.method.feature_size(team.credit) if learner.stores_features else 0,
+            features=learner.stored_features,
             reward=team.method.reads == "episode",
         )
         return State(learner.agent.init(team.spec, k_agent), team.method.init(team.credit, k_credit), buffer)
@@ -105,7 +106,9 @@ def store(
         reward = team.method.reward(credit, features, episodes.mask)
         credit = team.method.observe(credit, features, episodes)
         stored = team.method.reward(credit, features, episodes.mask)
-        buffer = ring.insert(buffer, episodes, team.numbers(episodes), features, stored)
+        buffer = ring.insert(
+            buffer, episodes, team.numbers(episodes), features[..., : learner.stored_features], stored
+        )
         return credit, buffer, reward[0]
 
     return jax.vmap(one)(credit, buffer, played)
@@ -121,7 +124,7 @@ def refresh(learner: ReplayLearner, credit: Any, buffer: Buffer, first: Int[Arra
         turn = (first + jnp.arange(learner.refresh_episodes)) % count
         slot = (buffer.oldest_episode + turn) % len(buffer.start)
         window, row = ring.whole_episodes(buffer, slot, team.credit.horizon)
-        reward = team.method.reward(credit, features_of(team.method, window.rows), window.mask)
+        reward = team.method.reward(credit, features_of(team.method, team.credit, window.rows), window.mask)
         return ring.write_reward(buffer, row, window.mask, reward)
 
     return jax.vmap(one)(credit, buffer)
@@ -188,7 +191,7 @@ def _draw(
         by_agent(rows.next_observation),
         by_agent(rows.terminated),
         rows.mask,
-        features_of(team.method, rows),
+        features_of(team.method, team.credit, rows),
         rows.reward,
     )
     # drawn in one long row: the same numbers, of which the compiler makes wide instructions
