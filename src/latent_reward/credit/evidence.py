@@ -1,14 +1,14 @@
 """Least squares of returns on groups of columns, each group with a penalty of its own, chosen by the evidence.
 
 If rewards were r = Σ_g w_g·x_g + b, every episode of L steps would be one linear equation,
-R/L = Σ_g w_g·(Σ x_g)/L + b. In units of each column's standard deviation over single steps, and of the size of the
-group's equations, the weights of group g have the prior N(0, σ²ρ_g), and R/L has errors N(0, σ²). With X_g the centred
-equations of the group in these units and y the centred R/L, y ~ N(0, σ²A) with A = I + Σ_g ρ_g X_g X_gᵀ. The ρ_g are the most likely ones
-(MacKay 1992, "Bayesian interpolation"; as a fixed point, each ρ_g is multiplied by
-yᵀA⁻¹X_gX_gᵀA⁻¹y / (σ² tr A⁻¹X_gX_gᵀ), which is 1 at a maximum). A group that the returns do not need is switched off by
-itself: its ρ_g goes to the least one allowed. The weights are w_g = ρ_g X_gᵀA⁻¹y.
+R/L = Σ_g w_g·(Σ x_g)/L + b. The weights of group g have the prior N(0, σ²ρ_g), in units of each column's standard
+deviation over single steps and of the size of the group's equations; R/L has errors N(0, σ²). With X_g the centred
+equations of the group in these units and y the centred R/L, y ~ N(0, σ²A) with A = I + Σ_g ρ_g X_g X_gᵀ. The ρ_g are
+the most likely ones (MacKay 1992, "Bayesian interpolation"). As a fixed point, each ρ_g is multiplied by
+yᵀA⁻¹X_gX_gᵀA⁻¹y / (σ² tr A⁻¹X_gX_gᵀ), which is 1 at a maximum. A group that the returns do not need is switched off by
+itself: its ρ_g goes to the smallest one allowed. The weights are w_g = ρ_g X_gᵀA⁻¹y.
 
-All is solved in as many dimensions as there are equations, of which the newest ``EQUATIONS`` are kept.
+There are as many unknowns as equations, of which the newest ``EQUATIONS`` are kept.
 """
 
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from latent_reward.types import AgentMask, EpisodeFeatures, Returns, Scalar
 EQUATIONS = 128  # the newest episodes that weights are solved from
 _SWEEPS = 20  # of the fixed point, from the last solution on
 _LEAST, _MOST = 1e-8, 1e4  # ρ of a group that is switched off, and the largest that single precision can take
+_RESTART = 1e-2  # the least ρ that a solution starts from
 
 
 class Equations(NamedTuple):
@@ -121,11 +122,12 @@ def solve(
         expected = jnp.einsum("ij,gij->g", inverse, kernels)
         return jnp.clip(prior * (explained + 1e-9) / (expected + 1e-9), _LEAST, _MOST)
 
-    prior = jax.lax.fori_loop(0, _SWEEPS, sweep, equations.prior)
+    # from a floor, since a group that was switched off would take long to come back
+    prior = jax.lax.fori_loop(0, _SWEEPS, sweep, jnp.maximum(equations.prior, _RESTART))
     _, dual = factor(prior)
-    weight = (
-        size * unit * jnp.concatenate([p * (part.T @ dual) for p, part in zip(prior, parts, strict=True)])
-    )
+    scales = [1.0 / jnp.sqrt(jnp.where(each > 0, each, 1.0)) for each in sizes]
+    solved = [p * s * (part.T @ dual) for p, s, part in zip(prior, scales, parts, strict=True)]
+    weight = size * unit * jnp.concatenate(solved)
     weight = jnp.where((equations.episodes > 1) & (size > 0), weight, 0.0)
     level = jnp.where(exists, equations.target - equations.sums @ weight, 0.0).sum()
     bias = level / jnp.maximum(jnp.where(exists, equations.pairs, 0.0).sum(), 1e-12)
