@@ -53,8 +53,8 @@ class Collector:
                 raise LareError(f"{name}: {value} is not possible; give a number of at least 0")
         if updates_per_step == 0 and not credit.episodes:
             raise LareError(
-                "updates_per_step: 0 leaves the credit as it is, and this one has seen no episode; give a larger "
-                "number, or a credit that was fitted"
+                f"updates_per_step: {updates_per_step} leaves the credit as it is, and this one has seen no episode; "
+                "give a larger number, or a credit that was fitted"
             )
         self.credit = credit
         self.updates_per_step, self.max_updates, self.fit_first = updates_per_step, max_updates, fit_first

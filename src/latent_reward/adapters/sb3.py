@@ -69,7 +69,7 @@ class CreditReplayBuffer(ReplayBuffer):
         optimize_memory_usage: bool = False,
         handle_timeout_termination: bool = True,
         *,
-        credit: Credit | None = None,
+        credit: Any = None,
         updates_per_step: float = 1.0,
         max_updates: int = 1000,
         fit_first: int = 100,
@@ -172,8 +172,8 @@ class CreditVecEnv(VecEnvWrapper):
 
     def __init__(
         self,
-        venv: VecEnv,
-        credit: Credit,
+        venv: Any,
+        credit: Any,
         updates_per_step: float = 1.0,
         max_updates: int = 1000,
         fit_first: int = 100,
