@@ -1,7 +1,9 @@
 """PPO of Stable-Baselines3 on Reacher-v5, from episode returns alone.
 
-pip install "latent-reward[sb3]"
-python examples/sb3_ppo.py
+    pip install "latent-reward[sb3]"
+    python examples/sb3_ppo.py
+
+The true rewards of each step are only summed: to returns for credit, and to statistics by the Monitors.
 """
 
 import tyro
