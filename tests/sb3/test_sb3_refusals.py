@@ -124,11 +124,16 @@ def test_an_episode_beyond_the_horizon():
         model.learn(20)
 
 
-def test_a_return_that_is_not_finite():
+@pytest.mark.parametrize(
+    ("seen", "paid", "message"),
+    [(0.0, np.nan, "its return is nan"), (np.nan, 0.0, "observations must be finite")],
+)
+def test_numbers_that_are_not_finite(seen, paid, message):
     buffer = make_model(ProbeEnv(), make_credit()).replay_buffer
-    step = {"obs": np.zeros((1, 3)), "next_obs": np.zeros((1, 3)), "action": np.zeros((1, 2))}
-    with pytest.raises(lr.LareError, match="its return is nan"):
-        buffer.add(**step, reward=np.array([np.nan]), done=np.ones(1, bool), infos=[{}])
+    step = {"obs": np.full((1, 3), seen), "next_obs": np.full((1, 3), seen), "action": np.zeros((1, 2))}
+    buffer.add(**step, reward=np.array([paid]), done=np.zeros(1, bool), infos=[{}])
+    with pytest.raises(lr.LareError, match=message):
+        buffer.add(**step, reward=np.array([paid]), done=np.ones(1, bool), infos=[{}])
 
 
 def test_the_package_is_missing(monkeypatch):

@@ -89,7 +89,8 @@ class Collector:
             return
         finished = []
         for env, steps in enumerate(self._open):
-            if steps.actions and not np.array_equal(steps.observations[-1], observation[env]):
+            last = steps.observations[-1] if steps.actions else observation[env]
+            if not np.array_equal(last, observation[env], equal_nan=True):
                 steps = self._open[env] = _Steps()
             steps.add(observation[env], action[env], next_observation[env], float(reward[env]))
             if len(steps.actions) > self.credit.where.horizon:

@@ -9,6 +9,7 @@ The environment's rewards are summed to the return of an episode, and the agent 
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from latent_reward.adapters.collector import Collector, check_credit
@@ -16,7 +17,6 @@ from latent_reward.errors import LareError
 from latent_reward.library.credit import Credit
 
 try:
-    import gymnasium
     from stable_baselines3.common.buffers import ReplayBuffer  # pyright: ignore[reportMissingImports]
     from stable_baselines3.common.type_aliases import (  # pyright: ignore[reportMissingImports]
         ReplayBufferSamples,
