@@ -1,6 +1,7 @@
 """SAC of Stable-Baselines3 on Reacher-v5: credit from episode returns, against dense rewards and the bare return.
 
     python benchmarks/sb3_credit.py --workers 2 --out results/sb3       # goes on where it stopped
+    python benchmarks/sb3_credit.py --cost                              # what credit adds to a step
 
 ``dense`` learns from the environment's rewards. The other two get the return in the last step of an episode and zeros
 before: ``lare`` through CreditReplayBuffer, ``episodic`` as it is. Everything else is equal and SAC's default. One
@@ -103,6 +104,37 @@ def start(setting: str, seed: int, options: argparse.Namespace) -> None:
     print(f"{target.stem}: {rows[-1]['return']:.2f} after {rows[-1]['seconds']:.0f} s", flush=True)
 
 
+def cost(options: argparse.Namespace) -> None:
+    """Milliseconds of processor time of a batch with and without credit, of an update, and of a whole step."""
+    import latent_reward as lr  # isort: skip - it tells JAX how many cores there are
+
+    import torch
+    from stable_baselines3 import SAC
+
+    from latent_reward.adapters.sb3 import CreditReplayBuffer
+
+    torch.set_num_threads(1)
+    credit = lr.Credit(options.task)
+    settings = {"replay_buffer_class": CreditReplayBuffer, "replay_buffer_kwargs": {"credit": credit}}
+    with_credit = SAC("MlpPolicy", options.task, device="cpu", **settings)
+    without = SAC("MlpPolicy", options.task, device="cpu")
+    for model in (with_credit, without):
+        model.learn(1_500)
+    tried = {
+        "batch of 256 with credit": (lambda: with_credit.replay_buffer.sample(256), 1),
+        "batch of 256 without": (lambda: without.replay_buffer.sample(256), 1),
+        "update of the credit": (lambda: credit.fit(50), 50),
+        "step of SAC without credit": (lambda: without.learn(50, reset_num_timesteps=False), 50),
+    }
+    for name, (call, parts) in tried.items():
+        times = []
+        for _ in range(30):
+            start = time.process_time()
+            call()
+            times.append((time.process_time() - start) / parts)
+        print(f"{name}: {1e3 * np.median(times):.2f} ms")
+
+
 def report(options: argparse.Namespace) -> None:
     """Mean returns over seeds at every evaluation, and differences to dense of the same seeds at the end."""
     found = [
@@ -160,10 +192,13 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("results/sb3"))
+    parser.add_argument("--cost", action="store_true", help="measure what credit adds to a step, and stop")
     parser.add_argument("--run", nargs=2, metavar=("SETTING", "SEED"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
         train(arguments.run[0], int(arguments.run[1]), arguments)
+    elif arguments.cost:
+        cost(arguments)
     else:
         arguments.out.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(arguments.workers) as pool:
