@@ -153,13 +153,22 @@ def test_updates_follow_the_settings(settings, fitted):
     assert credit.fitted == fitted
 
 
-def test_a_fitted_credit_can_be_left_as_it_is(trained):
+def test_a_trained_credit_can_be_left_as_it_is(trained):
     _, credit, _ = trained
     before = credit.episodes, credit.updates
     model = make_model(ProbeEnv(), credit, updates_per_step=0.0)
     model.learn(20)
     assert (credit.episodes, credit.updates) == before
     assert model.replay_buffer.sample(8).rewards.all()
+
+
+def test_a_credit_that_a_run_has_trained_needs_no_episodes(monkeypatch):
+    credit = make_credit()  # one without episodes, as those of runs are
+    monkeypatch.setattr(credit, "reward", lambda observation, *_: np.full(len(observation), 7.0))
+    model = make_model(ProbeEnv(), credit, updates_per_step=0.0)
+    model.learn(20)
+    assert credit.episodes == 0
+    assert (model.replay_buffer.sample(8).rewards == 7).all()
 
 
 def test_steps_before_a_reset_are_dropped():

@@ -41,6 +41,9 @@ SPACES = {
     "it is for 2 action fields, and the environment has one of 2 actions": other(
         "Buttons", action_space=gymnasium.spaces.Discrete(2)
     ),
+    r"the environment has Discrete\(2, start=1\)": other(
+        "Floors", action_space=gymnasium.spaces.Discrete(2, start=1)
+    ),
     "the environment has MultiBinary": other("Switches", action_space=gymnasium.spaces.MultiBinary(2)),
 }
 
@@ -85,7 +88,7 @@ def test_a_method_that_reads_whole_episodes():
         ({"updates_per_step": -1.0}, "updates_per_step: -1.0 is not possible"),
         ({"max_updates": -1}, "max_updates: -1 is not possible"),
         ({"fit_first": -5}, "fit_first: -5 is not possible"),
-        ({"updates_per_step": 0.0}, "updates_per_step: 0.0 leaves the credit as it is"),
+        ({"updates_per_step": np.inf}, "updates_per_step: inf is not possible"),
     ],
 )
 def test_settings_that_are_not_possible(settings, message):

@@ -1,1 +1,1 @@
-"""Credit inside other libraries' trainers. Each module needs the package it is named after, and nothing else does."""
+"""Credit in the environments and trainers of others."""

@@ -31,7 +31,7 @@ class Collector:
         fit_first: fewest updates after each of the first ten episodes, which are soon used but hardly fitted.
 
     Raises:
-        LareError: a number is negative, or the credit is to be left as it is and has seen no episode.
+        LareError: a number is negative or not finite.
     """
 
     def __init__(
@@ -51,11 +51,6 @@ class Collector:
         for name, value in settings.items():
             if not 0 <= value < math.inf:
                 raise LareError(f"{name}: {value} is not possible; give a number of at least 0")
-        if updates_per_step == 0 and not credit.episodes:
-            raise LareError(
-                f"updates_per_step: {updates_per_step} leaves the credit as it is, and this one has seen no episode; "
-                "give a larger number, or a credit that was fitted"
-            )
         self.credit = credit
         self.updates_per_step, self.max_updates, self.fit_first = updates_per_step, max_updates, fit_first
         self._open = [_Steps() for _ in range(envs)]
@@ -115,8 +110,8 @@ class Collector:
         next_observation: np.ndarray,
         terminated: np.ndarray,
     ) -> np.ndarray:
-        """The present credit of each step, ``(batch,)``; zeros as long as no episode has ended."""
-        if not self.credit.episodes:
+        """The present credit of each step, ``(batch,)``; zeros as long as there is no episode to learn from."""
+        if self.updates_per_step and not self.credit.episodes:
             return np.zeros(len(observation), np.float32)
         return self.credit.reward(observation, action, next_observation, terminated).astype(np.float32)
 
@@ -198,7 +193,7 @@ def _actions(space: Any) -> str:
     """Actions in words: kind and size."""
     if isinstance(space, Discrete):
         return f"one of {space.size} actions"
-    if isinstance(space, gymnasium.spaces.Discrete):
+    if isinstance(space, gymnasium.spaces.Discrete) and space.start == 0:
         return f"one of {int(space.n)} actions"
     if isinstance(space, Continuous):
         return f"{space.size} action fields"

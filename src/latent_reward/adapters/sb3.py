@@ -50,8 +50,8 @@ class CreditReplayBuffer(ReplayBuffer):
         optimize_memory_usage: must be False.
         handle_timeout_termination: whether an episode that a time limit ended counts as not done.
         credit: what learns which steps earned the returns.
-        updates_per_step: updates of the credit per step of a finished episode. 0 uses the credit as it is: episodes
-            are neither added nor fitted.
+        updates_per_step: updates of the credit per step of a finished episode. 0 uses a trained credit as it is:
+            episodes are neither added nor fitted.
         max_updates: most updates at a time.
         fit_first: fewest updates after each of the first ten episodes.
 
@@ -161,8 +161,8 @@ class CreditVecEnv(VecEnvWrapper):
         venv: environments with observations in a Box with one axis. VecNormalize belongs around this wrapper, not in
             it: credit reads raw observations and returns.
         credit: what learns which steps earned the returns.
-        updates_per_step: updates of the credit per step of a finished episode. 0 uses the credit as it is: episodes
-            are neither added nor fitted.
+        updates_per_step: updates of the credit per step of a finished episode. 0 uses a trained credit as it is:
+            episodes are neither added nor fitted.
         max_updates: most updates at a time.
         fit_first: fewest updates after each of the first ten episodes.
 
