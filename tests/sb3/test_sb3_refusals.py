@@ -129,7 +129,7 @@ def test_an_episode_beyond_the_horizon():
 
 @pytest.mark.parametrize(
     ("seen", "paid", "message"),
-    [(0.0, np.nan, "its return is nan"), (np.nan, 0.0, "observations must be finite")],
+    [(0.0, np.nan, "its return is nan"), (np.nan, 0.0, "episode 0: observations")],
 )
 def test_numbers_that_are_not_finite(seen, paid, message):
     buffer = make_model(ProbeEnv(), make_credit()).replay_buffer
