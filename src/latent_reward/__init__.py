@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from latent_reward.design.make import design_encoder
     from latent_reward.encoder.encoder import Encoder
     from latent_reward.errors import LareError
+    from latent_reward.library.credit import Credit
+    from latent_reward.library.episode import Episode
     from latent_reward.sealing.open import load_encoder
     from latent_reward.task.load import load_task
     from latent_reward.task.open import make_env
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from latent_reward.training.train import resume, train
 
 __all__ = [
+    "Credit",
     "Encoder",
+    "Episode",
     "LareError",
     "Run",
     "Task",
@@ -46,6 +50,8 @@ _HOME = {
     "Encoder": "encoder.encoder",
     "design_encoder": "design.make",
     "load_encoder": "sealing.open",
+    "Credit": "library.credit",
+    "Episode": "library.episode",
     "LareError": "errors",
 }
 
