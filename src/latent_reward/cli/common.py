@@ -10,3 +10,10 @@ screen = Console(highlight=False, soft_wrap=True)
 
 TaskName = Annotated[str, arg(metavar="TASK")]
 RunFolder = Annotated[Path, arg(metavar="RUN")]
+
+
+def print_weights(weights: dict[str, float]) -> None:
+    """Print what each latent is worth, if that is known."""
+    if weights:
+        words = ", ".join(f"{name} {value:+.3g}" for name, value in weights.items())
+        screen.print(f"  reward per standard deviation: {words}", markup=False, highlight=False)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import RunFolder, TaskName, screen
+from latent_reward.cli.common import RunFolder, TaskName, print_weights, screen
 from latent_reward.errors import LareError
 
 
@@ -97,16 +97,10 @@ def evaluate(run: Positional[RunFolder], *, episodes: int = 10, video: bool = Fa
                 f"{whose}: return {each.mean():,.2f} ± {each.std():,.2f} over {episodes} "
                 f"episodes ({each.min():,.2f} to {each.max():,.2f})"
             )
-            _print_weights(trained.latent_weights(seed=seed, team=team))
+            print_weights(trained.latent_weights(seed=seed, team=team))
         if video:
             path = trained.film(run / f"seed{seed}.mp4", seed=seed)
             screen.print(f"seed {seed}: {path}", markup=False)
-
-
-def _print_weights(weights: dict[str, float]) -> None:
-    if weights:
-        words = ", ".join(f"{name} {value:+.3g}" for name, value in weights.items())
-        screen.print(f"  reward per standard deviation: {words}", markup=False, highlight=False)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""Credit in the environments and trainers of others."""
