@@ -82,6 +82,9 @@ class Credit:
         require_positive(
             agents=agents, capacity=capacity, **({} if horizon is None else {"horizon": horizon})
         )
+        for name, count in (("capacity", capacity), ("horizon", horizon or 1), ("agents", agents)):
+            if count >= 1 << 31:
+                raise LareError(f"{name}: {count} is too large; give less than 2³¹")
         if not 0 <= seed < 1 << 32:
             raise LareError(f"seed: {seed} is not possible; give a whole number from 0 to 2³² − 1")
         where = find_where(task, observation_space, action_space, horizon, agents)
