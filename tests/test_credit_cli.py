@@ -54,14 +54,13 @@ def lare(capsys, *words):
     return status, shown.out, shown.err
 
 
-# The encoder is bundled and the task's sizes are known; HalfCheetah's reward is in its latents.
 @pytest.fixture(scope="module")
 def linear():
     """Episodes of which raw return decomposition explains the returns after few updates."""
     return recorded_episodes.episodes(60, steps=3, vary=3)
 
 
-RRD = ("--method", "rd", "--updates", "1500")
+RRD = ("--method", "rd", "--updates", "700")
 
 
 def test_an_archive_gets_rewards(tmp_path, capsys, linear):

@@ -158,7 +158,11 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
     assert scope["run"].folder == Path("runs/Reacher-v5/lare/0")
     assert [name for name in scope["run"].metrics[0] if f"`{name}`" not in PAGES["docs/metrics.md"]] == []
     random = np.random.default_rng(0)
-    scope |= {"observations": random.normal(size=(51, 10)), "actions": random.normal(size=(50, 2)), "ret": -9.0}
+    scope |= {
+        "observations": random.normal(size=(51, 10)),
+        "actions": random.normal(size=(50, 2)),
+        "ret": -9.0,
+    }
     scope["episodes"] = [lr.Episode(scope["observations"], scope["actions"], -9.0)]
     exec(own.replace("HalfCheetah-v5", "Reacher-v5"), scope)
     assert scope["reward"].shape == (3,)

@@ -58,8 +58,10 @@ def test_a_function_of_two_arguments_reads_no_next_observation():
         (lambda o, a, after: o[:, :1] @ a[0], "cannot be compiled"),
         (lambda o, a, after: after[:, :1] - after[:, :1].mean(axis=0), "depends on the other rows"),
         (
-            lambda o, a, after: jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct((4, 1), "float32"), o),
-            "cannot be|only arithmetic",
+            lambda o, a, after: jax.pure_callback(
+                lambda x: x, jax.ShapeDtypeStruct((o.shape[0], 1), "float32"), o
+            ),
+            r"cannot be compiled|only arithmetic",
         ),
         (
             lambda o, a, after: jax.lax.while_loop(lambda x: x.sum() < 1, lambda x: x + 1, o[:, :1]),
@@ -76,7 +78,6 @@ def test_what_no_encoder_may_do_is_refused(function, message):
 @pytest.mark.parametrize(
     ("function", "names", "message"),
     [
-        (3, ["x"], "cannot be called"),
         (lambda o: o, ["x"], "must take"),
         (speed, [], "names"),
         (speed, ["x", ""], "names"),

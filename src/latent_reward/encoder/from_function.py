@@ -59,8 +59,8 @@ def encoder_from_function(function: Callable[..., Any], names: Sequence[str]) ->
 
     The function is compiled when it is first used with a task or with spaces, into the kind of program that sealed
     encoders are. Runs and credits that use it are saved with that program. It may close over arrays (up to 1 MiB). It
-    can do arithmetic and nothing else: callbacks, random numbers, linear algebra by LAPACK, and loops of which JAX does
-    not know the end are refused.
+    can do arithmetic and nothing else: callbacks, random numbers, loops of JAX (`fori_loop`, `scan`, `while_loop`) and
+    linear algebra by LAPACK are refused.
 
     Raises:
         LareError: it is not a function of two or three arguments, or a name is empty or given twice.
@@ -116,7 +116,7 @@ def _bound(
     except LareError:
         raise
     except Exception as error:  # the user's own code may fail in any way
-        reason = " ".join(str(error).split())[:200]
+        reason = str(error).partition("\n")[0][:200]
         raise LareError(
             f"function: it cannot be compiled for any number of rows ({type(error).__name__}: {reason}); write it "
             f"with jax.numpy for arrays (batch, {sizes[0]}), (batch, {sizes[1]}) and (batch, {sizes[2]})"

@@ -88,7 +88,7 @@ def _problem(explained: float, by_length: float, errors: list[np.ndarray], metho
 def _better(errors: np.ndarray, than: np.ndarray) -> bool:
     """Whether errors are smaller by more than chance, episode by episode."""
     gain = than - errors
-    return gain.mean() > _CHANCE * gain.std(ddof=1) / np.sqrt(len(gain))
+    return bool(gain.mean() > _CHANCE * gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
 def _line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from latent_reward.library.episode import Episode
 from latent_reward.library.recorded import Recorded
 
 MAIN = Path("data") / "main_data.hdf5"
-_MOST_EXPANDED = 1100  # times as large as what is stored: no filter of HDF5 does better
+_MOST_EXPANDED = 200  # times as large as the file; recorded numbers do not compress better
+_SMALL = 1 << 24  # bytes that may be expanded to from any file
 
 
 def read_hdf5(path: Path) -> Recorded:
@@ -63,8 +65,8 @@ def _open(path: Path, mode: str) -> Any:
 def _episodes(path: Path) -> list[Episode]:
     with _open(path, "r") as file:
         try:
-            names = _names(path, file)
-            return [_episode(path, file, name) for name in names]
+            room = _Room(max(_SMALL, _MOST_EXPANDED * path.stat().st_size))
+            return [_episode(path, file, name, room) for name in _names(path, file)]
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:100]
             raise LareError(f"{path}: it is damaged ({reason}); write it again") from error
@@ -81,10 +83,17 @@ def _names(path: Path, file: Any) -> list[str]:
     return [f"episode_{number}" for number in numbers]
 
 
-def _episode(path: Path, file: Any, name: str) -> Episode:
+@dataclass
+class _Room:
+    """How many bytes may still be read."""
+
+    left: int
+
+
+def _episode(path: Path, file: Any, name: str, room: _Room) -> Episode:
     group = _hard(path, file, name)
     observations, actions, rewards = (
-        _array(path, group, f"{name}/{key}") for key in ("observations", "actions", "rewards")
+        _array(path, group, f"{name}/{key}", room) for key in ("observations", "actions", "rewards")
     )
     steps = len(rewards)
     for key, array, rows in (("observations", observations, steps + 1), ("actions", actions, steps)):
@@ -94,7 +103,7 @@ def _episode(path: Path, file: Any, name: str) -> Episode:
             )
     ends = np.ones(1, bool)
     if "terminations" in group:
-        ends = _array(path, group, f"{name}/terminations").astype(bool)
+        ends = _array(path, group, f"{name}/terminations", room).astype(bool)
         if not len(ends):
             raise LareError(f"{path}: {name}/terminations is empty; give one value per step")
     total = float(rewards.astype(np.float64).sum())
@@ -113,7 +122,7 @@ def _hard(path: Path, group: Any, name: str) -> Any:
     return group[key]
 
 
-def _array(path: Path, group: Any, name: str) -> np.ndarray:
+def _array(path: Path, group: Any, name: str, room: _Room) -> np.ndarray:
     import h5py
 
     found = _hard(path, group, name)
@@ -129,7 +138,8 @@ def _array(path: Path, group: Any, name: str) -> np.ndarray:
             f"{path}: {name} has the type {found.dtype} and the shape {found.shape}; give numbers"
         )
     wanted, stored = found.size * found.dtype.itemsize, found.id.get_storage_size()
-    if wanted > _MOST_EXPANDED * stored:
+    room.left -= wanted
+    if room.left < 0 or (wanted and not stored):
         raise LareError(
             f"{path}: {name} should have {wanted:,} bytes, and {stored:,} are stored; write it again"
         )

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.lib import format as npy
@@ -140,7 +141,15 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, key: 
             content = head[stream.tell() :] + file.read()
     except (ValueError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError) as error:
         raise LareError(f"{path}: {key} is no NumPy array ({_short(error)}); write it again") from error
-    except (zlib.error, SyntaxError, TypeError) as error:
+    except (
+        zlib.error,
+        SyntaxError,
+        TokenError,
+        TypeError,
+        RecursionError,
+        MemoryError,
+        OverflowError,
+    ) as error:
         raise LareError(f"{path}: {key} is damaged ({_short(error)}); write it again") from error
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
     _require_finite(path, key, array)
