@@ -250,7 +250,7 @@ class Credit:
         """Write everything into a folder, without pickle, from which :meth:`load` goes on to the same numbers.
 
         Raises:
-            LareError: the folder cannot be written; a credit that was there stays as it was.
+            LareError: the folder cannot be written.
         """
         learned = Learned(self._state, self._buffer, self._window, self.episodes, self.updates)
         saved = Saved(self.where, self.method, self.encoder, self.capacity, self.seed, learned)
