@@ -14,8 +14,9 @@ import tempfile
 import threading
 import time
 from itertools import cycle
+from typing import get_args
 
-from latent_reward.design.dialogue import SELECTIONS
+from latent_reward.design.dialogue import Select
 from latent_reward.design.llm.client import Server
 from latent_reward.design.make import design_encoder
 from latent_reward.encoder.bundled import bundled_draws, bundled_folder
@@ -53,7 +54,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("task", nargs="?", default="HalfCheetah-v5")
-    parser.add_argument("--select", default="merge", choices=SELECTIONS)
+    parser.add_argument("--select", default="merge", choices=get_args(Select))
     parser.add_argument("--seconds-per-reply", type=float, default=0.0)
     arguments = parser.parse_args()
     folders = [bundled_folder(arguments.task, draw) for draw in bundled_draws(arguments.task)]

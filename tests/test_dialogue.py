@@ -10,9 +10,9 @@ import pytest
 from model_server import Answer, encoder_reply, reply, serve, status
 
 from latent_reward.design import judge
-from latent_reward.design.episodes import Recording
 from latent_reward.design.llm.client import Server
-from latent_reward.design.make import Spending, design_encoder
+from latent_reward.design.make import design_encoder
+from latent_reward.design.play import Recording
 from latent_reward.design.prompt import PROTOCOLS
 from latent_reward.encoder.encoder import load
 from latent_reward.errors import LareError
@@ -292,7 +292,7 @@ def test_what_was_answered_before_a_stop_is_not_asked_again(tmp_path):
     """The budget ends before the merge; with a larger one only the merge is asked."""
     candidates = by_question([encoder_reply(NEAR, usage=(9000, 600)), encoder_reply(CALM, usage=(9000, 600))])
     with serve(candidates) as server, pytest.raises(LareError, match=r"tokens: .* answers are kept in"):
-        design(tmp_path, server, spending=Spending(tokens=21_000))
+        design(tmp_path, server, budget_tokens=21_000)
     assert len(server.requests) == 2
     assert len(list((tmp_path / "record").glob("*.json"))) == 2
     assert len(json.loads((tmp_path / "dialogue.json").read_text())) == 2

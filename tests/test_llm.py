@@ -460,7 +460,7 @@ def test_ctrl_c_leaves_at_once_and_keeps_what_was_answered(tmp_path):
 
 
 def test_training_and_help_never_load_the_client():
-    modules = "latent_reward.cli, latent_reward.trainer, latent_reward.design.llm.client"
+    modules = "latent_reward.cli, latent_reward.training.train, latent_reward.design.llm.client"
     code = f"import sys, {modules}; print('openai' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -222,7 +222,7 @@ def test_nothing_is_compiled_anew_once_training_is_under_way(lare):
 def test_a_learned_method_sees_the_return_and_never_when_it_was_paid(lare):
     spread, late = trained(lare, wall=0.55), trained(lare, wall=0.55, late=True)
     assert same(spread, late)
-    assert np.asarray(spread.state.credit.mean_reward.count)[0] == spread.slots[0].episodes > 2
+    assert np.asarray(spread.state.credit.mean_reward.rows)[0] == spread.slots[0].episodes > 2
     assert not np.array_equal(spread.slots[0].window, late.slots[0].window, equal_nan=True)
 
 
@@ -314,7 +314,7 @@ class Ageing(PerStep):
     def reward(self, state, features, mask):
         assert features.ndim == 4
         assert features.shape[1] == mask.shape[1] == HORIZON
-        return jnp.where(mask, state.mean_reward.count, 0.0)
+        return jnp.where(mask, state.mean_reward.rows, 0.0)
 
 
 @pytest.mark.parametrize("method", ["rd", "lare"])

@@ -227,7 +227,7 @@ def test_merged_moments_are_those_of_all_rows_together_in_any_order(seed, masks,
     for block, mask in pairs:
         garbage = np.where(np.array(mask)[:, None], block, np.float32(np.nan))
         moments = merge_jit(moments, garbage, np.array(mask))
-    assert moments.count == len(kept)
+    assert moments.rows == len(kept)
     if len(kept):
         np.testing.assert_allclose(moments.mean, kept.mean(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5)
         spread = len(kept) * kept.var(axis=0, dtype=np.float64)

@@ -159,7 +159,7 @@ def test_resuming_refuses_another_configuration(reference, tmp_path):
     shutil.copytree(reference.folder, folder)
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"discount": 0.99', '"discount": 0.9'))
-    with pytest.raises(lr.LareError, match=r"^plan\.agent\.discount: .*0\.99.*0\.9 .*start a new run"):
+    with pytest.raises(lr.LareError, match=r"^plan\.agent\.discount: .*0\.99.*0\.9;.*start a new run"):
         lr.resume(folder, quiet=True)
 
 

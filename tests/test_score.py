@@ -10,9 +10,8 @@ import pytest
 from parallel_envs import countdown_document
 
 from latent_reward.data.spaces import Continuous
-from latent_reward.design.behaviour import BEHAVIOURS, behaviour, team_actions
 from latent_reward.design.dialogue import Candidate
-from latent_reward.design.episodes import Recorded, Recording
+from latent_reward.design.play import BEHAVIOURS, Recorded, Recording, behaviour, team_actions
 from latent_reward.design.play import collect_episodes as collect
 from latent_reward.design.score import (
     _reads,

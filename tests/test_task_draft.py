@@ -208,13 +208,17 @@ def test_teams_are_who_sees_and_acts_alike_and_is_called_alike(beside_the_tests,
         ("parallel_envs:countdown", {"broken": "continuous"}, "teams choose among a few; discretise it"),
         ("parallel_envs:countdown", {"broken": "parts"}, "fails with RuntimeError .no parts left.; fix"),
         ("parallel_envs:countdown", {"depth": 1}, "env_kwargs: .* refuses {'depth': 1}"),
-        ("mpe2.simple_speaker_listener_v4", {}, "have 3 and 5 actions; wrap"),
     ],
 )
 def test_what_cannot_be_a_task_of_teams_is_refused(beside_the_tests, name, kwargs, message):
     with pytest.raises(LareError, match=message) as caught:
         draft_task(name, env_kwargs=kwargs)
     assert "\n" not in str(caught.value)
+
+
+def test_agents_with_different_numbers_of_actions_become_teams():
+    teams = yaml.safe_load(draft_task("mpe2.simple_speaker_listener_v4"))["teams"]
+    assert sorted(sum(each.get("count", 1) for each in team["action"]) for team in teams) == [3, 5]
 
 
 def test_arguments_on_the_command_line_are_a_mapping(tmp_path, monkeypatch, capsys):

@@ -171,7 +171,10 @@ def test_evaluation_repeats_and_a_film_shows_every_step(reference, capsys):
         ({"first_updates": -1}, r"^first_updates: -1 is negative"),
         ({"buffer_episodes": 0}, r"^buffer_episodes: 0"),
         ({"agent": TD3()}, r"^agent: td3 trains a single agent; train teams with ppo"),
-        ({"method": "lare-paper"}, r"lare-paper is for a single agent with TD3; choose from lare, lare-rd"),
+        (
+            {"method": "lare-paper"},
+            r"lare-paper is for agents that learn from replay .*; choose from lare, lare-rd",
+        ),
         ({"draw": 99}, r"no bundled draw 99"),
         ({"encoder": bundled_folder("Reacher-v5", 0)}, r"encoder of Reacher-v5"),
         ({"method": "dense", "encoder": bundled_folder("cn-6", 0)}, r"reads no latents"),

@@ -1,7 +1,9 @@
 """The one error a user sees, and the helpers that word it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any, get_args
 
 
@@ -21,19 +23,24 @@ class TaskError(LareError):
         self.field, self.message, self.remedy = field, message, remedy
 
 
-def require_positive(**counts: int) -> None:
-    """Raise if a count is below 1.
+def require_count(least: int, **counts: int) -> None:
+    """Raise if a count is not a whole number of at least ``least``.
 
     Raises:
         LareError: naming the first such count.
     """
     for name, count in counts.items():
-        if count < 1:
-            raise LareError(f"{name}: {count} is not possible; give a whole number of at least 1")
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < least:
+            raise LareError(f"{name}: {count!r} is not possible; give a whole number of at least {least}")
 
 
-def require_choice(name: str, value: Any, choices: Any) -> None:
-    """Raise if ``value`` is none of ``choices``, a ``Literal``.
+def require_positive(**counts: int) -> None:
+    """Raise if a count is not a whole number of at least 1."""
+    require_count(1, **counts)
+
+
+def require_choice(name: str, value: Any, choices: Any) -> Any:
+    """Return ``value``; raise if it is none of ``choices``, a ``Literal``.
 
     Raises:
         LareError: naming the field, the value, near misses and all choices.
@@ -43,9 +50,24 @@ def require_choice(name: str, value: Any, choices: Any) -> None:
         raise LareError(
             f"{name}: {value!r} does not exist{did_you_mean(str(value), known)}; choose from {', '.join(known)}"
         )
+    return value
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
     """`` (did you mean A or B?)`` with the known values closest to ``value``, or an empty string."""
     close = get_close_matches(value, list(known), n=3, cutoff=0.6)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+@contextmanager
+def disk_errors(what: str, remedy: str) -> Iterator[None]:
+    """Raise LareError, ``what`` with the reason and the remedy, for an OSError inside the block."""
+    try:
+        yield
+    except OSError as error:
+        raise LareError(f"{what} ({error.strerror or error}); {remedy}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error of another library says, on one line of at most 200 characters, without pydantic's appendix."""
+    return " ".join(f"{error}".partition(" [type=")[0].split())[:200]

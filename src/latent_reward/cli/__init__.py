@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 from tyro.extras import SubcommandApp
 
-from latent_reward.cli import card, credit, design, show, task, train
+from latent_reward.cli import credit, design, show, task, train
 from latent_reward.errors import LareError
 
 app = SubcommandApp()
@@ -22,7 +22,7 @@ encoders = app.command(
     SubcommandApp(), name="encoders", help="List the encoders that come with the package, or show one."
 )
 encoders.command(name="list", is_default=True)(show.list_encoders)
-encoders.command(card.show)
+encoders.command(name="show")(show.show_encoder)
 tasks = app.command(SubcommandApp(), name="task", help="Describe an environment of your own.")
 tasks.command(task.init)
 app.command(show.check)

@@ -67,7 +67,7 @@ def credit(
     warning = (
         f"written all the same, though {found.problem.partition(';')[0]}: " if found.problem else "written: "
     )
-    screen.print(f"{warning}{out}", markup=False)
+    screen.print(f"{warning}{out}")
 
 
 def spaces_of(episodes: "list[Episode]", place: Path) -> dict[str, Any]:

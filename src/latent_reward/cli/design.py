@@ -59,10 +59,10 @@ def design(
         episodes: maximum number of episodes of random behaviour to score candidates on.
         overwrite: replace an encoder that is already in OUT.
     """
-    from latent_reward.design.dialogue import Candidate
-    from latent_reward.design.episodes import Recording
+    from latent_reward.design.judge import Candidate
     from latent_reward.design.llm.client import Server
-    from latent_reward.design.make import Spending, design_encoder
+    from latent_reward.design.make import design_encoder
+    from latent_reward.design.play import Recording
     from latent_reward.design.prompt import find_protocol
 
     judged: list[Candidate] = []
@@ -70,7 +70,7 @@ def design(
     def note(candidate: Candidate) -> None:
         judged.append(candidate)
         verdict = "passed" if candidate.passed else f"FAILED  {candidate.problems[0][:160]}"
-        screen.print(f"{candidate.name}: {verdict}", markup=False)
+        screen.print(f"{candidate.name}: {verdict}")
 
     try:
         encoder = design_encoder(
@@ -83,12 +83,13 @@ def design(
             goal=goal,
             reward=reward,
             anonymous=anonymous,
-            spending=Spending(budget_tokens, budget_dollars),
+            budget_tokens=budget_tokens,
+            budget_dollars=budget_dollars,
             record=record,
             replay=replay,
             overwrite=overwrite,
             recording=Recording(episodes=episodes),
-            say=lambda text: screen.print(text, markup=False),
+            say=screen.print,
             on_judged=note,
         )
     finally:
@@ -97,13 +98,12 @@ def design(
     chosen = str(encoder.card.protocol["chosen"])
     screen.print(_latents(next(each for each in reversed(judged) if each.name == chosen)))
     for warning in encoder.card.score["warnings"]:
-        screen.print(f"warning: {warning}", markup=False)
+        screen.print(f"warning: {warning}")
     usage = encoder.card.usage
     money = "" if usage["dollars"] is None else f", {usage['dollars']:.4f} $"
     screen.print(
         f"sealed {chosen}: {out} ({usage['calls']} answers, {usage['prompt_tokens']:,} + "
-        f"{usage['completion_tokens']:,} tokens{money}); {_next(str(task), out)}",
-        markup=False,
+        f"{usage['completion_tokens']:,} tokens{money}); {_next(str(task), out)}"
     )
 
 

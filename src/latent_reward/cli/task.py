@@ -28,23 +28,17 @@ def init(
         env_kwargs: arguments of the environment, such as "{N: 5}"; they are written into the file.
         out: the file; the last part of ENV with .yaml by default. An existing file is never replaced.
     """
-    from latent_reward.task.draft import draft_task, task_name, write_draft
-
-    text = draft_task(env, module, _parse(env_kwargs))
-    path = out or Path(f"{task_name(env)}.yaml")
-    write_draft(text, path)
-    screen.print(
-        f"written: {path}; fill in the goal and the fields, then run `lare check {path}`", markup=False
-    )
-
-
-def _parse(text: str) -> dict:
     import yaml
 
+    from latent_reward.task.draft import draft_task, task_name, write_draft
+
     try:
-        given = yaml.safe_load(text)
+        kwargs = yaml.safe_load(env_kwargs)
     except yaml.YAMLError:
-        given = None
-    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-        raise LareError(f"env-kwargs: {text!r} is not a mapping; write it as in '{{N: 5}}'")
-    return given
+        kwargs = None
+    if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
+        raise LareError(f"env-kwargs: {env_kwargs!r} is not a mapping; write it as in '{{N: 5}}'")
+    text = draft_task(env, module, kwargs)
+    path = out or Path(f"{task_name(env)}.yaml")
+    write_draft(text, path)
+    screen.print(f"written: {path}; fill in the goal and the fields, then run `lare check {path}`")

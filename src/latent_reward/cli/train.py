@@ -1,12 +1,35 @@
 """The commands ``train`` and ``evaluate``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict, Unpack
 
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import RunFolder, TaskName, print_weights, screen
+from latent_reward.cli.common import TaskName, print_weights, screen
 from latent_reward.errors import LareError
+
+
+class Settings(TypedDict, total=False):
+    """Settings of training; what is left out has the default of the kind of agent."""
+
+    steps: int
+    """for one agent: environment steps per seed (100,000)."""
+    iterations: int
+    """for teams: iterations per seed (1,000)."""
+    warmup: int
+    """for one agent: steps with random actions before learning starts (10,000)."""
+    episodes: int
+    """for teams: episodes per iteration (82)."""
+    evaluate_every: int
+    """steps (5,000) or iterations (10) between evaluations."""
+    evaluation_episodes: int
+    """episodes per evaluation (10; of teams 50), the same ones every time."""
+    checkpoint_every: int
+    """steps (25,000) or iterations (100) between checkpoints."""
+    batch_size: int
+    """for one agent: transitions per update (256)."""
+    buffer_size: int
+    """for one agent: transitions kept for replay (1,000,000)."""
 
 
 def train(
@@ -14,20 +37,12 @@ def train(
     *,
     method: str = "lare",
     seeds: Annotated[str, arg(aliases=("--seed",), metavar="N|A..B|A,B,…")] = "0",
-    steps: int | None = None,
-    iterations: int | None = None,
     encoder: Annotated[Path | None, arg(metavar="DIR")] = None,
     draw: int = 0,
     out: Annotated[Path | None, arg(metavar="DIR")] = None,
-    warmup: int | None = None,
-    episodes: int | None = None,
-    evaluate_every: int | None = None,
-    evaluation_episodes: int | None = None,
-    checkpoint_every: int | None = None,
-    batch_size: int | None = None,
-    buffer_size: int | None = None,
     resume: Annotated[Path | None, arg(metavar="RUN")] = None,
     quiet: bool = False,
+    **settings: Unpack[Settings],
 ) -> None:
     """Train an agent, or teams of agents, from the return of each episode, with credit assigned by METHOD.
 
@@ -38,48 +53,30 @@ def train(
     Args:
         task: a built-in task (`lare tasks`) or the path of a task file.
         method: how credit is assigned (`lare methods`).
-        seeds: one seed, or several that train in one program: 0..4 or 0,2,5.
-        steps: for one agent: environment steps per seed (100,000).
-        iterations: for teams: iterations per seed (1,000).
-        encoder: folder of an encoder (several teams: of a folder for each); the bundled one of DRAW by default.
-        draw: number of the bundled encoder (unrelated to the seed).
+        seeds: one seed, or several that train side by side in one program: 0..4 or 0,2,5.
+        encoder: folder of an encoder (several teams: with one under each name); the bundled one of DRAW by default.
+        draw: which bundled encoder (an axis of its own: not the seed).
         out: the run folder; runs/TASK/METHOD/SEEDS by default.
-        warmup: for one agent: steps with random actions before learning starts (10,000).
-        episodes: for teams: episodes per iteration (82).
-        evaluate_every: steps (5,000) or iterations (10) between evaluations.
-        evaluation_episodes: episodes per evaluation (10, teams 50), the same ones every time.
-        checkpoint_every: steps (25,000) or iterations (100) between checkpoints.
-        batch_size: for one agent: transitions per update (256).
-        buffer_size: for one agent: transitions kept for replay (1,000,000).
-        resume: continue this run with its own settings.
+        resume: go on with this run; every other setting comes from it.
         quiet: print nothing.
     """
     from latent_reward.training import train as trainer
 
-    settings = {
-        "steps": steps,
-        "iterations": iterations,
-        "warmup": warmup,
-        "episodes": episodes,
-        "evaluate_every": evaluate_every,
-        "evaluation_episodes": evaluation_episodes,
-        "checkpoint_every": checkpoint_every,
-        "batch_size": batch_size,
-        "buffer_size": buffer_size,
-    }
     if resume is not None:
         run = trainer.resume(resume, quiet=quiet)
     else:
-        given = {name: value for name, value in settings.items() if value is not None}
+        seed = parse_seeds(seeds)
         run = trainer.train(
-            task, method, encoder=encoder, draw=draw, seed=parse_seeds(seeds), out=out, quiet=quiet, **given
+            task, method, encoder=encoder, draw=draw, seed=seed, out=out, quiet=quiet, **settings
         )
     if not quiet:
-        screen.print(f"done: {run.folder} (learning_curve.png, metrics.jsonl, tensorboard/)", markup=False)
+        screen.print(f"done: {run.folder} (learning_curve.png, metrics.jsonl, tensorboard/)")
 
 
-def evaluate(run: Positional[RunFolder], *, episodes: int = 10, video: bool = False) -> None:
-    """Play episodes with a trained policy; print their true returns and the reward assigned to each latent.
+def evaluate(
+    run: Positional[Annotated[Path, arg(metavar="RUN")]], *, episodes: int = 10, video: bool = False
+) -> None:
+    """Play episodes with a trained policy; print their true returns and what each latent turned out to be worth.
 
     Args:
         run: the folder of a run.
@@ -100,17 +97,14 @@ def evaluate(run: Positional[RunFolder], *, episodes: int = 10, video: bool = Fa
             print_weights(trained.latent_weights(seed=seed, team=team))
         if video:
             path = trained.film(run / f"seed{seed}.mp4", seed=seed)
-            screen.print(f"seed {seed}: {path}", markup=False)
+            screen.print(f"seed {seed}: {path}")
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from text: ``3``, ``0..4`` (both ends included) or ``0,2,5``.
+    """Seeds in words: ``3``, ``0..4`` (both ends included) or ``0,2,5``; LareError for anything else.
 
     >>> parse_seeds("0..2")
     (0, 1, 2)
-
-    Raises:
-        LareError: the text is none of these.
     """
     first, dots, last = text.partition("..")
     try:

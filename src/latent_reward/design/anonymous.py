@@ -27,28 +27,21 @@ def anonymous(task: Task, seed: int, *, units: bool = True) -> tuple[Task, Order
     Design an encoder for the anonymous task, then seal it for the true one: ``with_card(encoder_of(report,
     source, task), orders=orders)``. It takes the true observation and action.
 
-    Args:
-        task: its fields describe every index once; a block of indices is moved as a whole.
-        seed: of the shuffle.
-        units: whether fields keep their units.
-
-    Raises:
-        LareError: an index is described twice or not at all.
+    The fields must describe every index once, else LareError is raised; a block of indices is moved as a whole.
+    ``seed`` is that of the shuffle; without ``units`` fields lose theirs.
     """
     random = np.random.default_rng(seed)
     observation, observed = _shuffle("observation", task.observation, random)
     action, acted = _shuffle("action", task.action, random)
     # A name in both parts is that of the observation wherever a text mentions it.
-    renamed = {each.name: _neutral("control", each) for each in action}
-    renamed |= {each.name: _neutral("value", each) for each in observation}
+    renamed = {each.name: f"control {each.index}" for each in action}
+    renamed |= {each.name: f"value {each.index}" for each in observation}
     hide = _hider(renamed, task)
 
     def strip(stem: str, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+        unit = {} if units else {"unit": "-"}
         return tuple(
-            replace(
-                each, name=_neutral(stem, each), meaning=hide(each.meaning), unit=each.unit if units else "-"
-            )
-            for each in fields
+            replace(each, name=f"{stem} {each.index}", meaning=hide(each.meaning), **unit) for each in fields
         )
 
     hidden = replace(
@@ -61,10 +54,6 @@ def anonymous(task: Task, seed: int, *, units: bool = True) -> tuple[Task, Order
         action=strip("control", action),
     )
     return hidden, Orders(observed, acted)
-
-
-def _neutral(stem: str, each: Field) -> str:
-    return f"{stem} {each.index}"
 
 
 def _shuffle(

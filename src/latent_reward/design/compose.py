@@ -31,8 +31,7 @@ class Contribution:
 def compose(parts: Sequence[Contribution]) -> str:
     """One source that returns the wanted latents of all parts under their names, numbered where they clash.
 
-    Raises:
-        SourceError: a part is not in the language.
+    SourceError if a part is not in the language.
     """
     programs = [parse(part.source) for part in parts]
     arguments = [name for name in ARGUMENTS if any(name in program.arguments for program in programs)]
@@ -43,13 +42,10 @@ def compose(parts: Sequence[Contribution]) -> str:
         entry, body = _renamed(part.source, f"c{number}_")
         # If one part reads both observations, the others get the next one as their observation.
         later = both and "next_observation" not in program.arguments
-        passed = [
-            "next_observation" if later and name == "observation" else name for name in program.arguments
-        ]
+        passed = ["next_" * (later and name == "observation") + name for name in program.arguments]
         call = f"{entry}({', '.join(passed)})"
-        calls.append(
-            f"    part_{number} = " + (f"list({call}.values())" if _is_dictionary(part.source) else call)
-        )
+        call = f"list({call}.values())" if _is_dictionary(part.source) else call
+        calls.append(f"    part_{number} = {call}")
         bodies.append(body)
         for index, name in enumerate(part.names):
             if name in part.wanted:
@@ -93,7 +89,10 @@ def _renamed(source: str, prefix: str) -> tuple[str, str]:
         if not isinstance(statement, ast.FunctionDef):
             bound |= {node.id for node in ast.walk(statement)
                       if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
-    names = {name: _short(prefix, name, place) for place, name in enumerate(sorted(bound))}
+    names = {}
+    for place, name in enumerate(sorted(bound)):
+        fits = len(prefix + name) <= MAX_NAME
+        names[name] = prefix + (name if fits else f"{name[: MAX_NAME - 12]}_{place}")
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import)]
     names |= {alias.asname or alias.name: "np" for node in imports for alias in node.names}
     for node in ast.walk(tree):  # a call comes before the name of its function
@@ -109,11 +108,6 @@ def _renamed(source: str, prefix: str) -> tuple[str, str]:
     return names[ENTRY], ast.unparse(tree)
 
 
-def _short(prefix: str, name: str, place: int) -> str:
-    whole = prefix + name
-    return whole if len(whole) <= MAX_NAME else f"{prefix}{name[: MAX_NAME - 12]}_{place}"
-
-
 def _is_dictionary(source: str) -> bool:
     """Whether the entry function returns a dictionary, as far as its text shows."""
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
@@ -125,11 +119,10 @@ def _is_dictionary(source: str) -> bool:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    returned = [node.value for node in nodes if isinstance(node, ast.Return)]
     return any(
-        isinstance(node.value, ast.Dict)
-        or (isinstance(node.value, ast.Name) and node.value.id in dictionaries)
-        for node in nodes
-        if isinstance(node, ast.Return)
+        isinstance(each, ast.Dict) or (isinstance(each, ast.Name) and each.id in dictionaries)
+        for each in returned
     )
 
 

@@ -5,6 +5,7 @@ Every answer gets a folder with ``reply.json`` as the model wrote it, ``source.p
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +14,14 @@ from typing import Any
 import numpy as np
 
 from latent_reward.design.compose import Contribution, compose, explanations
-from latent_reward.design.dialogue import Candidate
-from latent_reward.design.episodes import Recorded
 from latent_reward.design.llm.wire import printable
+from latent_reward.design.play import Recorded
 from latent_reward.design.reply import read_reply
 from latent_reward.design.score import DUPLICATE, Score, correlations, score, viewed, warnings
 from latent_reward.encoder.card import ARGUMENTS, Orders
 from latent_reward.encoder.encoder import Encoder, with_card
 from latent_reward.encoder.view import View
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, disk_errors
 from latent_reward.files import to_json, write_text
 from latent_reward.sealing.language.parse import SourceError
 from latent_reward.sealing.lock import sandbox
@@ -32,44 +32,75 @@ _ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Evaluator:
-    """Evaluates answers for one task.
+class Candidate:
+    """One answer, its checks and, if all of them passed, its encoder and score.
 
-    Attributes:
-        task: the task as the environment has it.
-        shown: the task as the model sees it, which differs if the fields are shuffled and renamed.
-        orders: how the fields are shuffled.
-        view: the observations that the encoder will be trained on.
-        episodes: returns the recorded episodes, and waits for them if necessary.
-        folder: one folder per answer is written here.
-        reward: whether exactly one latent is wanted.
-        limits: of the locked process.
-        on_judged: called with each answer after it was judged.
-        all: every answer so far.
+    ``name`` is that of its folder: a number, ``merge``, ``union``, ``repair-1`` and so on.
     """
 
-    task: Task
-    shown: Task
-    orders: Orders | None
-    view: View
-    episodes: Callable[[], Recorded]
-    folder: Path
-    reward: bool = False
-    limits: sandbox.Limits | None = None
-    on_judged: Callable[[Candidate], object] = lambda candidate: None
-    all: list[Candidate] = field(default_factory=list)
+    name: str
+    text: str
+    source: str
+    report: Report
+    explanations: dict[str, str]
+    encoder: Encoder | None = None
+    score: Score | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether all checks passed."""
+        return self.encoder is not None
+
+    @property
+    def problems(self) -> list[str]:
+        """The failed checks, one line each."""
+        return [str(check) for check in self.report.failures]
+
+    @property
+    def rank(self) -> tuple[bool, float, int, int]:
+        """The order of candidates: first by checks passed, then by the return explained, then by fewer latents that
+        repeat another or never change, then by fewer latents.
+
+        R² is rounded to 0.01, since smaller differences depend on the recorded episodes.
+        """
+        r2 = self.score.r2 if self.score else math.nan
+        idle = len(self.score.duplicates) + len(self.score.constant) if self.score else 0
+        passed = float(sum(check.passed for check in self.report.checks))
+        quality = (-math.inf if math.isnan(r2) else round(r2, 2)) if self.passed else passed
+        return self.passed, quality, -idle, -len(self.report.latent_names)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates answers for one task."""
+
+    task: Task  # as the environment has it
+    shown: Task  # as the model sees it, which differs if the fields are shuffled and renamed
+    orders: Orders | None  # how the fields are shuffled
+    view: View  # the observations that the encoder will be trained on
+    episodes: Callable[[], Recorded]  # the recorded episodes, which it waits for if necessary
+    folder: Path  # where each answer gets a folder
+    reward: bool  # whether exactly one latent is wanted
+    limits: sandbox.Limits | None  # of the locked process
+    on_judged: Callable[[Candidate], object]  # called with each answer after it was judged
+    all: list[Candidate] = field(default_factory=list)  # every answer so far
 
     def judge(self, answers: Sequence[tuple[str, str]]) -> list[Candidate]:
         """Pairs of name and text of an answer to candidates; their sources are checked in parallel."""
-        read = [_read(text) for _, text in answers]
-        sources = [each for each in read if isinstance(each, str)]
+        found: list[str | LareError] = []
+        for _, text in answers:
+            try:
+                found.append(read_reply(text)["Functions"])
+            except LareError as error:
+                found.append(error)
+        sources = [each for each in found if isinstance(each, str)]
         reports = iter(check_all(sources, self.shown, limits=self.limits))
         candidates = []
-        for (name, text), source in zip(answers, read, strict=True):
+        for (name, text), source in zip(answers, found, strict=True):
             if isinstance(source, str):
                 candidate = self._tried(Candidate(name, text, source, next(reports), {}))
             else:
-                candidate = Candidate(name, text, "", Report((source,)), {})
+                candidate = Candidate(name, text, "", Report((Check("reply", False, str(source)),)), {})
             self._keep(candidate)
             candidates.append(candidate)
         return candidates
@@ -104,9 +135,8 @@ class Evaluator:
                     kept = extended
                     wanted.append(name)
             if wanted:
-                contributions.append(
-                    Contribution(candidate.source, names, tuple(wanted), candidate.explanations)
-                )
+                part = Contribution(candidate.source, names, tuple(wanted), candidate.explanations)
+                contributions.append(part)
         return contributions
 
     def _tried(self, candidate: Candidate) -> Candidate:
@@ -118,42 +148,34 @@ class Evaluator:
         if not report.passed:
             return dataclasses.replace(candidate, report=report)
         said = explanations(candidate.source, report.latent_names)
-        encoder = with_card(
-            encoder_of(report, candidate.source, self.task, explanations=said), orders=self.orders
-        )
-        episodes = self.episodes()
-        live = _live(encoder, self.view, episodes)
-        report = _with_check(report, live)
+        encoder = encoder_of(report, candidate.source, self.task, explanations=said)
+        encoder, episodes = with_card(encoder, orders=self.orders), self.episodes()
+        report = _with_check(report, _live(encoder, self.view, episodes))
         candidate = dataclasses.replace(candidate, report=report, explanations=said)
-        if not live.passed:
+        if not report.passed:
             return candidate
-        found = score(
-            encoder, episodes, self.task, self.view
-        )  # before with_card, after which it compiles again
-        card_checks = tuple((check.name, check.detail) for check in report.checks)
-        return dataclasses.replace(candidate, encoder=with_card(encoder, checks=card_checks), score=found)
+        # Before with_card, after which the encoder compiles again.
+        found = score(encoder, episodes, self.task, self.view)
+        checks = tuple((check.name, check.detail) for check in report.checks)
+        return dataclasses.replace(candidate, encoder=with_card(encoder, checks=checks), score=found)
 
     def _keep(self, candidate: Candidate) -> None:
         self.all.append(candidate)
-        folder = self.folder / candidate.name
-        try:
+        folder, found = self.folder / candidate.name, candidate.score
+        summary = {
+            "name": candidate.name,
+            "passed": candidate.passed,
+            "checks": candidate.report.checks,
+            "latent_names": candidate.report.latent_names,
+            "explanations": candidate.explanations,
+            "score": found and figures(found),
+        }
+        with disk_errors(f"out: cannot write {folder}", "choose a writable folder"):
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "reply.json", reply_json(candidate.text))
             write_text(folder / "source.py", candidate.source)
-            write_text(folder / "report.json", to_json(summary(candidate), indent=2) + "\n")
-        except OSError as error:
-            raise LareError(
-                f"out: cannot write {folder} ({error.strerror}); choose a writable folder"
-            ) from error
+            write_text(folder / "report.json", to_json(summary, indent=2) + "\n")
         self.on_judged(candidate)
-
-
-def _read(text: str) -> str | Check:
-    """The source in an answer, or the check that it fails."""
-    try:
-        return read_reply(text)["Functions"]
-    except LareError as error:
-        return Check("reply", False, str(error))
 
 
 def _with_check(report: Report, check: Check) -> Report:
@@ -177,18 +199,6 @@ def _live(encoder: Encoder, view: View, episodes: Recorded) -> Check:
             problems.append(f"{name} is {values[step, look, place]} in {count} rows, as at {inputs}")
     detail = "; ".join(problems) or f"finite on {len(values)} steps of the environment"
     return Check("live steps", not problems, detail)
-
-
-def summary(candidate: Candidate) -> dict[str, Any]:
-    """The content of a candidate's ``report.json``."""
-    return {
-        "name": candidate.name,
-        "passed": candidate.passed,
-        "checks": candidate.report.checks,
-        "latent_names": candidate.report.latent_names,
-        "explanations": candidate.explanations,
-        "score": None if candidate.score is None else figures(candidate.score),
-    }
 
 
 def figures(found: Score) -> dict[str, Any]:

@@ -19,33 +19,19 @@ MAX_PROBLEM = 1500
 
 @dataclass(frozen=True)
 class Protocol:
-    """How an encoder is asked for.
+    """How an encoder is asked for."""
 
-    Attributes:
-        name: as it appears on the card.
-        candidates: number of independent answers; with 1 nothing is merged ("no self-prompting").
-        temperature: of the candidates.
-        merge_temperature: of the merged answer and of every repair.
-        repairs: how often an answer that fails its checks is sent back.
-        language: describe in the question what passes the checks.
-        verify_candidates: check the candidates, and merge only those that pass.
-        separate_messages: one message per candidate, instead of all in one list.
-        all_failures: send back every failed check with its values, instead of the last one.
-        whole_history: a repair sees all earlier attempts, instead of the newest.
-        fall_back: if the merged answer cannot be repaired, take the best candidate that passed.
-    """
-
-    name: str
-    candidates: int = 5
-    temperature: float = 1.0
-    merge_temperature: float = 0.3
-    repairs: int = 5
-    language: bool = True
-    verify_candidates: bool = True
-    separate_messages: bool = True
-    all_failures: bool = True
-    whole_history: bool = True
-    fall_back: bool = True
+    name: str  # as it appears on the card
+    candidates: int = 5  # number of independent answers; with 1 nothing is merged ("no self-prompting")
+    temperature: float = 1.0  # of the candidates
+    merge_temperature: float = 0.3  # of the merged answer and of every repair
+    repairs: int = 5  # how often an answer that fails its checks is sent back
+    language: bool = True  # describe in the question what passes the checks
+    verify_candidates: bool = True  # check the candidates, and merge only those that pass
+    separate_messages: bool = True  # one message per candidate, instead of all in one list
+    all_failures: bool = True  # send back every failed check with its values, instead of the last one
+    whole_history: bool = True  # a repair sees all earlier attempts, instead of the newest
+    fall_back: bool = True  # if the merged answer cannot be repaired, take the best candidate that passed
 
     def __post_init__(self):
         """Raise LareError for a number out of range."""
@@ -72,11 +58,7 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol called ``name``.
-
-    Raises:
-        LareError: there is none.
-    """
+    """The protocol called ``name``; LareError if there is none."""
     if name not in PROTOCOLS:
         raise LareError(f"protocol: there is no {name!r}; choose {' or '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
@@ -87,10 +69,8 @@ def opening(task: Task, goal: Variant, protocol: Protocol, *, reward: bool = Fal
 
     ``reward`` asks for a single reward instead of several factors.
     """
-    forms = [
-        f"TASK: {' '.join(task.goal[goal].split())}",
-        f"OBSERVATION FORM:\n{task.describe('observation')}",
-    ]
+    words = " ".join(task.goal[goal].split())
+    forms = [f"TASK: {words}", f"OBSERVATION FORM:\n{task.describe('observation')}"]
     if task.action:
         forms.append(f"ACTION FORM:\n{task.describe('action')}")
     role = _text("reward") if reward and task.role == default_role() else task.role

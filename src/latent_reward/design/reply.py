@@ -22,10 +22,7 @@ def read_reply(text: str, keys: Sequence[str] = KEYS) -> dict[str, str]:
     """The texts named ``keys`` from a reply; the last of them, the source, must be present and not empty.
 
     The last JSON object with a source is used. Without one, the last fenced block with a function definition is the
-    source, and the other texts are empty.
-
-    Raises:
-        LareError: there is neither, or the reply is too long.
+    source, and the other texts are empty. LareError if there is neither, or the reply is too long.
     """
     if len(text) > _LONGEST:
         raise LareError(

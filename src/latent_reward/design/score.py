@@ -11,12 +11,13 @@ latent: the regression uses the sums of all columns, a figure of one latent pool
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 import jax.numpy as jnp
 import numpy as np
 from scipy.stats import rankdata
 
-from latent_reward.design.episodes import Recorded
+from latent_reward.design.play import Recorded
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.view import View, latents
 from latent_reward.envs.worlds import WORLDS
@@ -37,45 +38,27 @@ Latents = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class LatentScore:
-    """One latent on the recorded steps.
-
-    ``rank`` is the Spearman correlation of its sum over an episode with the return; ``noise`` is its root mean
-    square change under 1 % of noise in every input, divided by its standard deviation; ``reads`` names the fields
-    that it depends on.
-    """
+    """One latent on the recorded steps."""
 
     name: str
     mean: float
     std: float
-    rank: float
-    noise: float
-    reads: tuple[str, ...]
+    rank: float  # Spearman correlation of its sum over an episode with the return
+    noise: float  # root mean square change under 1 % of noise in every input, over its standard deviation
+    reads: tuple[str, ...]  # the fields that it depends on
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well an encoder's latents explain the returns of recorded episodes.
+    """How well an encoder's latents explain the returns of recorded episodes; R² is NaN for too few episodes."""
 
-    Attributes:
-        r2: cross-validated R² of the return from the summed latents and the length; NaN if all returns are
-            equal or there are too few episodes.
-        r2_length: the same from the length alone, without any latent.
-        rank: Spearman correlation of the cross-validated predictions with the returns.
-        condition: condition number of the standardised latents; large if they are collinear.
-        duplicates: pairs of latents whose correlation over all steps exceeds 0.99 in size.
-        constant: latents that never change.
-        unused: fields that no latent depends on.
-        latents: one entry per latent.
-        episodes: how many episodes there are.
-    """
-
-    r2: float
-    r2_length: float
-    rank: float
-    condition: float
-    duplicates: tuple[tuple[str, str], ...]
-    constant: tuple[str, ...]
-    unused: tuple[str, ...]
+    r2: float  # cross-validated, of the return from summed latents and length; NaN if it never varies
+    r2_length: float  # the same from the length alone, without any latent
+    rank: float  # Spearman correlation of the cross-validated predictions with the returns
+    condition: float  # condition number of the standardised latents; large if they are collinear
+    duplicates: tuple[tuple[str, str], ...]  # whose correlation over all steps exceeds 0.99 in size
+    constant: tuple[str, ...]  # latents that never change
+    unused: tuple[str, ...]  # fields that no latent depends on
     latents: tuple[LatentScore, ...]
     episodes: int
 
@@ -154,17 +137,10 @@ def score_latents(
     spread = pooled.astype(np.float64).std(axis=0)
     constant = spread <= 1e-7 * np.abs(pooled).max(axis=0, initial=0.0)
     condition, duplicates = redundancy(pooled, names, constant)
-    each = tuple(
-        LatentScore(
-            name,
-            float(pooled[:, i].mean(dtype=np.float64)),
-            float(spread[i]),
-            spearman(totals[:, i], returns),
-            float(noise[i]),
-            tuple(field for field, moved in influence.items() if moved[i]),
-        )
-        for i, name in enumerate(names)
-    )
+    means = pooled.mean(axis=0, dtype=np.float64)
+    reads = [tuple(field for field, moved in influence.items() if moved[i]) for i in range(len(names))]
+    ranks = [spearman(total, returns) for total in totals.T]
+    each = map(LatentScore, names, means.tolist(), spread.tolist(), ranks, noise.tolist(), reads)
     return Score(
         r2=explained(predicted, returns),
         r2_length=explained(by_length, returns),
@@ -173,7 +149,7 @@ def score_latents(
         duplicates=duplicates,
         constant=tuple(name for name, flat in zip(names, constant, strict=True) if flat),
         unused=tuple(field for field, moved in influence.items() if not moved.any()),
-        latents=each,
+        latents=tuple(each),
         episodes=len(returns),
     )
 
@@ -256,13 +232,8 @@ def redundancy(
         return math.nan, ()
     spectrum = np.linalg.eigvalsh(matrix[np.ix_(varying, varying)])
     condition = math.sqrt(spectrum[-1] / max(spectrum[0], 1e-16))
-    pairs = tuple(
-        (names[first], names[second])
-        for place, first in enumerate(varying)
-        for second in varying[place + 1 :]
-        if abs(matrix[first, second]) > DUPLICATE
-    )
-    return condition, pairs
+    pairs = [pair for pair in combinations(varying, 2) if abs(matrix[pair]) > DUPLICATE]
+    return condition, tuple((names[first], names[second]) for first, second in pairs)
 
 
 def _reads(function: Latents, episodes: Recorded, task: Task) -> tuple[dict[str, np.ndarray], np.ndarray]:

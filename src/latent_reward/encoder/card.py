@@ -5,17 +5,19 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import pydantic
+
 from latent_reward import files
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, one_line
 
 CARD = "card.json"
 FORMAT = 1
 ARGUMENTS = ("observation", "action", "next_observation")  # which a source may take
 
 
+@pydantic.with_config(pydantic.ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Space:
     """Sizes and bounds of a task's observations and actions; a bound may be infinite."""
@@ -29,29 +31,27 @@ class Space:
 
     @staticmethod
     def of(task: Any) -> "Space":
-        """Reads the space of a task, or of anything with the same attribute names.
-
-        Raises:
-            LareError: there are bounds for more or fewer fields than there are.
-        """
-        sizes = {"observation": int(task.observation_size), "action": int(task.action_size)}
-        bounds = {}
-        for kind, size in sizes.items():
-            for side, missing in (("low", -math.inf), ("high", math.inf)):
-                name = f"{kind}_{side}"
+        """Reads the space of a task, or of anything with the same attribute names; LareError if bounds are missing."""
+        sizes, bounds = (int(task.observation_size), int(task.action_size)), {}
+        for kind, size in zip(("observation", "action"), sizes, strict=True):
+            for name, missing in ((f"{kind}_low", -math.inf), (f"{kind}_high", math.inf)):
                 given = getattr(task, name, None)
                 bounds[name] = (missing,) * size if given is None else tuple(map(float, given))
                 if len(bounds[name]) != size:
                     count = len(bounds[name])
                     raise LareError(f"{name} has {count} values for {size} fields; give one per field")
-        return Space(sizes["observation"], sizes["action"], **bounds)
+        return Space(*sizes, **bounds)
 
     @staticmethod
     def unbounded(observation_size: int, action_size: int) -> "Space":
         """A space of which only the sizes are known."""
-        return Space.of(SimpleNamespace(observation_size=observation_size, action_size=action_size))
+        every = [
+            (bound,) * size for size in (observation_size, action_size) for bound in (-math.inf, math.inf)
+        ]
+        return Space(observation_size, action_size, *every)
 
 
+@pydantic.with_config(pydantic.ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Orders:
     """Where a source finds its columns: its column k is column ``observation[k]`` of the task's observation.
@@ -73,6 +73,7 @@ class Orders:
         return dataclasses.replace(space, **bounds)
 
 
+@pydantic.with_config(pydantic.ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Card:
     """Where an encoder came from, what it takes and gives, and which checks it passed.
@@ -136,32 +137,17 @@ def to_json(card: Card) -> str:
 
 
 def from_json(text: bytes, path: Path) -> Card:
-    """Reads a card; ``path`` is only named in errors.
-
-    Raises:
-        LareError: the text is not a card, or of a newer format.
-    """
+    """Reads a card; ``path`` is only named in errors: LareError if the text is not a card, or of a newer format."""
     try:
         fields = json.loads(text)
         if fields.pop("format") != FORMAT:
             raise LareError(f"{path} has a format that this version does not know; update latent-reward")
         space = fields["space"]
-        for name in ("observation_low", "observation_high", "action_low", "action_high"):
-            missing = -math.inf if name.endswith("low") else math.inf
-            size = int(space["observation_size" if name.startswith("observation") else "action_size"])
-            values = [None] * size if space[name] is None else space[name]
-            space[name] = tuple(missing if value is None else float(value) for value in values)
-        fields["space"] = Space(**space)
-        for name in ("latent_names", "explanations", "arguments", "warnings", "hygiene"):
-            fields[name] = tuple(map(str, fields.get(name, ())))
-        for name in ("protocol", "usage", "score"):
-            fields[name] = dict(fields.get(name, {}))
-        if fields.get("orders") is not None:
-            shuffled = {name: tuple(map(int, order)) for name, order in fields["orders"].items()}
-            fields["orders"] = Orders(**shuffled)
-        fields["checks"] = tuple((str(name), str(detail)) for name, detail in fields["checks"])
-        return Card(**fields)
+        for kind in ("observation", "action"):
+            for name, missing in ((f"{kind}_low", -math.inf), (f"{kind}_high", math.inf)):
+                values = [None] * space[f"{kind}_size"] if space[name] is None else space[name]
+                space[name] = [missing if value is None else value for value in values]
+        return pydantic.TypeAdapter(Card).validate_python(fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise LareError(
-            f"{path} is not the card of an encoder ({type(error).__name__}: {error}); restore it"
-        ) from None
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise LareError(f"{path} is not the card of an encoder ({reason}); restore it") from None

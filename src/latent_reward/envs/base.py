@@ -23,19 +23,12 @@ ParallelEnv = Any  # PettingZoo's parallel interface; PettingZoo itself is not n
 
 @dataclass(frozen=True)
 class Team:
-    """Learning agents with the same spaces and one shared return.
+    """Learning agents with the same spaces and one shared return."""
 
-    Attributes:
-        name: name of the team, such as the plural of what its agents are.
-        agents: number of agents.
-        observation_size: length of an agent's observation.
-        actions: action space of an agent.
-    """
-
-    name: str
-    agents: int
-    observation_size: int
-    actions: ActionSpace
+    name: str  # what its members are called, in the plural
+    agents: int  # how many they are
+    observation_size: int  # length of each one's observation
+    actions: ActionSpace  # what each of them can do
 
 
 class Outcome(NamedTuple):
@@ -52,30 +45,18 @@ class World:
 
     All functions are pure and act on one copy of the world; map them with ``jax.vmap`` for many. The agent axis holds
     the agents of all teams, in the order of the teams.
-
-    Attributes:
-        name: the name for ``find_world``.
-        teams: the learning agents.
-        reset: key to state.
-        observe: state to one array ``[agent, observation]`` per team.
-        step: (state, action of every agent, key) to outcome.
-        render: state, on the host, to a frame ``[height, width, 3]``.
-        horizon: steps after which an episode is cut.
-        available: state to the actions that each agent may choose (None: always all).
-        alive: state to the agents that are alive (None: always all).
-        won: state at the end of an episode to whether the team has won (None: there is no winner).
     """
 
-    name: str
+    name: str  # under which ``find_world`` finds it
     teams: tuple[Team, ...]
     reset: Callable[[Key], State]
-    observe: Callable[[State], tuple[Float[Array, "agent observation"], ...]]
-    step: Callable[[State, Num[Array, "agent *action"], Key], Outcome]
-    render: Callable[[State], np.ndarray]
-    horizon: int = 25
-    available: Callable[[State], Bool[Array, "agent action"]] | None = None
-    alive: Callable[[State], Bool[Array, " agent"]] | None = None
-    won: Callable[[State], Bool[Array, ""]] | None = None
+    observe: Callable[[State], tuple[Float[Array, "agent observation"], ...]]  # one for each team
+    step: Callable[[State, Num[Array, "agent *action"], Key], Outcome]  # with the actions of all agents
+    render: Callable[[State], np.ndarray]  # of a state on the host, [height, width, 3]
+    horizon: int = 25  # steps of an episode, if none terminates before
+    available: Callable[[State], Bool[Array, "agent action"]] | None = None  # to each agent; None: always all
+    alive: Callable[[State], Bool[Array, " agent"]] | None = None  # who still acts; None: always all
+    won: Callable[[State], Bool[Array, ""]] | None = None  # by the end; None: nothing is won here
 
     def __post_init__(self):
         """Raise if there is no team, or one without agents."""
@@ -86,23 +67,14 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class HostWorld:
-    """Copies of a Python environment with the interface of PettingZoo's parallel environments, hashed by identity.
+    """Copies of a Python environment with the interface of PettingZoo's parallel environments, hashed by identity."""
 
-    Attributes:
-        name: what the task calls the environment.
-        teams: the learning agents.
-        members: the environment's own names of each team's agents.
-        first_action: the environment's number of the first action of each team, where actions are discrete.
-        make: makes a fresh copy of the environment; its argument is a render mode or None.
-        horizon: steps after which an episode is cut.
-    """
-
-    name: str
+    name: str  # what the task calls the environment
     teams: tuple[Team, ...]
-    members: tuple[tuple[str, ...], ...]
-    first_action: tuple[int, ...]
-    make: Callable[[str | None], ParallelEnv]
-    horizon: int
+    members: tuple[tuple[str, ...], ...]  # the environment's own names of each team's agents
+    first_action: tuple[int, ...]  # what it calls the first action of each team, where actions are discrete
+    make: Callable[[str | None], ParallelEnv]  # a fresh copy, for a render mode or None
+    horizon: int  # steps after which an episode is cut
 
 
 Environment = World | HostWorld

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from latent_reward.errors import TaskError, did_you_mean
+from latent_reward.errors import TaskError, did_you_mean, one_line
 
 _REMEDIES = {
     "observation": "wrap it with gymnasium's FlattenObservation and register the result",
@@ -28,10 +28,7 @@ def open_env(
     """Create an environment, by default with the time limit it is registered with.
 
     The built-in v4 tasks use older revisions on purpose, so Gymnasium's notice about a newer one is not shown.
-
-    Raises:
-        TaskError: the environment cannot be created, or its observations or actions are not flat vectors of real
-            numbers.
+    TaskError if it cannot be created, its spaces are not flat vectors of real numbers, or an action has no bounds.
     """
     kwargs = dict(env_kwargs or {})
     if render_mode is not None:  # an environment without rendering need not accept the argument
@@ -41,24 +38,20 @@ def open_env(
         with _quiet():
             env = gymnasium.make(env_id, max_episode_steps=max_episode_steps, **kwargs)
     except ModuleNotFoundError as error:
+        module = error.name or env_id.rpartition(":")[0]
+        message = f"{env_id} needs the module {module!r}, which cannot be imported"
         raise TaskError(
-            "env",
-            f"{env_id} needs the module {error.name or env_id.rpartition(':')[0]!r}, which cannot be imported",
-            "install it, or run the command in the folder that holds it",
+            "env", message, "install it, or run the command in the folder that holds it"
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
-        raise TaskError(
-            "env",
-            f"no environment is registered as {env_id!r}{did_you_mean(env_id, gymnasium.registry)}",
-            "correct the id, install the package that provides it, or write `package:Id-v0` to import "
-            "that package first",
-        ) from error
+        message = f"no environment is registered as {env_id!r}{did_you_mean(env_id, gymnasium.registry)}"
+        remedy = "correct the id, install its package, or write `package:Id-v0` to import that package first"
+        raise TaskError("env", message, remedy) from error
     except TypeError as error:
-        raise TaskError(
-            "env_kwargs", f"{env_id} refuses {kwargs} ({error})", "correct the arguments"
-        ) from error
+        message = f"{env_id} refuses {kwargs} ({error})"
+        raise TaskError("env_kwargs", message, "correct the arguments") from error
     except Exception as error:  # third-party code may raise anything
-        message = f"{env_id} cannot be created: {' '.join(str(error).split()).rstrip('.') or repr(error)}"
+        message = f"{env_id} cannot be created: {one_line(error).rstrip('.') or repr(error)}"
         raise TaskError("env", message, "choose another environment or install what it needs") from error
     for part, space in (("observation", env.observation_space), ("action", env.action_space)):
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
@@ -66,12 +59,15 @@ def open_env(
             kind = type(space).__name__ + (f" of shape {space.shape}" if space.shape else "")
             message = f"the {part} space of {env_id} is a {kind}; only a Box with one axis can be used"
             raise TaskError("env", message, _REMEDIES[part])
+        if part == "action" and not space.is_bounded():
+            env.close()
+            raise TaskError(
+                "env", f"the action space of {env_id} has no bounds", "give its Box a low and a high"
+            )
     return env
 
 
-def inspect_env(
-    env: gymnasium.Env,
-) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box, int | None]:
+def inspect_env(env: gymnasium.Env) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box, int | None]:
     """The observation space, the action space and the registered time limit of an environment, which is closed."""
     observation, action = env.observation_space, env.action_space
     limit = gymnasium.spec(env.spec.id).max_episode_steps if env.spec else None
@@ -98,10 +94,15 @@ def _quiet() -> Iterator[None]:
     Gymnasium announces a newer revision of the environment. MuJoCo reports a deprecated attribute in the robot
     model that Gymnasium ships, and would write that into a log file in the working directory.
     """
+
+    def forward(message: str) -> None:
+        if "settotalmass" not in message:
+            warnings.warn(f"MuJoCo: {message}", stacklevel=2)
+
     mujoco: Any = sys.modules.get("mujoco")  # Any: its type stubs lack the two functions used here
     before = mujoco.get_mju_user_warning() if mujoco else None
     if mujoco:
-        mujoco.set_mju_user_warning(_forward)
+        mujoco.set_mju_user_warning(forward)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*The environment .* is out of date", DeprecationWarning)
@@ -109,8 +110,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if mujoco:
             mujoco.set_mju_user_warning(before)
-
-
-def _forward(message: str) -> None:
-    if "settotalmass" not in message:
-        warnings.warn(f"MuJoCo: {message}", stacklevel=2)

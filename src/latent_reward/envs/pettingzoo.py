@@ -16,7 +16,7 @@ import numpy as np
 
 from latent_reward.data.spaces import Discrete
 from latent_reward.envs.base import HostWorld, ParallelEnv, Team
-from latent_reward.errors import TaskError
+from latent_reward.errors import TaskError, one_line
 
 _KEY = "pettingzoo"
 
@@ -24,7 +24,7 @@ _KEY = "pettingzoo"
 def host_world(
     name: str, kwargs: Mapping[str, Any], groups: Mapping[str, Sequence[str]], horizon: int
 ) -> HostWorld:
-    """The world of an environment whose agents are grouped into teams.
+    """The world of an environment whose agents are grouped into teams; TaskError says what does not fit.
 
     Args:
         name: ``package.module``, which has a ``parallel_env``, or ``module:function``.
@@ -32,12 +32,9 @@ def host_world(
         groups: names of each team's agents, or patterns such as ``adversary_*``. A lone team may give none: it has all
             agents.
         horizon: steps after which an episode is cut.
-
-    Raises:
-        TaskError: there is no such environment, it is not a parallel one, or its agents do not fit the teams.
     """
     with opened(name, kwargs) as env:
-        members = _share_out(name, _names(env), groups)
+        members = _share_out(name, [str(each) for each in env.possible_agents], groups)
         alike = [_alike(name, env, team, agents) for team, agents in zip(groups, members, strict=True)]
     teams = tuple(
         Team(team, len(agents), boxes[0].shape[0], Discrete(int(discrete.n)))
@@ -49,15 +46,10 @@ def host_world(
 
 @dataclass(frozen=True)
 class Kind:
-    """Agents of an environment that could form a team.
+    """Agents that could be a team, whose ``name`` is what their names have in common.
 
-    Attributes:
-        name: the common part of their names, made into a valid name of a team.
-        members: their names, or one pattern that matches exactly them.
-        agents: their number.
-        low: smallest value of each index of their observations.
-        high: largest value of each index of their observations.
-        actions: how many actions each of them has.
+    ``members`` are their names, or one pattern that fits them and nobody else. ``low`` and ``high`` bound each index of
+    their observations; each of them has ``actions`` actions.
     """
 
     name: str
@@ -71,17 +63,15 @@ class Kind:
 def find_kinds(name: str, env: ParallelEnv) -> tuple[Kind, ...]:
     """The agents of ``env``, grouped by their spaces and by the part of their names before the number.
 
-    Raises:
-        TaskError: an observation or an action cannot be used.
+    TaskError if an observation or an action cannot be used.
     """
-    everybody = _names(env)
+    everybody = [str(each) for each in env.possible_agents]
     alike: dict[tuple, list[str]] = {}
     for agent in everybody:
         box, discrete = _spaces(name, env, agent)
-        stem = re.fullmatch(r"(.*?)\d+", agent)
-        alike.setdefault(
-            (stem[1] if stem else "", box.shape, int(discrete.n), int(discrete.start)), []
-        ).append(agent)
+        numbered = re.fullmatch(r"(.*?)\d+", agent)
+        key = (numbered[1] if numbered else "", box.shape, int(discrete.n), int(discrete.start))
+        alike.setdefault(key, []).append(agent)
     kinds: dict[str, Kind] = {}
     for (stem, _, actions, _), members in alike.items():
         called = _team_name(stem, kinds)
@@ -109,18 +99,16 @@ def time_limit(env: ParallelEnv) -> int | None:
 def opened(name: str, kwargs: Mapping[str, Any]) -> Iterator[ParallelEnv]:
     """A copy of an environment, checked to be a parallel one with agents, and closed at the end.
 
-    Raises:
-        TaskError: there is no such environment, it cannot be made, or it is not a parallel one.
+    TaskError if there is no such environment, it cannot be made, or it is not a parallel one.
     """
     make = _maker(name, kwargs)
     try:
         env = make(None)
     except (TypeError, AssertionError, ValueError) as error:
-        raise TaskError(
-            "env_kwargs", f"{name} refuses {dict(kwargs)} ({_one_line(error)})", "correct the arguments"
-        ) from error
+        message = f"{name} refuses {dict(kwargs)} ({one_line(error)})"
+        raise TaskError("env_kwargs", message, "correct the arguments") from error
     except Exception as error:  # a stranger's code may fail in any way
-        message = f"{name} fails with {type(error).__name__} ({_one_line(error)})"
+        message = f"{name} fails with {type(error).__name__} ({one_line(error)})"
         raise TaskError(_KEY, message, "fix the function that makes the environment") from error
     try:
         _check_parallel(name, env)
@@ -131,59 +119,37 @@ def opened(name: str, kwargs: Mapping[str, Any]) -> Iterator[ParallelEnv]:
 
 
 def _maker(name: str, kwargs: Mapping[str, Any]) -> Callable[[str | None], ParallelEnv]:
-    build = _find(name)
-
-    def make(render_mode: str | None = None) -> ParallelEnv:
-        return build(**kwargs, **({} if render_mode is None else {"render_mode": render_mode}))
-
-    return make
-
-
-def _find(name: str) -> Callable[..., ParallelEnv]:
-    """The function that makes the environment called ``name``."""
+    """What makes a copy of the environment called ``name`` for a render mode or None."""
     module_name, _, function = name.partition(":")
     try:
         module = importlib.import_module(module_name)
     except (ImportError, TypeError, ValueError) as error:
+        message = f"{module_name!r} cannot be imported ({one_line(error)})"
         raise TaskError(
-            _KEY,
-            f"{module_name!r} cannot be imported ({_one_line(error)})",
-            "install it, or run the command in the folder that holds it",
+            _KEY, message, "install it, or run the command in the folder that holds it"
         ) from error
     except Exception as error:  # a stranger's code may fail in any way
-        message = f"{module_name!r} fails with {type(error).__name__} on import ({_one_line(error)})"
+        message = f"{module_name!r} fails with {type(error).__name__} on import ({one_line(error)})"
         raise TaskError(_KEY, message, "fix the module") from error
-    made = getattr(module, function or "parallel_env", None)
-    if callable(made):
-        return made
-    if not function and callable(getattr(module, "env", None)):
-        raise TaskError(
-            _KEY,
-            f"{name} has an AEC environment and no parallel_env",
-            "its agents take turns, which cannot be trained; choose a parallel environment",
-        )
-    raise TaskError(
-        _KEY,
-        f"{module_name} has no function {function or 'parallel_env'!r}",
-        "write `module:function`, naming the function that makes the environment",
-    )
+    build = getattr(module, function or "parallel_env", None)
+    if not callable(build):
+        if not function and callable(getattr(module, "env", None)):
+            remedy = "its agents take turns, which cannot be trained; choose a parallel environment"
+            raise TaskError(_KEY, f"{name} has an AEC environment and no parallel_env", remedy)
+        remedy = "write `module:function`, naming the function that makes the environment"
+        raise TaskError(_KEY, f"{module_name} has no function {function or 'parallel_env'!r}", remedy)
+    return lambda mode: build(**kwargs, **({} if mode is None else {"render_mode": mode}))
 
 
 def _check_parallel(name: str, env: ParallelEnv) -> None:
     if hasattr(env, "agent_iter"):
-        raise TaskError(
-            _KEY,
-            f"{name} is an AEC environment, whose agents take turns",
-            "name its parallel_env, or wrap it with pettingzoo.utils.conversions.aec_to_parallel",
-        )
+        remedy = "name its parallel_env, or wrap it with pettingzoo.utils.conversions.aec_to_parallel"
+        raise TaskError(_KEY, f"{name} is an AEC environment, whose agents take turns", remedy)
     wanted = ("possible_agents", "reset", "step", "observation_space", "action_space")
     missing = [each for each in wanted if not hasattr(env, each)]
     if missing:
-        raise TaskError(
-            _KEY,
-            f"what {name} makes has no {', '.join(missing)}",
-            "name a function that makes a PettingZoo parallel environment",
-        )
+        remedy = "name a function that makes a PettingZoo parallel environment"
+        raise TaskError(_KEY, f"what {name} makes has no {', '.join(missing)}", remedy)
     if not env.possible_agents:
         raise TaskError(_KEY, f"{name} has no agents", "choose an environment with at least one")
 
@@ -213,10 +179,6 @@ def _share_out(
         message = f"{', '.join(left)} of {name} {'is' if len(left) == 1 else 'are'} in no team"
         raise TaskError("members", message, "put every agent in one team")
     return tuple(tuple(each for each in agents if owner[each] == team) for team in groups)
-
-
-def _names(env: ParallelEnv) -> list[str]:
-    return [str(each) for each in env.possible_agents]
 
 
 def _spaces(
@@ -257,7 +219,3 @@ def _team_name(stem: str, taken: Collection[str]) -> str:
     plain = plain if plain[0].isalpha() else f"team-{plain}"
     names = (plain, *(f"{plain}-{count}" for count in range(2, len(taken) + 2)))
     return next(each for each in names if each not in taken)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

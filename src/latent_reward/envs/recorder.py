@@ -1,7 +1,7 @@
 """Record episodes of an environment on the host, in arrays that are filled step by step."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,14 +32,10 @@ class EpisodeArrays(NamedTuple):
 
     def episodes(self) -> Episodes:
         """The same as what credit and agents read."""
+        arrays: Any = self  # of NumPy, which JAX takes for its own
         returns = team_return(jnp.asarray(self.reward), jnp.asarray(self.mask))
         return Episodes(
-            self.observation,  # pyright: ignore[reportArgumentType]
-            self.action,  # pyright: ignore[reportArgumentType]
-            self.mask,  # pyright: ignore[reportArgumentType]
-            self.terminated,  # pyright: ignore[reportArgumentType]
-            returns,
-            self.reward,  # pyright: ignore[reportArgumentType]
+            arrays.observation, arrays.action, arrays.mask, arrays.terminated, returns, arrays.reward
         )
 
 
@@ -63,8 +59,7 @@ def collect(
 ) -> tuple[EpisodeArrays, ...]:
     """Play one episode in each copy, reset by its seed, and record every team's.
 
-    Raises:
-        LareError: an environment breaks its interface, or a number is not finite.
+    LareError if an environment breaks its interface, or a number is not finite.
     """
     arrays = tuple(blank(world, team, len(envs)) for team in range(len(world.teams)))
     recorders = [Recorder(world, env, copy, arrays) for copy, env in enumerate(envs)]
@@ -136,13 +131,12 @@ class Recorder:
             row[:] = self._finite(seen, "observation", agent)
 
     def _place(self, agent) -> tuple[int, int]:
-        try:
-            return self._places[str(agent)]
-        except KeyError:
+        if str(agent) not in self._places:
             raise LareError(
                 f"pettingzoo: {self.world.name} has the agent {str(agent)!r}, which is not among its possible_agents; "
                 "correct the environment"
-            ) from None
+            )
+        return self._places[str(agent)]
 
     def _finite(self, values: dict, what: str, agent) -> np.ndarray:
         value = values.get(agent)

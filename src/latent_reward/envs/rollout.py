@@ -71,22 +71,17 @@ def _play(
     gone = ~jax.vmap(world.alive)(end) if world.alive else jnp.zeros_like(there[0])
     terminated = there & ~follows & ((over | early)[..., None] | gone)
 
+    # the loop stacks time first; everything else reads episodes first
+    observations, chosen, choices, there, terminated, reward = jax.tree.map(
+        lambda leaf: leaf.swapaxes(0, 1), (observations, chosen, choices, there, terminated, reward)
+    )
+    won = None if world.won is None else jax.vmap(world.won)(end)
+
     def played(index: int, team: slice) -> Played:
-        seen = jnp.concatenate([observations[index], last[index][None]])
-        arrays = (
-            seen,
-            *chosen[index],
-            there[..., team],
-            terminated[..., team],
-            reward[..., team],
-            choices[index],
-        )
-        # the loop stacks time first; everything else reads episodes first
-        arrays = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), arrays)
-        observation, action, log_probability, mask, ended, paid, available = arrays
-        record = Episodes(observation, action, mask, ended, team_return(paid, mask), paid)
-        won = None if world.won is None else jax.vmap(world.won)(end)
-        return Played(record, log_probability, available, won)
+        seen = jnp.concatenate([observations[index], last[index][:, None]], axis=1)
+        mask, paid, (action, log_probability) = there[..., team], reward[..., team], chosen[index]
+        record = Episodes(seen, action, mask, terminated[..., team], team_return(paid, mask), paid)
+        return Played(record, log_probability, choices[index], won)
 
     return tuple(played(index, team) for index, team in enumerate(teams)), looks
 

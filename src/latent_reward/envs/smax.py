@@ -20,7 +20,7 @@ from latent_reward.data.spaces import Discrete
 from latent_reward.envs.base import Outcome, Team, World
 from latent_reward.envs.particle.physics import Particles
 from latent_reward.envs.particle.render import draw
-from latent_reward.errors import LareError
+from latent_reward.errors import TaskError
 from latent_reward.types import Key
 
 HORIZON = 100
@@ -45,11 +45,7 @@ def _quiet() -> Iterator[None]:
 
 
 def battle(map_name: str) -> Any:
-    """The environment of a map, from ``jaxmarl``.
-
-    Raises:
-        LareError: that package is not installed, or does not work with the version of JAX that is.
-    """
+    """The environment of a map, from ``jaxmarl``; TaskError if that is not installed or does not fit this JAX."""
     try:
         with _quiet():
             from jaxmarl.environments.smax import (  # pyright: ignore[reportMissingImports]
@@ -57,10 +53,8 @@ def battle(map_name: str) -> Any:
                 map_name_to_scenario,
             )
     except ImportError as error:
-        raise LareError(
-            f"world: smax-{map_name} needs the package jaxmarl ({error}); "
-            'install it with `pip install "latent-reward[smax]"`'
-        ) from error
+        message = f"smax-{map_name} needs the package jaxmarl ({error})"
+        raise TaskError("world", message, 'install it with `pip install "latent-reward[smax]"`') from error
     return HeuristicEnemySMAX(scenario=map_name_to_scenario(map_name), max_steps=HORIZON)
 
 

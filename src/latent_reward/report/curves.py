@@ -36,9 +36,8 @@ def draw_curve(
     seen = ~np.isnan(values).all(axis=0)
     if not seen.any():
         return
-    (line,) = axes.plot(
-        steps[seen], np.nanmean(values[:, seen], axis=0), label=label, color=colour, linewidth=2
-    )
+    mean = np.nanmean(values[:, seen], axis=0)
+    (line,) = axes.plot(steps[seen], mean, label=label, color=colour, linewidth=2)
     if len(values) > 1:
         for row in values:
             axes.plot(steps, row, color=line.get_color(), linewidth=0.7, alpha=0.4)

@@ -6,35 +6,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Report:
-    """The results of one evaluation, for one team of one seed.
-
-    Attributes:
-        seed: the seed.
-        team: name of the team; empty where there is only one.
-        step: environment steps so far.
-        episodes: episodes so far.
-        return_mean: mean return of the evaluation episodes.
-        return_std: their standard deviation.
-        win_rate: share of the evaluation episodes won; NaN if the environment has no winner.
-        training_return: return of the last training episodes.
-        losses: losses of the agent and the decoder, by name.
-        credit: the metrics of credit, by name.
-        steps_per_second: environment steps of each seed per second since the last report.
-        warning: what is wrong with the credit; empty if nothing is.
-    """
+    """What one team of one seed shows at one evaluation."""
 
     seed: int
-    team: str
-    step: int
-    episodes: int
-    return_mean: float
-    return_std: float
-    win_rate: float
-    training_return: float
-    losses: dict[str, float]
-    credit: dict[str, float]
-    steps_per_second: float
-    warning: str
+    team: str  # empty where there is only one
+    step: int  # environment steps so far
+    episodes: int  # episodes so far
+    return_mean: float  # of the evaluation episodes
+    return_std: float  # of the same
+    win_rate: float  # share of the evaluation episodes won; NaN where nothing is won
+    training_return: float  # of the last training episodes
+    losses: dict[str, float]  # what learning shows, by name
+    credit: dict[str, float]  # the metrics of credit, by name
+    steps_per_second: float  # environment steps of each seed since the last report
+    warning: str  # what is wrong with the credit, or nothing
 
     @property
     def who(self) -> str:
@@ -43,8 +28,7 @@ class Report:
 
     def row(self) -> dict[str, Any]:
         """All numbers by their names in ``metrics.jsonl``."""
-        fields = dict(vars(self))
-        losses, credit, speed, warning = (
-            fields.pop(name) for name in ("losses", "credit", "steps_per_second", "warning")
-        )
-        return {**fields, **losses, **credit, "steps_per_second": speed, "warning": warning}
+        row: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            row |= value if name in ("losses", "credit") else {name: value}
+        return row

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from latent_reward.errors import LareError
+from latent_reward.errors import disk_errors
 from latent_reward.files import to_json, write_text
 from latent_reward.report.evaluation import Report
 
@@ -19,46 +19,32 @@ class Log:
     """Appends reports to ``metrics.jsonl`` and to ``tensorboard/seed<N>``, of teams ``tensorboard/seed<N>-<team>``."""
 
     def __init__(self, folder: Path, step: int):
-        """Open the log of a run at ``step``; lines logged after that step are dropped."""
-        self._path = folder / METRICS
-        try:
-            _keep_until(self._path, step)
+        """Open the log of a run that stands at ``step``; what was logged after it is dropped."""
+        self._path, self._step = folder / METRICS, step
+        self._writers: dict[str, SummaryWriter] = {}
+        with disk_errors(f"out: cannot write {self._path}", "make the run folder writable"):
+            rows = [row for row in read_metrics(folder) if row["step"] <= step]
+            write_text(self._path, "".join(to_json(row) + "\n" for row in rows))
             self._file = self._path.open("a", encoding="utf-8")
-            self._writers: dict[str, SummaryWriter] = {}
-            self._step = step
-        except OSError as error:
-            raise LareError(
-                f"out: cannot write {self._path}: {error}; make the run folder writable"
-            ) from error
 
     def write(self, reports: Sequence[Report]) -> None:
         """Log one report per seed and team; they are on disk when this returns."""
-        try:
+        remedy = "free space, then resume from the last checkpoint"
+        with disk_errors(f"metrics: cannot write {self._path}", remedy):
             for report in reports:
                 row = report.row()
                 self._file.write(to_json(row) + "\n")
-                writer = self._writer(report)
+                whose = report.who.replace("seed ", "seed").replace(" ", "-")
+                if whose not in self._writers:
+                    place = str(self._path.parent / "tensorboard" / whose)
+                    self._writers[whose] = SummaryWriter(place, purge_step=self._step + 1)
                 for name, value in row.items():
-                    if (
-                        isinstance(value, int | float)
-                        and math.isfinite(value)
-                        and name not in ("seed", "step")
-                    ):
-                        writer.add_scalar(name, value, report.step)
-                writer.flush()
+                    number = isinstance(value, int | float) and math.isfinite(value)
+                    if number and name not in ("seed", "step"):
+                        self._writers[whose].add_scalar(name, value, report.step)
+                self._writers[whose].flush()
             self._file.flush()
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise LareError(
-                f"metrics: cannot write {self._path}: {error}; free space, then resume from the last checkpoint"
-            ) from error
-
-    def _writer(self, report: Report) -> SummaryWriter:
-        name = report.who.replace("seed ", "seed").replace(" ", "-")
-        if name not in self._writers:
-            place = str(self._path.parent / "tensorboard" / name)
-            self._writers[name] = SummaryWriter(place, purge_step=self._step + 1)
-        return self._writers[name]
 
     def __enter__(self) -> "Log":
         """The log itself."""
@@ -84,8 +70,3 @@ def read_metrics(folder: Path) -> list[dict]:
         except ValueError:
             break
     return rows
-
-
-def _keep_until(path: Path, step: int) -> None:
-    rows = [row for row in read_metrics(path.parent) if row["step"] <= step]
-    write_text(path, "".join(to_json(row) + "\n" for row in rows))

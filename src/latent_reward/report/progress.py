@@ -1,16 +1,9 @@
 """The display of a run in progress: a live bar on a terminal, plain lines elsewhere."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from latent_reward.report.evaluation import Report
@@ -21,8 +14,7 @@ class Progress:
 
     def __init__(self, step: int, steps: int, quiet: bool):
         """Start at ``step`` of ``steps``."""
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
-        self._exit = ExitStack()
+        console = Console(quiet=quiet, highlight=False, soft_wrap=True)
         self._bar = Bar(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -31,12 +23,11 @@ class Progress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
+            console=console,
+            disable=quiet or not console.is_terminal,
             refresh_per_second=4,
         )
-        self._steps = steps
-        self._every, self._shown = max(1, steps // 1000), step
+        self._steps, self._every, self._shown = steps, max(1, steps // 1000), step
         self._task = self._bar.add_task("", total=steps, completed=step, speed="")
         self._said: set[tuple[str, str]] = set()
 
@@ -66,12 +57,12 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         """Start the live display."""
-        self._exit.enter_context(self._bar)
+        self._bar.start()
         return self
 
     def __exit__(self, *_) -> None:
         """Stop the live display."""
-        self._exit.close()
+        self._bar.stop()
 
 
 def _share(value: float) -> str:

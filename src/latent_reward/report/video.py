@@ -10,14 +10,13 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, disk_errors
 
 
-def write_video(path: Path, draw: Callable[[], tuple[Sequence[Any], float]]) -> Path:
-    """Write an MP4 file of the frames ``[height, width, 3]`` and the frames per second that ``draw`` returns.
+def write_video(path: Path, draw: Callable[[], tuple[Sequence[Any], Any]]) -> Path:
+    """Write the frames ``[height, width, 3]`` that ``draw`` gives, with their number per second, as an MP4 file.
 
-    Raises:
-        LareError: frames cannot be rendered on this machine or the file cannot be written.
+    LareError if frames cannot be rendered on this machine or the file cannot be written.
     """
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # draws without a screen
@@ -30,21 +29,15 @@ def write_video(path: Path, draw: Callable[[], tuple[Sequence[Any], float]]) -> 
             f"video: the environment could not be rendered here ({type(error).__name__}: {error}); "
             "install EGL or OSMesa and set MUJOCO_GL=egl or MUJOCO_GL=osmesa"
         ) from error
-    try:
-        path.write_bytes(b"")  # fails where the encoder, a process of its own, would only complain
-        _write(path, frames, fps)
-    except OSError as error:
-        raise LareError(f"video: cannot write {path}: {error}; make the run folder writable") from error
-    return path
-
-
-def _write(path: Path, frames: Sequence[np.ndarray], fps: Any) -> None:
     height, width = frames[0].shape[:2]
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, macro_block_size=8)
-    with warnings.catch_warnings():
-        # The encoder is a process of its own that replaces itself at once: no lock of JAX's threads is inherited.
-        warnings.filterwarnings("ignore", r".*os\.fork\(\)", RuntimeWarning)
-        writer.send(None)
-    for frame in frames:
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    with disk_errors(f"video: cannot write {path}", "make the run folder writable"):
+        path.write_bytes(b"")  # fails where the encoder, a process of its own, would only complain
+        writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, macro_block_size=8)
+        with warnings.catch_warnings():
+            # The encoder is a process of its own that replaces itself at once: no lock of JAX's threads is inherited.
+            warnings.filterwarnings("ignore", r".*os\.fork\(\)", RuntimeWarning)
+            writer.send(None)
+        for frame in frames:
+            writer.send(np.ascontiguousarray(frame))
+        writer.close()
+    return path

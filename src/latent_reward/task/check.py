@@ -7,10 +7,9 @@ import gymnasium
 import numpy as np
 
 from latent_reward.envs.gym import inspect_env
-from latent_reward.errors import LareError, TaskError
-from latent_reward.task.document import Finding, Location
+from latent_reward.errors import TaskError
 from latent_reward.task.fields import Field, Part
-from latent_reward.task.load import read_task
+from latent_reward.task.load import Finding, Location, read_task
 from latent_reward.task.open import make_env, open_world, team_mismatches
 from latent_reward.task.task import AnyTask, Task, TeamTask
 
@@ -27,20 +26,15 @@ def check_task(task: AnyTask | str | Path) -> list[Finding]:
     parsed, findings, document = read_task(task)
     if parsed is None:
         return findings
-    mismatches = _env_mismatches(parsed) if isinstance(parsed, Task) else _world_mismatches(parsed)
+    try:
+        mismatches = list(_env_mismatches(parsed) if isinstance(parsed, Task) else _world_mismatches(parsed))
+    except TaskError as error:  # there is nothing to compare with
+        mismatches = [((error.field,), error.message, error.remedy)]
     return sorted((document.finding(*each) for each in mismatches), key=lambda each: each.line or 0)
 
 
 def _world_mismatches(task: TeamTask) -> Iterator[Mismatch]:
-    try:
-        world = open_world(task)
-    except TaskError as error:
-        yield (error.field,), error.message, error.remedy
-        return
-    except LareError as error:
-        message, _, remedy = str(error).removeprefix("world: ").partition("; ")
-        yield ("world",), message, remedy or "correct the name"
-        return
+    world = open_world(task)
     yield from team_mismatches(task, world)
     if [team.name for team in task.teams] != [team.name for team in world.teams]:
         return
@@ -51,11 +45,7 @@ def _world_mismatches(task: TeamTask) -> Iterator[Mismatch]:
 
 
 def _env_mismatches(task: Task) -> Iterator[Mismatch]:
-    try:
-        observation, action, limit = inspect_env(make_env(task))
-    except TaskError as error:
-        yield (error.field,), error.message, error.remedy
-        return
+    observation, action, limit = inspect_env(make_env(task))
     if limit is not None and task.max_steps != limit:
         message = f"{task.max_steps} steps, but {task.env_id} is registered with {limit}"
         yield ("max_steps",), message, f"write {limit}"
@@ -100,10 +90,8 @@ def _range_mismatches(
     for position, each in enumerate(fields):
         block = slice(each.index, min(each.indices.stop, space.shape[0]))
         low, high = space.low[block], space.high[block]
-        for key, value, bounds, wider in (
-            ("low", each.low, low, np.less),
-            ("high", each.high, high, np.greater),
-        ):
+        sides = (("low", each.low, low, np.less), ("high", each.high, high, np.greater))
+        for key, value, bounds, wider in sides:
             if value is None or not bounds.size:
                 continue
             same = np.isclose(value, bounds, rtol=1e-5)

@@ -12,9 +12,9 @@ import yaml
 
 from latent_reward.envs.gym import inspect_env, open_env
 from latent_reward.envs.pettingzoo import Kind, find_kinds, opened, time_limit
-from latent_reward.errors import LareError
-from latent_reward.task.document import FILL_IN
+from latent_reward.errors import LareError, disk_errors
 from latent_reward.task.fields import Part
+from latent_reward.task.load import FILL_IN
 
 # Longest vector with one line per index; a longer one starts as one block, which the user splits into fields.
 LONGEST = 64
@@ -25,21 +25,20 @@ def draft_task(env_id: str, module: str | None = None, env_kwargs: Mapping[str, 
     """The text of a task file for a live environment, with its sizes, bounds, time limit and teams filled in.
 
     What only a person knows begins with ``FILL IN``; the file is not accepted until that is replaced.
+    LareError if there is no such environment, or its spaces cannot be used.
 
     Args:
         env_id: a Gymnasium id such as ``Id-v0`` or ``module:Id-v0``, or a parallel environment of PettingZoo,
             ``package.module`` or ``module:function``.
         module: the module whose import registers the environment, or that has the function.
         env_kwargs: arguments of the environment, which are written into the file.
-
-    Raises:
-        LareError: there is no such environment, or its spaces cannot be used.
     """
     if module and ":" in env_id:
         raise LareError(f"env: {env_id} names its module already; leave --import out")
     full = f"{module}:{env_id}" if module else env_id
     kwargs = dict(env_kwargs or {})
-    return _draft_teams(full, kwargs) if is_pettingzoo(full) else _draft_one(full, kwargs)
+    lines = _draft_teams(full, kwargs) if is_pettingzoo(full) else _draft_one(full, kwargs)
+    return "\n".join(lines) + "\n"
 
 
 def is_pettingzoo(name: str) -> bool:
@@ -61,44 +60,33 @@ def task_name(env_id: str) -> str:
 
 
 def write_draft(text: str, path: Path) -> None:
-    """Write a new file.
-
-    Raises:
-        LareError: the file exists already or cannot be written.
-    """
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise LareError(f"out: {path} exists already; give another name with --out") from None
-    except OSError as error:
-        raise LareError(f"out: cannot write {path} ({error.strerror}); give another --out") from None
+    """Write a new file; LareError if it exists already or cannot be written."""
+    if path.exists():
+        raise LareError(f"out: {path} exists already; give another name with --out")
+    with (
+        disk_errors(f"out: cannot write {path}", "give another --out"),
+        path.open("x", encoding="utf-8") as file,
+    ):
+        file.write(text)
 
 
-def _draft_one(name: str, kwargs: dict[str, Any]) -> str:
+def _draft_one(name: str, kwargs: dict[str, Any]) -> Iterator[str]:
     observation, action, limit = inspect_env(open_env(name, env_kwargs=kwargs))
-    if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
-        raise LareError(f"env: the action space of {name} has no bounds; give its Box a low and a high")
-    lines = [
-        *_head(name, "env", kwargs, limit),
-        *_goal("plain"),
-        *_fields("observation", observation.low, observation.high),
-        *_fields("action", action.low, action.high),
-    ]
-    return "\n".join(lines) + "\n"
+    yield from _head(name, "env", kwargs, limit)
+    yield from _goal("plain")
+    yield from _fields("observation", observation.low, observation.high)
+    yield from _fields("action", action.low, action.high)
 
 
-def _draft_teams(name: str, kwargs: dict[str, Any]) -> str:
+def _draft_teams(name: str, kwargs: dict[str, Any]) -> Iterator[str]:
     with opened(name, kwargs) as env:
         kinds, limit = find_kinds(name, env), time_limit(env)
-    lines = [
-        *_head(name, "pettingzoo", kwargs, limit),
-        "# A team shares one return. Agents with the same spaces, whose names differ only in a number, are put into",
-        "# one team here. Split a team whose members play against each other.",
-        "teams:",
-        *(f"  {line}" for kind in kinds for line in _team(kind, alone=len(kinds) == 1)),
-    ]
-    return "\n".join(lines) + "\n"
+    yield from _head(name, "pettingzoo", kwargs, limit)
+    yield "# A team shares one return. Agents with the same spaces, whose names differ only in a number, are put into"
+    yield "# one team here. Split a team whose members play against each other."
+    yield "teams:"
+    for kind in kinds:
+        yield from (f"  {line}" for line in _team(kind, alone=len(kinds) == 1))
 
 
 def _team(kind: Kind, alone: bool) -> Iterator[str]:
@@ -111,9 +99,9 @@ def _team(kind: Kind, alone: bool) -> Iterator[str]:
         *_fields("observation", kind.low, kind.high),
         "action:  # one line for each choice",
         *(
-            f"  - {{index: {index}, name: {FILL_IN}, low: 0, high: 1, "
+            f"  - {{index: {i}, name: {FILL_IN}, low: 0, high: 1, "
             f"meaning: '{FILL_IN}: what the agent does if this is 1'}}"
-            for index in range(kind.actions)
+            for i in range(kind.actions)
         ),
     ]
     yield from (f"  {line}" for line in body)

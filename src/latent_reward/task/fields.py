@@ -54,19 +54,3 @@ def bounds(fields: tuple[Field, ...]) -> tuple[np.ndarray, np.ndarray]:
         low[block] = -np.inf if each.low is None else each.low
         high[block] = np.inf if each.high is None else each.high
     return low, high
-
-
-def describe(part: Part, fields: tuple[Field, ...]) -> str:
-    """The observation form or the action form as text for a prompt: one line per field."""
-    head = f"{part}: array of shape (batch_size, {size(fields)})"
-    return "\n".join([head, *(_describe(part, each) for each in sorted(fields, key=lambda f: f.index))])
-
-
-def _describe(part: Part, each: Field) -> str:
-    place = str(each.index) if each.count == 1 else f"{each.index}:{each.indices.stop}"
-    low, high = (
-        word if value is None else f"{value:g}" for word, value in (("-inf", each.low), ("inf", each.high))
-    )
-    limits = "" if each.low is None and each.high is None else f", from {low} to {high}"
-    unit = "no unit" if each.unit == "-" else each.unit
-    return f"- {part}[:, {place}] {each.name} ({unit}{limits}): {each.meaning}"

@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from latent_reward.task.document import Finding, Location
 from latent_reward.task.fields import VARIANTS, Field, Variant
-from latent_reward.task.load import read_task
+from latent_reward.task.load import Finding, Location, read_task
 from latent_reward.task.task import AnyTask, TeamTask
 
 Clue = tuple[str, re.Pattern[str]]
@@ -106,13 +105,10 @@ def _in_goal(text: str, observation: tuple[Field, ...]) -> Iterator[str]:
     yield from _matches(text, (*_EVERYWHERE, *_IN_A_GOAL))
     for sentence in _SENTENCE.split(" ".join(text.split())):
         extreme = _EXTREME.search(sentence)
-        named = next((field.name for field in observation if _mentions(sentence, field.name)), None)
+        pattern = "|".join(rf"(?<!\w){re.escape(field.name)}(?!\w)" for field in observation)
+        named = re.search(pattern, sentence, re.IGNORECASE)
         if extreme and named:
-            yield f"asks for an extreme of a field ({extreme[0]!r} with {named!r})"
+            yield f"asks for an extreme of a field ({extreme[0]!r} with {named[0]!r})"
         effort, small = _EFFORT.search(sentence), _SMALL.search(sentence)
         if effort and small:
             yield f"asks to act little ({effort[0]!r} with {small[0]!r})"
-
-
-def _mentions(text: str, name: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None

@@ -1,18 +1,60 @@
 """Find a task by its name or path and read its file; every mistake in a file is reported with its line."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pydantic
+import yaml
 
 from latent_reward.errors import LareError, did_you_mean
-from latent_reward.task.document import Document, Finding, Location, read_document, unfilled
 from latent_reward.task.fields import VARIANTS, Field
 from latent_reward.task.task import AnyTask, Task, Team, TeamTask
 
+Location = tuple[int | str, ...]
+
+FILL_IN = "FILL IN"
+"""How a text begins that a draft leaves to the user."""
 _FOLDER = Path(__file__).parent
 _SCHEMA, _TEAM_SCHEMA = pydantic.TypeAdapter(Task), pydantic.TypeAdapter(TeamTask)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake in a task: where it is, what is wrong and how to fix it."""
+
+    file: str
+    line: int | None
+    field: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Render as ``file:line: field: message; remedy``, the form editors make clickable."""
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        field = f"{self.field}: " if self.field else ""
+        return f"{place}: {field}{self.message}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file as plain data, with the line of each of its parts.
+
+    ``findings`` are errors of YAML itself, repeated keys, and texts that a draft left to be filled in.
+    """
+
+    file: str
+    data: Any = None
+    lines: dict[Location, int] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def finding(self, location: Location, message: str, remedy: str) -> Finding:
+        """A mistake in the part at ``location``, with its line, or that of the nearest enclosing part there is."""
+        around = (location[:length] for length in range(len(location), -1, -1))
+        line = next((self.lines[place] for place in around if place in self.lines), None)
+        return Finding(self.file, line, field_name(location), message, remedy)
 
 
 def task_names() -> tuple[str, ...]:
@@ -21,11 +63,7 @@ def task_names() -> tuple[str, ...]:
 
 
 def task_path(name_or_path: str | Path) -> Path:
-    """The YAML file of a built-in task or of a path.
-
-    Raises:
-        LareError: there is no such task or file.
-    """
+    """The YAML file of a built-in task or of a path; LareError if there is no such task or file."""
     text = str(name_or_path)
     if text in task_names():
         return _FOLDER / f"{text}.yaml"
@@ -41,13 +79,10 @@ def task_path(name_or_path: str | Path) -> Path:
 
 
 def load_task(name_or_path: str | Path) -> AnyTask:
-    """Load a built-in task by name, or a task file by its path.
+    """Load a built-in task by name, or a task file by its path; LareError shows the first mistake in it.
 
     >>> load_task("Reacher-v5").max_steps
     50
-
-    Raises:
-        LareError: there is no such task, or its file has mistakes; the first one is shown.
     """
     task, findings, _ = read_task(name_or_path)
     if task is not None:
@@ -61,15 +96,15 @@ def load_description(name_or_path: str | Path) -> Task:
 
     >>> load_description("Reacher-v5").observation_size
     10
-
-    Raises:
-        LareError: there is no such task or team, or there are several teams and none is named.
     """
     return find_description(str(name_or_path))[1]
 
 
 def find_description(task: AnyTask | str) -> tuple[AnyTask, Task]:
-    """A task, and the description of one agent in it; raises as :func:`load_description` does."""
+    """A task, and the description of one agent in it.
+
+    LareError if there is no such task or team, or there are several teams and none is named.
+    """
     team, whole = "", task
     if isinstance(task, str):
         name, _, team = task.rpartition("/")
@@ -91,11 +126,10 @@ def read_task(task: AnyTask | str | Path) -> tuple[AnyTask | None, list[Finding]
     """
     if isinstance(task, Task | TeamTask):
         return task, [], Document(task.name)
-    document = read_document(task_path(task))
-    found = [*document.findings, *unfilled(document, document.data)]
+    document = _read_document(task_path(task))
+    data, found = document.data, list(document.findings)
     if found:
         return None, _by_line(found), document
-    data = document.data
     of_teams = isinstance(data, dict) and not data.keys().isdisjoint(("teams", "world", "pettingzoo"))
     try:
         # JSON is the strict mode that still reads lists as tuples and mappings as dataclasses.
@@ -104,15 +138,12 @@ def read_task(task: AnyTask | str | Path) -> tuple[AnyTask | None, list[Finding]
         return None, _by_line([_explain(document, detail, of_teams) for detail in error.errors()]), document
     for index, each in enumerate(parsed.descriptions):
         place: Location = ("teams", index) if of_teams else ()
-        found += [
-            document.finding(
-                (*place, "goal", variant),
+        for variant in [name for name in VARIANTS if name not in each.goal]:
+            message, remedy = (
                 f"the goal variant {variant!r} is missing",
                 f"add `{variant}:` with the goal in words",
             )
-            for variant in VARIANTS
-            if variant not in each.goal
-        ]
+            found.append(document.finding((*place, "goal", variant), message, remedy))
     return None if found else parsed, _by_line(found), document
 
 
@@ -155,3 +186,57 @@ def _keys(parent: Location, of_teams: bool) -> tuple[str, ...]:
     if len(parent) == 2 and parent[0] == "teams":
         return tuple(Team.__dataclass_fields__)
     return tuple(Field.__dataclass_fields__)
+
+
+def _read_document(path: Path) -> Document:
+    """Read ``path``; a file that is not YAML becomes a document without data and with a finding."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        root, data = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error)
+        remedy = "correct the syntax (check indentation, colons and quotes around this line)"
+        line = None if mark is None else mark.line + 1
+        return Document(
+            path.name, findings=(Finding(path.name, line, "", f"not valid YAML: {what}", remedy),)
+        )
+    lines: dict[Location, int] = {}
+    findings: list[Finding] = []
+    twice: set[Location] = set()  # keys of which YAML silently keeps the last, and all that is inside them
+    blank: dict[
+        Location, dict[str, tuple[int, str]]
+    ] = {}  # what is to be filled in, by the mapping around it
+    for place, line, node in _parts(root, (), root.start_mark.line + 1) if root else ():
+        if place in lines:
+            repeated = Finding(
+                path.name, line, field_name(place), "this key is given twice", "keep one of the two"
+            )
+            findings += [] if place[:-1] in twice else [repeated]
+            twice.add(place)
+        lines.setdefault(place, line)
+        if place and isinstance(node, yaml.ScalarNode) and node.value.startswith(FILL_IN):
+            wanted = node.value.removeprefix(FILL_IN).strip(" :")
+            blank.setdefault(place[:-1], {})[str(place[-1])] = line, wanted
+    for place, left in blank.items():
+        numbers, wanted = zip(*left.values(), strict=True)
+        message = f"{' and '.join(left)} {'is' if len(left) == 1 else 'are'} still to be filled in"
+        remedy = "write " + (", ".join(dict.fromkeys(filter(None, wanted))) or "a text")
+        findings.append(Finding(path.name, numbers[0], field_name(place), message, remedy))
+    return Document(path.name, data, lines, tuple(findings))
+
+
+def field_name(location: Location) -> str:
+    """A location in text form: ``observation[3].unit``."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in location).removeprefix(".")
+
+
+def _parts(node: yaml.Node, place: Location, line: int) -> Iterator[tuple[Location, int, yaml.Node]]:
+    """Every part of a document from the outside in, with its place and its line."""
+    yield place, line, node
+    if isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            yield from _parts(child, (*place, index), child.start_mark.line + 1)
+    elif isinstance(node, yaml.MappingNode):
+        for key, child in node.value:
+            yield from _parts(child, (*place, key.value), key.start_mark.line + 1)

@@ -11,27 +11,19 @@ from latent_reward.envs.pettingzoo import host_world
 from latent_reward.envs.single import single_world
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
-from latent_reward.task.document import Location, field_name
+from latent_reward.task.load import Location, field_name
 from latent_reward.task.task import AnyTask, Task, TeamTask
 
 
 def make_env(task: Task, *, render_mode: str | None = None) -> gymnasium.Env[np.ndarray, np.ndarray]:
-    """Create the environment of ``task`` with the task's time limit.
-
-    Raises:
-        TaskError: as :func:`~latent_reward.envs.gym.open_env` does.
-    """
+    """Create the environment of ``task`` with its time limit; TaskError as :func:`.open_env` raises it."""
     return open_env(
         task.env_id, max_episode_steps=task.max_steps, render_mode=render_mode, env_kwargs=task.env_kwargs
     )
 
 
 def open_environment(task: AnyTask) -> Environment:
-    """The environment of ``task``, whatever kind it is; one agent is a team of one.
-
-    Raises:
-        LareError: there is none of that name, or the task does not fit it.
-    """
+    """The environment of ``task``, of whatever kind; LareError if there is none or the task does not fit it."""
     if isinstance(task, Task):
         make = lambda mode: make_env(task, render_mode=mode)  # noqa: E731
         world = single_world(task.env_id, make, task.max_steps)
@@ -45,11 +37,7 @@ def open_environment(task: AnyTask) -> Environment:
 
 
 def require_fit(task: Task, team: Team) -> None:
-    """Raise if the fields of a task are not those of an agent of ``team``.
-
-    Raises:
-        LareError: naming the sizes of both.
-    """
+    """Raise LareError, with the sizes of both, if the fields of a task are not those of an agent of ``team``."""
     described, found = (task.observation_size, task.action_size), (team.observation_size, team.actions.size)
     if described != found:
         raise LareError(
@@ -76,8 +64,7 @@ def team_mismatches(task: TeamTask, world: Environment) -> Iterator[tuple[Locati
 def open_world(task: TeamTask) -> World | HostWorld:
     """The compiled world, or the PettingZoo environment on the host, in which the teams of ``task`` act.
 
-    Raises:
-        LareError: there is none of that name, or its agents do not fit the teams.
+    TaskError if there is none of that name, or its agents do not fit the teams.
     """
     if task.world:
         return find_world(task.world)

@@ -10,7 +10,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pydantic
 from pydantic.dataclasses import dataclass
 
@@ -41,39 +40,26 @@ class Task:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     role: Text = field(default_factory=default_role)
 
-    @property
-    def observation_size(self) -> int:
-        """Number of observation indices the fields describe."""
-        return fields.size(self.observation)
-
-    @property
-    def action_size(self) -> int:
-        """Number of action indices the fields describe."""
-        return fields.size(self.action)
-
-    @property
-    def observation_low(self) -> np.ndarray:
-        """Lower bound of each observation index, float32, ``-inf`` where unknown."""
-        return fields.bounds(self.observation)[0]
-
-    @property
-    def observation_high(self) -> np.ndarray:
-        """Upper bound of each observation index, float32, ``inf`` where unknown."""
-        return fields.bounds(self.observation)[1]
-
-    @property
-    def action_low(self) -> np.ndarray:
-        """Lower bound of each action index, float32, ``-inf`` where unknown."""
-        return fields.bounds(self.action)[0]
-
-    @property
-    def action_high(self) -> np.ndarray:
-        """Upper bound of each action index, float32, ``inf`` where unknown."""
-        return fields.bounds(self.action)[1]
+    # Number of indices that the fields describe, and the bounds of each: float32, infinite where unknown.
+    observation_size = property(lambda self: fields.size(self.observation))
+    action_size = property(lambda self: fields.size(self.action))
+    observation_low = property(lambda self: fields.bounds(self.observation)[0])
+    observation_high = property(lambda self: fields.bounds(self.observation)[1])
+    action_low = property(lambda self: fields.bounds(self.action)[0])
+    action_high = property(lambda self: fields.bounds(self.action)[1])
 
     def describe(self, part: Part) -> str:
         """The observation form or the action form as text for a prompt: one line per field."""
-        return fields.describe(part, self.observation if part == "observation" else self.action)
+        described: tuple[Field, ...] = getattr(self, part)
+        lines = [f"{part}: array of shape (batch_size, {fields.size(described)})"]
+        for each in sorted(described, key=lambda field: field.index):
+            place = f"{each.index}" if each.count == 1 else f"{each.index}:{each.indices.stop}"
+            low = "-inf" if each.low is None else f"{each.low:g}"
+            high = "inf" if each.high is None else f"{each.high:g}"
+            limits = "" if each.low is None and each.high is None else f", from {low} to {high}"
+            unit = "no unit" if each.unit == "-" else each.unit
+            lines.append(f"- {part}[:, {place}] {each.name} ({unit}{limits}): {each.meaning}")
+        return "\n".join(lines)
 
     @property
     def descriptions(self) -> "tuple[Task, ...]":
@@ -129,15 +115,13 @@ class TeamTask:
         It is named after the whole task if that has one team, else ``name/team``.
         """
         suffixes = [f"/{team.name}" if len(self.teams) > 1 else "" for team in self.teams]
+        words = ("goal", "observation", "action", "role")
         return tuple(
             Task(
                 name=self.name + suffix,
                 env_id=f"{self.world or self.pettingzoo}{suffix}",
                 max_steps=self.max_steps,
-                goal=team.goal,
-                observation=team.observation,
-                action=team.action,
-                role=team.role,
+                **{name: getattr(team, name) for name in words},
             )
             for team, suffix in zip(self.teams, suffixes, strict=True)
         )

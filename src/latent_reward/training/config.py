@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import pydantic
+
 from latent_reward.credit.methods import Recipe
 from latent_reward.errors import LareError
 from latent_reward.files import to_json
@@ -33,6 +35,25 @@ class RunConfig:
         """Raise a :class:`~latent_reward.errors.LareError` for negative, repeated or no seeds."""
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise LareError(f"seeds: {self.seeds} must be different whole numbers from 0 up, at least one")
+
+    def require_readable(self) -> None:
+        """Raise if the file of this configuration could not be read again.
+
+        Raises:
+            LareError: a setting has a value of the wrong kind, or the method or the agent is of a class that files do
+                not know.
+        """
+        try:
+            again = pydantic.TypeAdapter(RunConfig).validate_json(self.to_json())
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise LareError(f"{place}: {first['msg']}, not {first['input']!r}") from None
+        if again != self:
+            raise LareError(
+                "method: its class, or that of the agent, is not one that files know; add it to `Credit` in "
+                "credit/methods.py or to `Agent` in agents/registry.py"
+            )
 
     def to_json(self) -> str:
         """The configuration as JSON text."""

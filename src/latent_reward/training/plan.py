@@ -12,7 +12,7 @@ import pydantic
 
 from latent_reward.agents.registry import Agent
 from latent_reward.agents.td3 import TD3
-from latent_reward.errors import LareError, require_positive
+from latent_reward.errors import LareError, require_count, require_positive
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Replay:
         require_positive(
             batch_size=self.batch_size, buffer_size=self.buffer_size, refresh_episodes=self.refresh_episodes
         )
-        _not_negative(warmup=self.warmup)
+        require_count(0, warmup=self.warmup)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Fresh:
     def __post_init__(self):
         """Raise a :class:`~latent_reward.errors.LareError` for numbers that make no sense."""
         require_positive(episodes=self.episodes, buffer_episodes=self.buffer_episodes)
-        _not_negative(first_updates=self.first_updates, updates=self.updates)
+        require_count(0, first_updates=self.first_updates, updates=self.updates)
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,3 @@ def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
             "experience": experience(**{name: settings[name] for name in settings if name in inner}),
         }
     )
-
-
-def _not_negative(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 0:
-            raise LareError(f"{name}: {count} is negative; give 0 or more")

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ def train(
     if isinstance(method, str):
         method = find_method(method, plan.agent.learns_from)
     chosen, origin = _choose_encoders(task, method, encoder, draw)
-    seeds = (seed,) if isinstance(seed, int) else tuple(seed)
+    seeds = tuple(int(each) for each in ((seed,) if isinstance(seed, int | Integral) else seed))
     config = RunConfig(task.name, method, seeds, origin, plan)
+    config.require_readable()
     folder = Path(out) if out else Path("runs") / task.name / method.name / spell_seeds(seeds)
     training = make_training(config, world, chosen)
     try:

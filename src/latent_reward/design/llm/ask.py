@@ -1,7 +1,6 @@
 """Questions to a language model, its replies, and asking several questions in parallel."""
 
 import math
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
@@ -92,26 +91,17 @@ Ask = Callable[[Request], Reply]
 
 
 def ask_all(ask: Ask, requests: Sequence[Request], workers: int = 4) -> list[Reply | LareError]:
-    """Ask all requests, ``workers`` at a time, and return the answers in their order.
+    """Ask all requests, ``workers`` (at least 1) at a time, and return the answers in their order.
 
     A failure is returned in its place, so that one lost candidate does not lose the others. Ctrl-C takes effect at
     once: the threads are daemons, so no thread waits for a slow server.
-
-    Raises:
-        LareError: ``workers`` is below 1.
     """
     require_positive(workers=workers)
-    futures: list[Future[Reply | LareError]] = [Future() for _ in requests]
-    waiting: queue.SimpleQueue[tuple[Request, Future]] = queue.SimpleQueue()
-    for pair in zip(requests, futures, strict=True):
-        waiting.put(pair)
-    stopped = threading.Event()
+    places, stopped = threading.Semaphore(workers), threading.Event()
 
-    def work() -> None:
-        while not stopped.is_set():
-            try:
-                request, future = waiting.get_nowait()
-            except queue.Empty:
+    def work(request: Request, future: Future[Reply | LareError]) -> None:
+        with places:
+            if stopped.is_set():
                 return
             try:
                 future.set_result(ask(request))
@@ -120,8 +110,9 @@ def ask_all(ask: Ask, requests: Sequence[Request], workers: int = 4) -> list[Rep
             except BaseException as error:  # raised again in the caller's thread
                 future.set_exception(error)
 
-    for _ in range(min(workers, len(requests))):
-        threading.Thread(target=work, name="lare-ask", daemon=True).start()
+    futures: list[Future[Reply | LareError]] = [Future() for _ in requests]
+    for pair in zip(requests, futures, strict=True):
+        threading.Thread(target=work, args=pair, name="lare-ask", daemon=True).start()
     try:
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in done:

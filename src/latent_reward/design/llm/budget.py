@@ -8,29 +8,27 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 import yaml
 
-from latent_reward.design.llm.ask import Message
-from latent_reward.errors import LareError
+from latent_reward.design.llm.ask import Message, Reply, Request
+from latent_reward.errors import LareError, disk_errors, one_line
 from latent_reward.files import to_json
 
 PRICES_VARIABLE = "LARE_PRICES"
 _PRICES = Path(__file__).with_name("prices.yaml")
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+_Dollars = Annotated[float, pydantic.Field(ge=0, lt=1e6, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
 class Price:
     """US dollars per million tokens."""
 
-    input: float | int
-    output: float | int
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """The cost in US dollars of one call."""
-        return (self.input * prompt_tokens + self.output * completion_tokens) / 1e6
+    input: _Dollars
+    output: _Dollars
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,7 @@ class Budget:
     def __init__(
         self, tokens: int | None = None, dollars: float | int | None = None, price: Price | None = None
     ):
-        """None means no limit.
-
-        Raises:
-            LareError: a limit is negative or not a number, or money is limited and the price is unknown.
-        """
+        """None means no limit. LareError if a limit is not a number from 0 on, or money is limited without a price."""
         for name, limit in (("tokens", tokens), ("dollars", dollars)):
             if limit is not None and not (math.isfinite(limit) and limit >= 0):
                 raise LareError(f"{name}: the limit {limit} is not a number of at least 0; correct it")
@@ -85,11 +79,7 @@ class Budget:
         self._changed = threading.Condition()
 
     def reserve(self, most: Usage) -> None:
-        """Reserve ``most`` for one call; every reservation must be settled.
-
-        Raises:
-            BudgetError: it exceeds what is left.
-        """
+        """Reserve ``most`` for one call, or raise BudgetError; every reservation must be settled."""
         with self._changed:
             while self._exceeds(self.used.plus(self._reserved).plus(most)):
                 reason = self._exceeds(self.used.plus(most))
@@ -107,7 +97,9 @@ class Budget:
 
     def cost(self, usage: Usage) -> float | None:
         """The cost of ``usage`` in US dollars, None without a price."""
-        return None if self.price is None else self.price.cost(usage.prompt_tokens, usage.completion_tokens)
+        if self.price is None:
+            return None
+        return (self.price.input * usage.prompt_tokens + self.price.output * usage.completion_tokens) / 1e6
 
     def _exceeds(self, after: Usage) -> str | None:
         cost = self.cost(after) or 0.0
@@ -144,10 +136,8 @@ def estimate_text(text: str) -> int:
 def price_of(model: str, path: Path | None = None) -> Price | None:
     """The price of a model: from ``path`` or the file that ``LARE_PRICES`` names, else from the package's table.
 
-    A dated name (``gpt-4o-2024-08-06``) without a row has the price of the undated one.
-
-    Raises:
-        LareError: a table cannot be read or has a row that is not a price.
+    A dated name (``gpt-4o-2024-08-06``) without a row has the price of the undated one. Raises LareError for a table
+    that cannot be read or has a row that is not a price.
     """
     named = path or os.environ.get(PRICES_VARIABLE)
     for table in ([_read_prices(Path(named))] if named else []) + [_read_prices(_PRICES)]:
@@ -158,48 +148,37 @@ def price_of(model: str, path: Path | None = None) -> Price | None:
 
 
 def _read_prices(path: Path) -> dict[str, Price]:
+    table = pydantic.TypeAdapter(dict[str, Price], config=pydantic.ConfigDict(coerce_numbers_to_str=True))
     try:
-        rows = yaml.safe_load(path.read_text("utf-8")) or {}
-        table = {}
-        for name, row in rows.items():
-            price = Price(float(row["input"]), float(row["output"]))
-            if set(row) != {"input", "output"} or not (0 <= price.input < 1e6 and 0 <= price.output < 1e6):
-                raise ValueError(f"{name}: {row}")
-            table[str(name)] = price
-    except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return table.validate_python(yaml.safe_load(path.read_text("utf-8")) or {})
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise LareError(
-            f"prices: {path} is not a table of prices ({' '.join(str(error).split())[:200]}); write one row per "
+            f"prices: {path} is not a table of prices ({one_line(error)}); write one row per "
             "model, `NAME: {input: 2.5, output: 10}`, in US dollars per million tokens"
         ) from None
-    return table
 
 
 class Ledger:
-    """A file with one JSON line per call; safe to share between threads."""
+    """A file with one JSON line per call; safe to share between threads. LareError if it cannot be written."""
 
     def __init__(self, path: Path):
-        """Append to ``path``, whose folder is created if necessary.
-
-        Raises:
-            LareError: the file cannot be written.
-        """
+        """Append to ``path``, whose folder is created if necessary."""
         self.path = path
         self._lock = threading.Lock()
-        try:
+        with disk_errors(f"ledger: cannot write {path}", "choose another folder"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.open("a").close()
-        except OSError as error:
-            raise LareError(f"ledger: cannot write {path}: {error}; choose another folder") from error
 
-    def write(self, **entry: Any) -> None:
-        """Add one line with the time and the entry.
-
-        Raises:
-            LareError: the file cannot be written.
-        """
+    def write(self, request: Request, model: str, reply: Reply, outcome: str, **more: Any) -> None:
+        """Add one line: the time, the question, the model, what the answer cost, and ``more``."""
+        asked = {name: getattr(request, name) for name in ("purpose", "draw", "index")}
+        names = ("prompt_tokens", "completion_tokens", "estimated", "cost", "cached")
+        cost = {name: getattr(reply, name) for name in names}
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        try:
-            with self._lock, self.path.open("a", encoding="utf-8") as file:
-                file.write(to_json({"time": time, **entry}) + "\n")
-        except OSError as error:
-            raise LareError(f"ledger: cannot write {self.path}: {error}; make room") from error
+        entry = {"time": time, **asked, "model": model, **cost, "outcome": outcome, **more}
+        with (
+            disk_errors(f"ledger: cannot write {self.path}", "make room"),
+            self._lock,
+            self.path.open("a", encoding="utf-8") as file,
+        ):
+            file.write(to_json(entry) + "\n")

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from latent_reward.design.llm.ask import Ask, Failure, ModelError, Reply, Request
@@ -61,13 +61,10 @@ def connect(
     *,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Ask:
-    """A thread-safe function that asks the model of ``server``.
+    """A thread-safe function that asks the model of ``server``; LareError if its settings cannot work.
 
     It raises BudgetError before a call that could exceed a limit, and ModelError when retries are used up or cannot
     help.
-
-    Raises:
-        LareError: the model, the URL or a number is not usable, or the key is missing.
     """
     place, key, variable = _checked(server)
     import openai  # its import takes a second
@@ -75,14 +72,13 @@ def connect(
     patience = openai.Timeout(server.timeout_s, connect=min(server.timeout_s, _LONGEST_CONNECT))
     client = openai.OpenAI(api_key=key or "none", base_url=place, max_retries=0, timeout=patience)
     # OpenAI's newer models accept only the newer name; many other servers ignore it and would not limit the answer.
-    limit = "max_completion_tokens" if place == OPENAI else "max_tokens"
-    session = _Session(client, server, place, key, variable, budget or Budget(), ledger, Dialect(limit=limit))
-    return lambda request: _ask(session, request, sleep)
+    dialect = Dialect(limit="max_completion_tokens" if place == OPENAI else "max_tokens")
+    return _Session(client, server, place, key, variable, budget or Budget(), ledger, sleep, dialect).ask
 
 
 @dataclass
 class _Session:
-    """State that all calls to one server share; only the dialect changes."""
+    """What all calls to one server share; only the dialect changes."""
 
     client: Any
     server: Server
@@ -91,174 +87,154 @@ class _Session:
     variable: str | None
     budget: Budget
     ledger: Ledger | None
+    sleep: Callable[[float], object]
     dialect: Dialect
     learning: threading.Lock = field(default_factory=threading.Lock)
 
-    def replace(self, refused: Dialect, other: Dialect) -> Dialect:
-        """Replace the dialect ``refused``, unless another thread already has; returns the one to try now."""
-        with self.learning:
-            if self.dialect == refused:
-                self.dialect = other
-            return self.dialect
+    def ask(self, request: Request) -> Reply:
+        """The answer to a question, with the retries that each failure allows."""
+        failures: Counter[Failure] = Counter()
+        while True:
+            reply, error, wait = self._call(request)
+            if error is None:
+                return reply
+            failures[error.kind] += 1
+            if failures[error.kind] > _RETRIES[error.kind]:
+                raise error
+            if error.kind not in _AT_ONCE:
+                # 1, 2, 4, … up to 30 seconds, times a random factor, so that threads spread out
+                back_off = min(_LONGEST_BACK_OFF, 2.0 ** (failures.total() - 1)) * random.uniform(0.5, 1.0)
+                self.sleep(back_off if wait is None else wait)
 
-
-@dataclass(frozen=True)
-class _Outcome:
-    """The result of one call: its usage, and a text or an error."""
-
-    name: Failure | Literal["ok", "interrupted"]
-    used: Usage
-    estimated: bool = False
-    text: str = ""
-    model: str = ""
-    error: ModelError | None = None
-    wait: float | None = None
-
-
-def _ask(session: _Session, request: Request, sleep: Callable[[float], object]) -> Reply:
-    failures: Counter[Failure] = Counter()
-    while True:
-        outcome = _call(session, request)
-        error = outcome.error
-        if error is None:
-            return Reply(
-                text=outcome.text,
-                model=outcome.model,
-                prompt_tokens=outcome.used.prompt_tokens,
-                completion_tokens=outcome.used.completion_tokens,
-                estimated=outcome.estimated,
-                cost=session.budget.cost(outcome.used),
-            )
-        failures[error.kind] += 1
-        if failures[error.kind] > _RETRIES[error.kind]:
-            raise error
-        if error.kind not in _AT_ONCE:
-            sleep(_back_off(failures.total()) if outcome.wait is None else outcome.wait)
-
-
-def _back_off(failures: int) -> float:
-    """Seconds before a retry: 1, 2, 4, … up to 30, times a random factor of 0.5 to 1, so that threads spread out."""
-    return min(_LONGEST_BACK_OFF, 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)
-
-
-def _call(session: _Session, request: Request) -> _Outcome:
-    """One call within the budget, and its line in the ledger. An interrupted call counts in full."""
-    most = Usage(estimate(request.messages, request.keys), session.server.max_tokens, 1)
-    session.budget.reserve(most)
-    outcome, started = _Outcome("interrupted", most, estimated=True), time.monotonic()
-    try:
-        outcome = _attempt(session, request, most)
-    finally:
-        session.budget.settle(most, outcome.used)
-        if session.ledger is not None:
-            session.ledger.write(
-                purpose=request.purpose, draw=request.draw, index=request.index, model=session.server.model,
-                prompt_tokens=outcome.used.prompt_tokens, completion_tokens=outcome.used.completion_tokens,
-                estimated=outcome.estimated, cost=session.budget.cost(outcome.used), cached=False,
-                outcome=outcome.name, seconds=round(time.monotonic() - started, 3), form=session.dialect.form,
-                temperature=request.temperature if session.dialect.temperature else None,
-            )  # fmt: skip
-    return outcome
-
-
-def _attempt(session: _Session, request: Request, most: Usage) -> _Outcome:
-    """Send the question and interpret the response.
-
-    A refused or failed request is free. If the connection broke or timed out after sending, the server may have
-    charged for it, so the whole reservation counts.
-    """
-    import openai
-
-    try:
-        answer = _send(session, request)
-    except (openai.OpenAIError, ValueError) as problem:
-        error = _explain(session, problem)
-        billed = error.kind in _BILLED
-        response = getattr(problem, "response", None)
-        wait = None if response is None else retry_after(response.headers)
-        return _Outcome(
-            error.kind, most if billed else Usage(calls=1), estimated=billed, error=error, wait=wait
-        )
-    text, error = _text(session, answer)
-    used, estimated = _usage(answer, most, text)
-    model = getattr(answer, "model", None)
-    name = redact(model, session.key) if isinstance(model, str) and model else session.server.model
-    return _Outcome(error.kind if error else "ok", used, estimated, text, name, error)
-
-
-def _send(session: _Session, request: Request) -> Any:
-    """The completion as the client library returns it, in the first dialect that the server accepts."""
-    import openai
-
-    dialect, refused = session.dialect, set()
-    while True:
-        arguments = dialect.arguments(session.server.model, request, session.server.max_tokens)
+    def _call(self, request: Request) -> "_Outcome":
+        """One call within the budget, and its line in the ledger. An interrupted call counts in full."""
+        most = Usage(estimate(request.messages, request.keys), self.server.max_tokens, 1)
+        self.budget.reserve(most)
+        reply, outcome, started = self._reply(most, estimated=True), "interrupted", time.monotonic()
         try:
-            return session.client.chat.completions.create(**arguments)
-        except openai.APIStatusError as error:
-            refused.add(dialect)
-            other = None
-            if error.status_code in (400, 422, 500, 501):
-                param = getattr(error, "param", None)
-                other = dialect.without(f"{error.body}", param if isinstance(param, str) else None)
-                if error.status_code >= 500 and other and other.form == dialect.form:
-                    other = None  # some servers fail on an unknown form, none on a number
-            if other is None or other in refused:
-                raise
-            dialect = session.replace(dialect, other)
+            reply, error, wait = self._attempt(request, most)
+            outcome = error.kind if error else "ok"
+            return reply, error, wait
+        finally:
+            self.budget.settle(most, Usage(reply.prompt_tokens, reply.completion_tokens, 1))
+            if self.ledger is not None:
+                self.ledger.write(
+                    request,
+                    self.server.model,
+                    reply,
+                    outcome,
+                    seconds=round(time.monotonic() - started, 3),
+                    form=self.dialect.form,
+                    temperature=request.temperature if self.dialect.temperature else None,
+                )
 
+    def _attempt(self, request: Request, most: Usage) -> "_Outcome":
+        """Send the question and interpret the response.
 
-def _explain(session: _Session, problem: Exception) -> ModelError:
-    """The error for the user."""
-    import openai
+        A refused or failed request is free. If the connection broke or timed out after sending, the server may have
+        charged for it, so the whole reservation counts.
+        """
+        import openai
 
-    place = session.place
-    if isinstance(problem, openai.APIStatusError):
-        body: Any = problem.body
-        message = body.get("message") if isinstance(body, dict) else None
-        complaint = redact(message if isinstance(message, str) else f"{body or ''}", session.key)
-        code = getattr(problem, "code", None)
-        model, variable = session.server.model, session.variable
-        return status_error(problem.status_code, complaint, code, model=model, place=place, variable=variable)
-    if not isinstance(problem, openai.APIConnectionError):
-        said = redact(f"{problem}", session.key)
-        return ModelError("malformed", f"{place} answered with no chat completion ({said}); {_URL_REMEDY}")
-    if type(problem.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
-        message = f"cannot connect to {place}; is the server up, and is the base URL right?"
-        return ModelError("unreachable", message)
-    if isinstance(problem, openai.APITimeoutError):
-        seconds = f"{session.server.timeout_s:g} s"
+        try:
+            answer = self._send(request)
+        except (openai.OpenAIError, ValueError) as problem:
+            error = self._explain(problem)
+            response = getattr(problem, "response", None)
+            wait = None if response is None else retry_after(response.headers)
+            billed = error.kind in _BILLED
+            return self._reply(most if billed else Usage(), estimated=billed), error, wait
+        text, error = self._text(answer)
+        usage, model = getattr(answer, "usage", None), getattr(answer, "model", None)
+        counts: list[Any] = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+        known = all(type(count) is int and count >= 0 for count in counts) and sum(counts) > 0
+        used = Usage(*counts) if known else Usage(most.prompt_tokens, estimate_text(text))
+        name = redact(model, self.key) if isinstance(model, str) and model else self.server.model
+        return self._reply(used, estimated=not known, text=text, model=name), error, None
+
+    def _reply(self, used: Usage, *, estimated: bool, text: str = "", model: str = "") -> Reply:
+        cost = self.budget.cost(used)
+        return Reply(text, model, used.prompt_tokens, used.completion_tokens, estimated, cost)
+
+    def _send(self, request: Request) -> Any:
+        """The completion as the client library returns it, in the first dialect that the server accepts."""
+        import openai
+
+        dialect, refused = self.dialect, set()
+        while True:
+            arguments = dialect.arguments(self.server.model, request, self.server.max_tokens)
+            try:
+                return self.client.chat.completions.create(**arguments)
+            except openai.APIStatusError as error:
+                refused.add(dialect)
+                other = None
+                if error.status_code in (400, 422, 500, 501):
+                    param = getattr(error, "param", None)
+                    other = dialect.without(f"{error.body}", param if isinstance(param, str) else None)
+                    if error.status_code >= 500 and other and other.form == dialect.form:
+                        other = None  # some servers fail on an unknown form, none on a number
+                if other is None or other in refused:
+                    raise
+                with self.learning:
+                    if self.dialect == dialect:  # else another thread has learned from its own refusal
+                        self.dialect = other
+                    dialect = self.dialect
+
+    def _explain(self, problem: Exception) -> ModelError:
+        """The error for the user."""
+        import openai
+
+        place = self.place
+        if isinstance(problem, openai.APIStatusError):
+            body: Any = problem.body
+            message = body.get("message") if isinstance(body, dict) else None
+            complaint = redact(message if isinstance(message, str) else f"{body or ''}", self.key)
+            code, model = getattr(problem, "code", None), self.server.model
+            return status_error(problem.status_code, complaint, code, model, place, self.variable)
+        if not isinstance(problem, openai.APIConnectionError):
+            said = redact(f"{problem}", self.key)
+            return ModelError(
+                "malformed", f"{place} answered with no chat completion ({said}); {_URL_REMEDY}"
+            )
+        if type(problem.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
+            message = f"cannot connect to {place}; is the server up, and is the base URL right?"
+            return ModelError("unreachable", message)
+        if isinstance(problem, openai.APITimeoutError):
+            seconds = f"{self.server.timeout_s:g} s"
+            remedy = "give it more time or ask for fewer tokens"
+            return ModelError("timeout", f"{place} sent nothing for {seconds}; {remedy}")
         return ModelError(
-            "timeout", f"{place} sent nothing for {seconds}; give it more time or ask for fewer tokens"
+            "disconnected", f"{place} broke the connection before it had answered; try again later"
         )
-    return ModelError("disconnected", f"{place} broke the connection before it had answered; try again later")
+
+    def _text(self, answer: Any) -> tuple[str, ModelError | None]:
+        """The text of an answer, and the error that keeps it from being used."""
+        name, choices = self.server.model, getattr(answer, "choices", "")
+        if not isinstance(choices, list | None):
+            message = f"{self.place} answered with no chat completion; {_URL_REMEDY}"
+            return "", ModelError("malformed", message)
+        if not choices:
+            said = redact(f"{getattr(answer, 'error', None) or ''}", self.key)
+            detail = f" ({said})" if said else ""
+            return "", ModelError("empty", f"{name} sent no choice{detail}; ask again or use another model")
+        message, reason = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
+        text, refusal = _content(getattr(message, "content", None)), getattr(message, "refusal", None)
+        if self.key and len(self.key) >= _SHORTEST_SECRET:
+            text = text.replace(self.key, "[key]")
+        error = None
+        if refusal or reason == "content_filter":
+            said = redact(f"{refusal}", self.key)[:200] if refusal else "stopped by a content filter"
+            error = ModelError("refused", f"{name} refused ({said}); rephrase the task or use another model")
+        elif reason == "length":
+            limit = f"{self.server.max_tokens} tokens; allow more per answer"
+            error = ModelError("truncated", f"the answer of {name} was cut off at {limit}")
+        elif not text.strip():
+            error = ModelError("empty", f"{name} sent an empty answer; ask again or use another model")
+        return text, error
 
 
-def _text(session: _Session, answer: Any) -> tuple[str, ModelError | None]:
-    """The text of an answer, and the error that keeps it from being used."""
-    name, error = session.server.model, None
-    choices = getattr(answer, "choices", "")
-    if not isinstance(choices, list | None):
-        return "", ModelError("malformed", f"{session.place} answered with no chat completion; {_URL_REMEDY}")
-    if not choices:
-        said = redact(f"{getattr(answer, 'error', None) or ''}", session.key)
-        detail = f" ({said})" if said else ""
-        return "", ModelError("empty", f"{name} sent no choice{detail}; ask again or use another model")
-    message, reason = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
-    text, refusal = _content(getattr(message, "content", None)), getattr(message, "refusal", None)
-    if session.key and len(session.key) >= _SHORTEST_SECRET:
-        text = text.replace(session.key, "[key]")
-    if refusal or reason == "content_filter":
-        said = redact(f"{refusal}", session.key)[:200] if refusal else "stopped by a content filter"
-        error = ModelError("refused", f"{name} refused ({said}); rephrase the task or use another model")
-    elif reason == "length":
-        limit = session.server.max_tokens
-        error = ModelError(
-            "truncated", f"the answer of {name} was cut off at {limit} tokens; allow more per answer"
-        )
-    elif not text.strip():
-        error = ModelError("empty", f"{name} sent an empty answer; ask again or use another model")
-    return text, error
+_Outcome = tuple[Reply, ModelError | None, float | None]
+"""What a call cost and maybe answered, its failure, and how many seconds the server asks to wait."""
 
 
 def _content(content: Any) -> str:
@@ -267,15 +243,6 @@ def _content(content: Any) -> str:
         parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
     return printable(content) if isinstance(content, str) else ""
-
-
-def _usage(answer: Any, most: Usage, text: str) -> tuple[Usage, bool]:
-    """The tokens that the server reports and False, or an upper estimate and True."""
-    usage = getattr(answer, "usage", None)
-    prompt, completion = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-    if type(prompt) is int and type(completion) is int and min(prompt, completion) >= 0 < prompt + completion:
-        return Usage(prompt, completion, 1), False
-    return Usage(most.prompt_tokens, estimate_text(text), 1), True
 
 
 def _checked(server: Server) -> tuple[str, str | None, str | None]:

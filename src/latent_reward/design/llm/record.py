@@ -13,7 +13,7 @@ from pathlib import Path
 
 from latent_reward.design.llm.ask import Ask, Reply, Request
 from latent_reward.design.llm.budget import Ledger
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, disk_errors, one_line
 from latent_reward.files import to_json, write_text
 
 _STORED = ("text", "model", "prompt_tokens", "completion_tokens", "estimated")
@@ -37,76 +37,52 @@ def recorded(
     Only answers are recorded, never failures. With ``ask=None`` the record is replayed, and a question that is not
     in it is an error. A damaged file counts as missing; ``warn`` is called with the reason.
 
-    Raises:
-        LareError: the folder cannot be made or, for a replay, does not exist. The returned function raises it if
-            ``ask`` does or if a replayed question has no reply.
+    Raises LareError if the folder cannot be made or, for a replay, does not exist; the returned function raises it if
+    ``ask`` does or a replayed question has no reply.
     """
-    try:
-        if ask is not None:
+    if ask is not None:
+        with disk_errors(f"record: cannot make {folder}", "choose another folder"):
             folder.mkdir(parents=True, exist_ok=True)
-        elif not folder.is_dir():
-            raise LareError(
-                f"replay: there is no record in {folder}; run once without replay, or correct the path"
-            )
-    except OSError as error:
-        raise LareError(f"record: cannot make {folder}: {error}; choose another folder") from error
+    elif not folder.is_dir():
+        raise LareError(
+            f"replay: there is no record in {folder}; run once without replay, or correct the path"
+        )
 
     def answer(request: Request) -> Reply:
         reply, damage = _look_up(folder, request, model)
         if reply is None:
             if ask is None:
-                raise LareError(_missing(request, model, folder, damage))
+                raise LareError(
+                    f"{damage or f'replay: {folder} holds no reply to this question'}: purpose {request.purpose}, "
+                    f"draw {request.draw}, candidate {request.index}, temperature {request.temperature:g}, model "
+                    f"{model}, key {key_of(request, model)[:12]}…; run once without replay, or use the task, goal, "
+                    "model and settings of the record"
+                )
             if damage:
                 warn(f"{damage}; the question is asked again and the file replaced")
             reply = ask(request)
             write(folder, request, model, reply)
         elif ledger is not None:
-            ledger.write(
-                purpose=request.purpose, draw=request.draw, index=request.index, model=reply.model,
-                prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens,
-                estimated=reply.estimated, cost=0.0, cached=True, outcome="ok",
-            )  # fmt: skip
+            ledger.write(request, reply.model, reply, "ok")
         return reply
 
     return answer
 
 
 def write(folder: Path, request: Request, model: str, reply: Reply) -> Path:
-    """Record a reply atomically, even if several threads or processes write it at the same time.
-
-    Raises:
-        LareError: the file cannot be written.
-    """
+    """Record a reply atomically, even if several threads or processes write it; LareError if that fails."""
     stored = {name: getattr(reply, name) for name in _STORED}
     content = {"question": _question(request, model), "reply": stored, "digest": _digest(stored)}
     path = folder / f"{key_of(request, model)}.json"
-    try:
+    with disk_errors(f"record: cannot write {path}", "make room or choose another folder"):
         write_text(path, to_json(content, indent=1))
-    except OSError as error:
-        raise LareError(
-            f"record: cannot write {path}: {error}; make room or choose another folder"
-        ) from error
     return path
 
 
-def _missing(request: Request, model: str, folder: Path, damage: str | None) -> str:
-    what = damage or f"replay: {folder} holds no reply to this question"
-    return (
-        f"{what}: purpose {request.purpose}, draw {request.draw}, candidate {request.index}, temperature "
-        f"{request.temperature:g}, model {model}, key {key_of(request, model)[:12]}…; run once without replay, "
-        "or use the task, goal, model and settings of the record"
-    )
-
-
 def _question(request: Request, model: str) -> dict:
-    return {
-        "messages": [asdict(each) for each in request.messages],
-        "model": model,
-        "temperature": float(request.temperature),
-        "draw": request.draw,
-        "index": request.index,
-        "keys": list(request.keys),
-    }
+    question = asdict(request) | {"model": model, "temperature": float(request.temperature)}
+    del question["purpose"]
+    return question | {name: list(question[name]) for name in ("messages", "keys")}  # as JSON gives them back
 
 
 def _digest(value: dict) -> str:
@@ -128,4 +104,4 @@ def _look_up(folder: Path, request: Request, model: str) -> tuple[Reply | None, 
     except FileNotFoundError:
         return None, None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        return None, f"record: {path} is damaged ({' '.join(str(error).split())[:100]})"
+        return None, f"record: {path} is damaged ({one_line(error)})"

@@ -5,7 +5,7 @@ error in one line for the user.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -34,7 +34,12 @@ class Dialect:
         arguments = {"model": model, "messages": messages, self.limit: max_tokens}
         if self.temperature:
             arguments["temperature"] = request.temperature
-        schema = schema_of(request.keys)
+        schema = {
+            "type": "object",
+            "properties": {key: {"type": "string"} for key in request.keys},
+            "required": list(request.keys),
+            "additionalProperties": False,
+        }
         if self.form == "json_schema":
             described = {"name": "reply", "strict": True, "schema": schema}
             arguments["response_format"] = {"type": "json_schema", "json_schema": described}
@@ -58,16 +63,6 @@ class Dialect:
         if "temperature" in about and self.temperature:
             return replace(self, temperature=False)
         return None
-
-
-def schema_of(keys: Sequence[str]) -> dict:
-    """The JSON schema of an object with exactly these texts."""
-    return {
-        "type": "object",
-        "properties": {key: {"type": "string"} for key in keys},
-        "required": list(keys),
-        "additionalProperties": False,
-    }
 
 
 def printable(text: str) -> str:
@@ -99,7 +94,7 @@ def redact(text: str, key: str | None) -> str:
 
 
 def status_error(
-    status: int, complaint: str, code: str | None, *, model: str, place: str, variable: str | None
+    status: int, complaint: str, code: str | None, model: str, place: str, variable: str | None
 ) -> ModelError:
     """The error for an HTTP status; ``complaint`` is redacted, ``variable`` is the one the key was read from."""
     said = f"{place} answered {status}: {complaint}" if complaint else f"{place} answered {status}"
@@ -113,10 +108,7 @@ def status_error(
     elif code in ("content_filter", "content_policy_violation"):
         kind, remedy = "refused", "rephrase the task or use another model"
     elif status == 404:
-        remedy = (
-            f"check the model {model!r} and the base URL (it usually ends in /v1); the server lists its models "
-            "under /models"
-        )
+        remedy = f"check the model {model!r} and the base URL (it usually ends in /v1), which lists models in /models"
     elif status == 429 and code in ("insufficient_quota", "billing_hard_limit_reached"):
         remedy = "the account has no credit left; add some at the provider"
     elif status == 429:
@@ -131,6 +123,5 @@ def status_error(
 
 
 def _too_long(complaint: str) -> bool:
-    return bool(
-        re.search(r"context.{0,20}(length|window|size)|maximum context|too long", complaint, re.IGNORECASE)
-    )
+    pattern = r"context.{0,20}(length|window|size)|maximum context|too long"
+    return re.search(pattern, complaint, re.IGNORECASE) is not None

@@ -1,15 +1,12 @@
 """Cooperative navigation (CN): as many agents as landmarks, each rewarded for being near one."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from latent_reward.envs.base import Outcome, Team, World
+from latent_reward.envs.base import Team, World
 from latent_reward.envs.particle import physics as particle
 from latent_reward.envs.particle.physics import Bodies, Particles
-from latent_reward.envs.particle.render import draw
-from latent_reward.types import Key
+from latent_reward.envs.particle.world import particle_world
 
 SIZE = 0.15
 HALF_WIDTH = {6: 1.5, 15: 2.2, 30: 3.0}
@@ -44,33 +41,16 @@ def reward(state: Particles) -> Float[Array, "agent *world"]:
 
 def cn(agents: int) -> World:
     """The world of 6, 15 or 30 agents."""
-    body, half_width = bodies(agents), HALF_WIDTH[agents]
-
-    def reset(key: Key) -> Particles:
-        k_agents, k_landmarks = jax.random.split(key)
-        position = particle.scatter(k_agents, agents, half_width)
-        landmark = particle.scatter_apart(k_landmarks, agents, half_width, LANDMARK_DISTANCE)
-        return Particles(position, jnp.zeros_like(position), landmark)
-
-    @particle.worlds_last
-    def move(state: Particles, action: Int[Array, "agent *world"]):
-        state = particle.advance(body, state, particle.control(body, action))
-        return state, reward(state)
-
-    see = particle.worlds_last(observe)
-
-    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
-        return Outcome(*move(state, action), jnp.zeros((), bool))
-
-    def render(state: Particles) -> np.ndarray:
-        return draw(state, {"agents": agents}, np.full(agents, SIZE), 0.05, half_width)
-
-    size = 4 + 2 * (SEEN_LANDMARKS + SEEN_AGENTS)
-    return World(
+    half_width, size = HALF_WIDTH[agents], 4 + 2 * (SEEN_LANDMARKS + SEEN_AGENTS)
+    return particle_world(
         f"cn-{agents}",
         (Team("agents", agents, size, particle.MOVES),),
-        reset,
-        lambda state: (see(state),),
-        step,
-        render,
+        bodies(agents),
+        lambda agent, landmark: (
+            particle.scatter(agent, agents, half_width),
+            particle.scatter_apart(landmark, agents, half_width, LANDMARK_DISTANCE),
+        ),
+        lambda state: (observe(state),),
+        reward,
+        ({"agents": agents}, np.full(agents, SIZE), 0.05, half_width),
     )

@@ -49,19 +49,15 @@ class Offset(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Bodies:
-    """What the physics needs to know about the agents.
+    """What the physics has to know of the agents; without ``landmark_contact`` they pass over landmarks.
 
-    Attributes:
-        acceleration: force of a discrete action, per agent.
-        contact: d_min of each pair of agents; far below zero: they pass through each other.
-        landmark_contact: d_min of each agent with each landmark; None: agents pass over them.
-        top_speed: per agent; None: no limit.
+    A contact is the d_min of a pair, far below zero if they pass through each other.
     """
 
-    acceleration: Float[np.ndarray, " agent"]
+    acceleration: Float[np.ndarray, " agent"]  # force of a discrete action
     contact: Float[np.ndarray, "agent agent"]
     landmark_contact: Float[np.ndarray, "agent landmark"] | None = None
-    top_speed: Float[np.ndarray, " agent"] | None = None
+    top_speed: Float[np.ndarray, " agent"] | None = None  # None: no limit
 
 
 def worlds_last(function: F) -> F:

@@ -5,18 +5,18 @@ In PP the prey follow a fixed policy and only predators learn; in competitive PP
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from latent_reward.envs.base import Outcome, Team, World
+from latent_reward.envs.base import Team, World
 from latent_reward.envs.particle import physics as particle
 from latent_reward.envs.particle.physics import Bodies, Particles
 from latent_reward.envs.particle.prey import load_prey
-from latent_reward.envs.particle.render import draw
-from latent_reward.types import Key
+from latent_reward.envs.particle.world import particle_world
 
 CATCH = 10.0
 DISTANCE_WEIGHT = 0.1
@@ -56,6 +56,11 @@ class Scale:
     def catch_distance(self) -> float:
         """Prey nearer than this is caught."""
         return self.predator_size + self.prey_size
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """Name and number of each kind of agent."""
+        return {"predators": self.predators, "prey": self.prey}
 
 
 SCALES = {
@@ -106,17 +111,21 @@ def observe(
     )
 
 
-def reward(scale: Scale, state: Particles) -> Float[Array, "agent *world"]:
+def reward(scale: Scale, state: Particles, *, walled: bool = False) -> Float[Array, "agent *world"]:
     """Of predators and prey, from the distances d between them.
 
-    Predators: −0.1 min_prey d + 10 #{prey: d < catch distance}. Prey: −10 #{predators: d < catch distance}.
+    Predators: −0.1 min_prey d + 10 #{prey: d < catch distance}. Prey: −10 #{predators: d < catch distance}, if
+    ``walled`` less their :func:`wall_penalty`.
     """
     distance = particle.distances(
         particle.between(state.position[: scale.predators], state.position[scale.predators :])
     )
     caught = distance < scale.catch_distance
     predators = CATCH * caught.sum(axis=1) - DISTANCE_WEIGHT * distance.min(axis=1)
-    return jnp.concatenate([predators, -CATCH * caught.sum(axis=0)])
+    prey = -CATCH * caught.sum(axis=0)
+    if walled:
+        prey = prey - wall_penalty(state.position[scale.predators :])
+    return jnp.concatenate([predators, prey])
 
 
 def wall_penalty(position: Float[Array, "agent 2 *world"]) -> Float[Array, "agent *world"]:
@@ -126,91 +135,52 @@ def wall_penalty(position: Float[Array, "agent 2 *world"]) -> Float[Array, "agen
     return jnp.where(x < WALL, 0.0, jnp.where(x < 1.0, 10 * (x - WALL), beyond)).sum(axis=1)
 
 
-def _reset(scale: Scale, key: Key) -> Particles:
-    k_agents, k_landmarks = jax.random.split(key)
-    position = particle.scatter(k_agents, scale.predators + scale.prey, scale.half_width)
-    landmark = particle.scatter(k_landmarks, scale.landmarks, scale.half_width - 0.1)
-    return Particles(position, jnp.zeros_like(position), landmark)
-
-
-def _render(scale: Scale, state: Particles) -> np.ndarray:
-    groups = {"predators": scale.predators, "prey": scale.prey}
-    sizes = np.repeat([scale.predator_size, scale.prey_size], [scale.predators, scale.prey])
-    return draw(state, groups, sizes, scale.landmark_size, scale.half_width)
-
-
 def pp(agents: int, prey: Prey | None = None) -> World:
     """Six, 15 or 30 predators learn; prey draw their actions from a fixed policy.
 
-    Args:
-        agents: how many predators there are.
-        prey: what each prey sees, as in competitive PP, to the logits of its actions; None: the policy that
-            comes with the package.
+    ``prey`` takes what each prey sees, as in competitive PP, to the logits of its actions; None: the policy that comes
+    with the package.
     """
-    scale = SCALES[agents]
-    body, policy = bodies(scale), prey or load_prey(f"pp-{agents}")
-
-    @particle.worlds_last
-    def prey_sees(state: Particles):
-        return observe(scale, COMPETITIVE_SIGHT, state, prey=True)
-
-    @particle.worlds_last
-    def see(state: Particles):
-        return observe(scale, scale.sight, state, prey=False)
-
-    @particle.worlds_last
-    def move(state: Particles, action: Int[Array, "agent *world"]):
-        state = particle.advance(body, state, particle.control(body, action))
-        return state, reward(scale, state)[: scale.predators]
-
-    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
-        fled = jax.random.categorical(key, policy(prey_sees(state)))
-        everyone = jnp.concatenate([action, fled.astype(action.dtype)])
-        return Outcome(*move(state, everyone), jnp.zeros((), bool))
-
-    return World(
+    scale, policy = SCALES[agents], prey or load_prey(f"pp-{agents}")
+    prey_sees = particle.worlds_last(lambda state: observe(scale, COMPETITIVE_SIGHT, state, prey=True))
+    return _hunt(
         f"pp-{agents}",
+        scale,
         (Team("predators", scale.predators, scale.sight.size, particle.MOVES),),
-        lambda key: _reset(scale, key),
-        lambda state: (see(state),),
-        step,
-        lambda state: _render(scale, state),
+        lambda state: (observe(scale, scale.sight, state, prey=False),),
+        others=lambda state, key: jax.random.categorical(key, policy(prey_sees(state))),
     )
 
 
 def competitive_pp(agents: int = 6, *, walled: bool = False) -> World:
-    """Both predators and prey learn; the two teams' returns are separate.
+    """Both predators, six as published or ``agents``, and prey learn; the two teams' returns are separate.
 
-    Args:
-        agents: how many predators there are; the published world has six.
-        walled: take ``wall_penalty`` from the reward of prey, whose best policy without it is to run away for ever.
+    If ``walled``, prey lose :func:`wall_penalty`, without which they do best to run away for ever.
     """
-    scale = SCALES[agents]
-    body, sight = bodies(scale), COMPETITIVE_SIGHT
-
-    @particle.worlds_last
-    def see(state: Particles):
-        return observe(scale, sight, state, prey=False), observe(scale, sight, state, prey=True)
-
-    @particle.worlds_last
-    def move(state: Particles, action: Int[Array, "agent *world"]):
-        state = particle.advance(body, state, particle.control(body, action))
-        rewards = reward(scale, state)
-        if walled:
-            rewards = rewards.at[scale.predators :].add(-wall_penalty(state.position[scale.predators :]))
-        return state, rewards
-
-    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
-        return Outcome(*move(state, action), jnp.zeros((), bool))
-
-    return World(
+    scale, sight = SCALES[agents], COMPETITIVE_SIGHT
+    return _hunt(
         "competitive-pp" + f"-{agents}" * (agents != 6) + "-walled" * walled,
-        (
-            Team("predators", scale.predators, sight.size, particle.MOVES),
-            Team("prey", scale.prey, sight.size, particle.MOVES),
+        scale,
+        tuple(Team(*team, sight.size, particle.MOVES) for team in scale.groups.items()),
+        lambda state: tuple(observe(scale, sight, state, prey=prey) for prey in (False, True)),
+        walled,
+    )
+
+
+def _hunt(
+    name: str, scale: Scale, teams: tuple[Team, ...], observe: Any, walled: bool = False, others: Any = None
+) -> World:
+    sizes = np.repeat([scale.predator_size, scale.prey_size], [scale.predators, scale.prey])
+    return particle_world(
+        name,
+        teams,
+        bodies(scale),
+        lambda agent, landmark: (
+            particle.scatter(agent, scale.predators + scale.prey, scale.half_width),
+            particle.scatter(landmark, scale.landmarks, scale.half_width - 0.1),
         ),
-        lambda key: _reset(scale, key),
-        see,
-        step,
-        lambda state: _render(scale, state),
+        observe,
+        lambda state: reward(scale, state, walled=walled),
+        (scale.groups, sizes, scale.landmark_size, scale.half_width),
+        others,
     )

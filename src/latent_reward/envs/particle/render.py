@@ -16,33 +16,20 @@ def draw(
 ) -> np.ndarray:
     """A frame ``[400, 400, 3]``; the fixed camera shows 1.5 times the square of the reset.
 
-    Args:
-        state: of one world.
-        groups: name and number of the agents that share a colour, in order.
-        sizes: radius of each agent.
-        landmark_size: radius of the landmarks.
-        half_width: of the square in which the world is reset.
+    ``groups`` are name and number of the agents that share a colour, in order; sizes are radii; ``half_width`` is that
+    of the square in which the world is reset.
     """
     figure = Figure(figsize=(PIXELS / DPI, PIXELS / DPI), dpi=DPI)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), frameon=False, xticks=[], yticks=[])
-    axes.set_xlim(-1.5 * half_width, 1.5 * half_width)
-    axes.set_ylim(-1.5 * half_width, 1.5 * half_width)
+    edge = 1.5 * half_width
+    axes.axis((-edge, edge, -edge, edge))
 
     def discs(centres: np.ndarray, radius, colour) -> None:
         diameter = np.broadcast_to(2 * np.asarray(radius), len(centres))
-        axes.add_collection(
-            EllipseCollection(
-                diameter,
-                diameter,
-                np.zeros(len(centres)),
-                units="xy",
-                offsets=centres,
-                offset_transform=axes.transData,
-                facecolors=colour,
-                edgecolors="#00000055",
-            )
-        )
+        place = {"units": "xy", "offsets": centres, "offset_transform": axes.transData}
+        paint = {"facecolors": colour, "edgecolors": "#00000055"}
+        axes.add_collection(EllipseCollection(diameter, diameter, np.zeros(len(centres)), **place, **paint))
 
     discs(np.asarray(state.landmark), landmark_size, "#b0b0b0")
     colours = np.repeat(COLOURS[: len(groups)], list(groups.values()))

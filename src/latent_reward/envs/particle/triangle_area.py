@@ -1,15 +1,13 @@
 """Triangle area: three agents span the largest triangle they can while they keep off three obstacles."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from latent_reward.envs.base import Outcome, Team, World
+from latent_reward.envs.base import Team, World
 from latent_reward.envs.particle import physics as particle
 from latent_reward.envs.particle.physics import Bodies, Particles
-from latent_reward.envs.particle.render import draw
-from latent_reward.types import Key
+from latent_reward.envs.particle.world import particle_world
 
 AGENTS, LANDMARKS = 3, 3
 SIZE, LANDMARK_SIZE = 0.15, 0.4
@@ -49,28 +47,15 @@ def reward(state: Particles) -> Float[Array, "3 *world"]:
 
 def triangle() -> World:
     """The world of three agents."""
-
-    def reset(key: Key) -> Particles:
-        k_agents, k_landmarks = jax.random.split(key)
-        position = particle.scatter(k_agents, AGENTS, START)
-        landmark = particle.scatter(k_landmarks, LANDMARKS, HALF_WIDTH)
-        return Particles(position, jnp.zeros_like(position), landmark)
-
-    @particle.worlds_last
-    def move(state: Particles, action: Int[Array, "agent *world"]):
-        state = particle.advance(BODIES, state, particle.control(BODIES, action))
-        return state, reward(state)
-
-    see = particle.worlds_last(observe)
-
-    def step(state: Particles, action: Int[Array, " agent"], key: Key) -> Outcome:
-        return Outcome(*move(state, action), jnp.zeros((), bool))
-
-    return World(
+    return particle_world(
         "area",
         (Team("agents", AGENTS, 14, particle.MOVES),),
-        reset,
-        lambda state: (see(state),),
-        step,
-        lambda state: draw(state, {"agents": AGENTS}, np.full(AGENTS, SIZE), LANDMARK_SIZE, HALF_WIDTH),
+        BODIES,
+        lambda agent, landmark: (
+            particle.scatter(agent, AGENTS, START),
+            particle.scatter(landmark, LANDMARKS, HALF_WIDTH),
+        ),
+        lambda state: (observe(state),),
+        reward,
+        ({"agents": AGENTS}, np.full(AGENTS, SIZE), LANDMARK_SIZE, HALF_WIDTH),
     )
