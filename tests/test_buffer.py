@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from latent_reward import checkpoint
 from latent_reward.credit.features import features_of
 from latent_reward.credit.per_step import PerStep
 from latent_reward.data import buffer as ring
 from latent_reward.data.episodes import Episodes, team_return
 from latent_reward.data.spaces import Continuous, Discrete
-from latent_reward.training import checkpoint
 
 HORIZON, CAPACITY = 5, 12
 LENGTHS = st.lists(st.integers(0, HORIZON), min_size=1, max_size=40)

@@ -150,7 +150,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
-    (snippet,) = blocks("README.md", "python")
+    snippet, own = blocks("README.md", "python")
     shorter = snippet.replace("HalfCheetah-v5", "Reacher-v5").replace("steps=200_000", "steps=60, quiet=True")
     assert "steps=60" in shorter
     monkeypatch.chdir(tmp_path)
@@ -160,6 +160,16 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
     assert scope["reward"].shape == (3,)
     assert scope["run"].folder == Path("runs/Reacher-v5/lare/0")
     assert [name for name in scope["run"].metrics[0] if f"`{name}`" not in PAGES["docs/metrics.md"]] == []
+    random = np.random.default_rng(0)
+    scope |= {
+        "observations": random.normal(size=(51, 10)),
+        "actions": random.normal(size=(50, 2)),
+        "ret": -9.0,
+    }
+    scope["episodes"] = [lr.Episode(scope["observations"], scope["actions"], -9.0)]
+    exec(own.replace("HalfCheetah-v5", "Reacher-v5"), scope)
+    assert scope["reward"].shape == (3,)
+    assert scope["rewards"][0].shape == (50,)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ ROOT = Path(latent_reward.__file__).parent
 ORDER = (
     ("errors", "types"),
     ("files", "rng", "compilation"),
+    ("checkpoint",),
     ("data", "networks", "optimisers"),
     ("agents",),
     ("envs",),
@@ -21,9 +22,8 @@ ORDER = (
     ("encoder",),
     ("sealing",),
     ("credit",),
-    ("design", "report"),
-    ("training",),
-    ("library",),
+    ("design", "report", "library"),
+    ("training", "adapters"),
     ("__init__",),
     ("cli",),
 )

@@ -13,26 +13,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from latent_reward.agents.ppo import PPO
+    from latent_reward.agents.td3 import TD3
+    from latent_reward.credit.methods import Recipe, find_method
     from latent_reward.design.make import design_encoder
     from latent_reward.encoder.encoder import Encoder
+    from latent_reward.encoder.from_function import FunctionEncoder, encoder_from_function
     from latent_reward.errors import LareError
+    from latent_reward.library.assign import assign
     from latent_reward.library.credit import Credit
     from latent_reward.library.episode import Episode
     from latent_reward.sealing.open import load_encoder
     from latent_reward.task.load import load_task
     from latent_reward.task.open import make_env
-    from latent_reward.task.task import Task
+    from latent_reward.task.task import Task, TeamTask
     from latent_reward.training.run import Run, load_run
     from latent_reward.training.train import resume, train
 
+    __version__: str
+
 __all__ = [
+    "PPO",
+    "TD3",
     "Credit",
     "Encoder",
     "Episode",
+    "FunctionEncoder",
     "LareError",
+    "Recipe",
     "Run",
     "Task",
+    "TeamTask",
+    "__version__",
+    "assign",
     "design_encoder",
+    "encoder_from_function",
+    "find_method",
     "load_encoder",
     "load_run",
     "load_task",
@@ -44,15 +60,20 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Run", "load_run"), "training.run"),
     **dict.fromkeys(("resume", "train"), "training.train"),
-    "Task": "task.task",
-    "load_task": "task.load",
-    "make_env": "task.open",
-    "Encoder": "encoder.encoder",
-    "design_encoder": "design.make",
-    "load_encoder": "sealing.open",
+    **dict.fromkeys(("Task", "TeamTask"), "task.task"),
+    **dict.fromkeys(("Recipe", "find_method"), "credit.methods"),
+    **dict.fromkeys(("FunctionEncoder", "encoder_from_function"), "encoder.from_function"),
     "Credit": "library.credit",
+    "Encoder": "encoder.encoder",
     "Episode": "library.episode",
     "LareError": "errors",
+    "PPO": "agents.ppo",
+    "TD3": "agents.td3",
+    "assign": "library.assign",
+    "design_encoder": "design.make",
+    "load_encoder": "sealing.open",
+    "load_task": "task.load",
+    "make_env": "task.open",
 }
 
 # On a lone core nothing can run beside the host program, and handing every step to another thread costs time
@@ -63,6 +84,15 @@ if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1:
 
 def __getattr__(name: str):
     """Import a public name from the module it lives in, the first time it is asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("latent-reward")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that were not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 from tyro.extras import SubcommandApp
 
-from latent_reward.cli import design, show, task, train
+from latent_reward.cli import credit, design, show, task, train
 from latent_reward.errors import LareError
 
 app = SubcommandApp()
@@ -29,6 +29,7 @@ app.command(show.check)
 app.command(design.design)
 app.command(train.train)
 app.command(train.evaluate)
+app.command(credit.credit)
 
 
 def _refuse_settings_on_resume(argv: Sequence[str]) -> None:
@@ -47,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # `env: module:Id-v0` finds a module of this folder
+    if words == ["--version"]:
+        from latent_reward import __version__
+
+        print(f"lare {__version__}")
+        return
     try:
         _refuse_settings_on_resume(words)
         app.cli(

@@ -5,7 +5,7 @@ from typing import Annotated, TypedDict, Unpack
 
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import TaskName, screen
+from latent_reward.cli.common import TaskName, print_weights, screen
 from latent_reward.errors import LareError
 
 
@@ -94,10 +94,7 @@ def evaluate(
                 f"{whose}: return {each.mean():,.2f} ± {each.std():,.2f} over {episodes} "
                 f"episodes ({each.min():,.2f} to {each.max():,.2f})"
             )
-            weights = trained.latent_weights(seed=seed, team=team).items()
-            if weights:
-                words = ", ".join(f"{name} {value:+.3g}" for name, value in weights)
-                screen.print(f"  reward per standard deviation: {words}")
+            print_weights(trained.latent_weights(seed=seed, team=team))
         if video:
             path = trained.film(run / f"seed{seed}.mp4", seed=seed)
             screen.print(f"seed {seed}: {path}")

@@ -9,12 +9,16 @@ import numpy as np
 
 from latent_reward.credit.methods import Experience, Recipe
 from latent_reward.data.spaces import ActionSpace, Continuous, Discrete
-from latent_reward.encoder.bundled import bundled_folder, bundled_tasks
+from latent_reward.encoder.card import Space
 from latent_reward.encoder.encoder import Encoder, check_fits
-from latent_reward.errors import LareError
-from latent_reward.sealing.open import open_encoder
+from latent_reward.encoder.from_function import FunctionEncoder
+from latent_reward.errors import LareError, require_positive
+from latent_reward.sealing.open import load_encoder
 from latent_reward.task.load import find_description
 from latent_reward.task.task import AnyTask, Task, TeamTask
+
+AnyEncoder = Encoder | FunctionEncoder | str | Path
+"""What can be given as an encoder: the thing itself, a function of your own, a folder, or the name of a task."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,15 @@ def find_where(
         raise LareError(
             "horizon: without a task it has to be given; it is the number of steps of the longest episode"
         )
-    size = observation_space
-    if not isinstance(size, int):
-        if not isinstance(size, gymnasium.spaces.Box) or len(size.shape) != 1:
-            raise LareError(
-                f"observation_space: {size} cannot be used; give a Box with one axis, or how many numbers"
-            )
-        size = size.shape[0]
+    if isinstance(observation_space, gymnasium.spaces.Box) and len(observation_space.shape) == 1:
+        size = observation_space.shape[0]
+    elif isinstance(observation_space, int | np.integer):
+        size = int(observation_space)
+    else:
+        raise LareError(
+            f"observation_space: {observation_space} cannot be used; give a Box with one axis, or how many numbers"
+        )
+    require_positive(observation_space=size)
     return Where("these spaces", size, _actions(action_space), agents, horizon)
 
 
@@ -83,6 +89,8 @@ def _of_task(whole: AnyTask, described: Task, horizon: int | None, agents: int) 
     steps = described.max_steps if horizon is None else horizon
     if isinstance(whole, TeamTask):
         team = whole.teams[whole.descriptions.index(described)]
+        if agents not in (1, team.agents):
+            raise LareError(f"agents: {described.name} has {team.agents}, not {agents}; leave it out")
         actions = Discrete(described.action_size)
         return Where(described.name, described.observation_size, actions, team.agents, steps, described)
     actions = _box(described.action_low, described.action_high)
@@ -90,11 +98,11 @@ def _of_task(whole: AnyTask, described: Task, horizon: int | None, agents: int) 
 
 
 def _actions(space: Any) -> ActionSpace:
-    if isinstance(space, gymnasium.spaces.Discrete):
+    if isinstance(space, gymnasium.spaces.Discrete) and space.start == 0:
         return Discrete(int(space.n))
-    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
+    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1 and space.shape[0]:
         return _box(space.low, space.high)
-    raise LareError(f"action_space: {space} cannot be used; give a Discrete, or a Box with one axis")
+    raise LareError(f"action_space: {space} cannot be used; give a Discrete from 0, or a Box with one axis")
 
 
 def _box(low: np.ndarray, high: np.ndarray) -> Continuous:
@@ -103,13 +111,11 @@ def _box(low: np.ndarray, high: np.ndarray) -> Continuous:
     return Continuous(*(tuple(np.clip(bound, -most, most).tolist()) for bound in (low, high)))
 
 
-def choose_encoder(
-    where: Where, method: Recipe, encoder: Encoder | str | Path | None, draw: int = 0
-) -> Encoder | None:
+def choose_encoder(where: Where, method: Recipe, encoder: AnyEncoder | None) -> Encoder | None:
     """The encoder that a method needs, checked against what an agent sees and does; None if it reads no latents.
 
-    ``encoder`` may be an encoder, its folder, or the name of a task with bundled ones; None takes the bundled one of
-    the task.
+    ``encoder`` may be an encoder, its folder, the name of a task with bundled ones, or a function of your own; None
+    takes the bundled one of the task.
 
     Raises:
         LareError: there is none, one is given to a method that reads no latents, or it does not fit.
@@ -123,16 +129,27 @@ def choose_encoder(
             f"encoder: {method.name} reads latents, and without a task no bundled encoder is known; give an encoder, "
             "or choose a method without latents, such as rrd-unbiased"
         )
+    if isinstance(encoder, FunctionEncoder):
+        if where.task is None:
+            encoder = encoder.bind(Space.unbounded(where.observation_size, where.actions.size))
+        else:
+            encoder = encoder.bind(Space.of(where.task), where.task.name, where.task.env_id)
     if not isinstance(encoder, Encoder):
-        name = where.name if encoder is None else str(encoder)
-        bundled = name.partition("/")[0] in bundled_tasks() and not (Path(name) / "card.json").is_file()
-        encoder = open_encoder(bundled_folder(name, draw) if bundled or encoder is None else Path(name))
+        encoder = load_encoder(where.task if encoder is None and where.task else str(encoder))
     if where.task is not None:
         check_fits(encoder, where.task)
-    have, need = (
-        (encoder.card.observation_size, encoder.card.action_size),
-        (where.observation_size, where.actions.size),
-    )
+    require_fit(encoder, where, method)
+    return encoder
+
+
+def require_fit(encoder: Encoder, where: Where, method: Recipe) -> None:
+    """Raise unless an encoder reads what there is to read, and gives as many latents as the method needs.
+
+    Raises:
+        LareError: naming both sides.
+    """
+    have = (encoder.card.observation_size, encoder.card.action_size)
+    need = (where.observation_size, where.actions.size)
     if have != need:
         raise LareError(
             f"encoder: it reads {have[0]} observation fields and {have[1]} action fields, and {where.name} has "
@@ -140,6 +157,6 @@ def choose_encoder(
         )
     if method.credit.latents == "one" and len(encoder.latent_names) != 1:
         raise LareError(
-            f"encoder: {method.name} needs one latent, this encoder has {len(encoder.latent_names)}"
+            f"encoder: {method.name} needs an encoder with one latent, this has {len(encoder.latent_names)}; design "
+            "one with `lare design TASK --reward`"
         )
-    return encoder

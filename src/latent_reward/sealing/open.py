@@ -5,11 +5,13 @@ from pathlib import Path
 
 import jax
 
-from latent_reward.encoder.bundled import bundled_folder
-from latent_reward.encoder.card import Card
+from latent_reward.encoder.bundled import bundled_folder, bundled_tasks
+from latent_reward.encoder.card import CARD, Card
 from latent_reward.encoder.encoder import Encoder, load, read_files
-from latent_reward.errors import LareError
+from latent_reward.encoder.from_function import PROVENANCE
+from latent_reward.errors import LareError, did_you_mean
 from latent_reward.sealing.verify import check, encoder_of
+from latent_reward.task.load import load_description
 from latent_reward.task.task import AnyTask
 
 
@@ -29,17 +31,43 @@ def open_encoder(folder: str | Path) -> Encoder:
         # Another JAX may lay the program out differently: then it cannot be read, or reads as nonsense.
         if card.versions.get("jax") == jax.__version__:
             raise
+        if card.provenance == PROVENANCE:
+            raise LareError(
+                f"{folder}: it was made from a Python function under JAX {card.versions.get('jax')}, and this is JAX "
+                f"{jax.__version__}; make it again with encoder_from_function"
+            ) from None
         return _sealed_again(source, card)
 
 
-def load_encoder(task: AnyTask, draw: int = 0) -> Encoder:
-    """The encoder bundled for a built-in task; ``draw`` picks one of several independent ones.
+def load_encoder(task: AnyTask | str | Path, draw: int = 0) -> Encoder:
+    """An encoder: the one bundled for a task, or the one in a folder.
 
-    A world with several teams has one encoder for each: give one of its ``descriptions``.
+    Args:
+        task: a task, the name of a built-in one, the path of a task file, or the folder of an encoder. A world with
+            several teams has one encoder for each: give one of its ``descriptions``, or its name (``TASK/TEAM``).
+        draw: which of the task's bundled encoders, independent answers to the same prompt.
+
+    >>> load_encoder("Reacher-v5").latent_names[:2]
+    ('nearness', 'precision')
 
     Raises:
-        LareError: nothing is bundled for the task, or it has no such draw, or it has several teams.
+        LareError: nothing is bundled for the task, or it has no such draw, or it has several teams, or the folder holds
+            no encoder.
     """
+    if isinstance(task, str | Path):
+        folder = Path(task)
+        if (folder / CARD).is_file():
+            if draw:
+                raise LareError(f"draw: {folder} is one encoder and has no draws; leave draw out")
+            return open_encoder(folder)
+        if folder.is_dir():
+            raise LareError(f"encoder: {folder} holds no encoder ({CARD} is missing); give the folder of one")
+        if str(task).partition("/")[0] not in bundled_tasks() and folder.suffix not in (".yaml", ".yml"):
+            raise LareError(
+                f"encoder: {str(task)!r} is neither the folder of an encoder nor a task with bundled ones"
+                f"{did_you_mean(str(task), bundled_tasks())}; choose from {', '.join(bundled_tasks())}"
+            )
+        return open_encoder(bundled_folder(load_description(task).name, draw))
     first, *others = task.descriptions
     if others:
         raise LareError(

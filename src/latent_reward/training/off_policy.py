@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from latent_reward import checkpoint
 from latent_reward.credit import metrics
 from latent_reward.data.spaces import Continuous
 from latent_reward.envs.base import HostWorld
@@ -28,7 +29,6 @@ from latent_reward.envs.recorder import Recorder, blank
 from latent_reward.errors import LareError
 from latent_reward.report.evaluation import Report
 from latent_reward.rng import HostPurpose, OffPolicyPurpose, keys_for, seed_for
-from latent_reward.training import checkpoint
 from latent_reward.training import from_replay as core
 from latent_reward.training.from_replay import ReplayLearner
 from latent_reward.training.learner import State, TeamLearner, saved

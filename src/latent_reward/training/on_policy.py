@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from latent_reward import checkpoint
 from latent_reward.credit import metrics
 from latent_reward.envs.base import Environment, HostWorld, World
 from latent_reward.envs.recorder import EpisodeArrays
@@ -21,7 +22,6 @@ from latent_reward.envs.rollout import watch
 from latent_reward.errors import LareError
 from latent_reward.report.evaluation import Report
 from latent_reward.rng import OnPolicyPurpose, keys_for
-from latent_reward.training import checkpoint
 from latent_reward.training import from_episodes as core
 from latent_reward.training.from_episodes import EpisodeLearner, Measures
 from latent_reward.training.learner import State, TeamLearner, saved

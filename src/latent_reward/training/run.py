@@ -21,14 +21,17 @@ import numpy as np
 import pydantic
 from jaxtyping import Float, Num
 
+from latent_reward import checkpoint
 from latent_reward.agents.base import EpisodeAgent, ReplayAgent
 from latent_reward.compilation import use_compilation_cache
-from latent_reward.data.episodes import Episodes, Played
+from latent_reward.data.episodes import Played
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.envs.base import Environment, World
 from latent_reward.envs.hosted import on_host
 from latent_reward.envs.rollout import play
 from latent_reward.errors import LareError, require_positive
+from latent_reward.library.credit import Credit
+from latent_reward.library.where import Where
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import write_video
 from latent_reward.rng import OnPolicyPurpose, keys_for
@@ -36,7 +39,7 @@ from latent_reward.sealing.open import open_encoder
 from latent_reward.task.load import load_task
 from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
-from latent_reward.training import checkpoint, from_episodes, from_replay
+from latent_reward.training import from_episodes, from_replay
 from latent_reward.training.config import CHECKPOINT, CONFIG, FORMAT, RunConfig
 from latent_reward.training.learner import State, TeamLearner, team_learners
 from latent_reward.training.off_policy import DeterministicPlayer, OffPolicy, replay_learner
@@ -104,26 +107,44 @@ class Run:
         Raises:
             LareError: the method has no reward for single steps, or the run has no such seed or team.
         """
-        learner, state = self._pick(seed, team)
-        method, credit = learner.method, learner.credit
-        if method.reference or method.reads != "step":
+        credit = self._credit(seed, team, agents=1)
+        if credit.method.credit.reference or credit.method.credit.reads != "step":
             raise LareError(
                 f"method: {self.config.method.name} learns no proxy reward of single steps; "
                 "use a run of a learned method"
             )
-        seen = jnp.stack([jnp.asarray(each, jnp.float32) for each in (observation, next_observation)], axis=1)
-        count = len(seen)
-        there, nothing = jnp.ones((count, 1, 1), bool), jnp.zeros((count, 1, 1))
-        steps = Episodes(  # each step as an episode of its own
-            seen[:, :, None],
-            jnp.asarray(action, learner.spec.actions.dtype)[:, None, None],
-            there,
-            ~there,
-            jnp.zeros(count),
-            nothing,
+        return credit.reward(observation, action, next_observation)
+
+    @property
+    def credit(self) -> Credit:
+        """The credit that the run has learned, for any other trainer; of the first seed and team.
+
+        It has no stored episodes: add your own and ``fit`` to go on learning.
+        """
+        return self.credit_of()
+
+    def credit_of(self, *, seed: int | None = None, team: str | None = None) -> Credit:
+        """The credit that one seed of a team has learned, as :attr:`credit`.
+
+        Raises:
+            LareError: the run has no such seed or team.
+        """
+        return self._credit(seed, team)
+
+    def _credit(self, seed: int | None, team: str | None, agents: int | None = None) -> Credit:
+        learner, state = self._pick(seed, team)
+        number = 0 if team is None else self.teams.index(team)
+        spec, description = learner.credit, self.task.descriptions[number]
+        where = Where(
+            description.name,
+            spec.observation_size,
+            learner.spec.actions,
+            agents or spec.agents,
+            spec.horizon,
+            description,
         )
-        reward = method.reward(state.credit, method.features(credit, steps, learner.numbers(steps)), there)
-        return np.array(reward[:, 0, 0])
+        chosen = self.config.seeds[self.config.index_of(seed)] % (1 << 32)
+        return Credit.trained(where, self.config.method, spec.encoder, state.credit, seed=chosen)
 
     def latent_weights(self, *, seed: int | None = None, team: str | None = None) -> dict[str, float]:
         """The reward that the returns assign to each latent, per standard deviation, the largest first.

@@ -14,9 +14,12 @@ from latent_reward.agents.registry import default_agent
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit.methods import Recipe, find_method
 from latent_reward.encoder.bundled import bundled_folder
+from latent_reward.encoder.card import Space
 from latent_reward.encoder.encoder import Encoder, check_fits, save
+from latent_reward.encoder.from_function import FunctionEncoder
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
+from latent_reward.library.where import AnyEncoder
 from latent_reward.report.curves import draw_run
 from latent_reward.report.log import Log
 from latent_reward.report.progress import Progress
@@ -34,7 +37,7 @@ def train(
     task: AnyTask | str,
     method: Recipe | str = "lare",
     *,
-    encoder: Encoder | str | Path | None = None,
+    encoder: AnyEncoder | None = None,
     draw: int = 0,
     seed: int | Sequence[int] = 0,
     out: str | Path | None = None,
@@ -46,8 +49,8 @@ def train(
     Args:
         task: a task, the name of a built-in one, or the path of a task file.
         method: the name of a method (``lare methods`` lists them), or a method of your own.
-        encoder: an encoder or its folder; None takes the bundled one of ``draw``. For a task with several
-            teams, a folder with one encoder under the name of each.
+        encoder: an encoder, its folder, or a function (:func:`latent_reward.encoder_from_function`); None takes the
+            bundled one of ``draw``. For a task with several teams, a folder with one encoder under the name of each.
         draw: number of the bundled encoder.
         seed: one seed, or several that train in lockstep.
         out: the run folder; None is ``runs/<task>/<method>/<seeds>``.
@@ -95,7 +98,7 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Run:
 
 
 def _choose_encoders(
-    task: AnyTask, method: Recipe, encoder: Encoder | str | Path | None, draw: int
+    task: AnyTask, method: Recipe, encoder: AnyEncoder | None, draw: int
 ) -> tuple[tuple[Encoder | None, ...], str | None]:
     """The encoder of each team for a method, checked against the task, and where they came from."""
     descriptions, wanted = task.descriptions, method.credit.latents
@@ -111,9 +114,12 @@ def _choose_encoders(
     if encoder is None:
         chosen = tuple(open_encoder(bundled_folder(each.name, draw)) for each in descriptions)
         origin = f"bundled draw {draw}"
-    elif isinstance(encoder, Encoder):
-        if len(descriptions) > 1:
+    elif isinstance(encoder, Encoder | FunctionEncoder):
+        first, *others = descriptions
+        if others:
             raise LareError(f"encoder: {task.name} needs one for each team; give a folder with all of them")
+        if isinstance(encoder, FunctionEncoder):
+            encoder = encoder.bind(Space.of(first), first.name, first.env_id)
         chosen, origin = (encoder,), f"given, source {encoder.card.source_sha256[:12]}"
     else:
         chosen, origin = tuple(map(open_encoder, encoder_folders(Path(encoder), task))), str(encoder)

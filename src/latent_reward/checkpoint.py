@@ -1,7 +1,7 @@
 """Checkpoints, from which training continues with the same numbers: safetensors, no pickle, replaced atomically.
 
 Arrays are named by their path in a tree, such as the learner's state. Counters and the configuration are in the
-metadata of the file. Each training loop decides which arrays and counters it saves.
+metadata of the file. Whoever saves decides which arrays and counters.
 """
 
 import json
@@ -22,10 +22,13 @@ FORMAT = 3
 
 
 class Stored(NamedTuple):
-    """An open checkpoint: its counters, and its arrays by name."""
+    """An open checkpoint: counters, arrays by name, configuration as JSON, path, and what to do if it is damaged."""
 
     header: dict[str, Any]
     array: Callable[[str], np.ndarray]
+    config: str
+    path: Path
+    remedy: str
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any], config: str) -> None:
@@ -45,7 +48,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any
         ) from error
 
 
-def read(path: Path, config: str | None = None) -> Stored:
+def read(path: Path, config: str | None = None, remedy: str = "start a new run") -> Stored:
     """Open a checkpoint; arrays are read on demand.
 
     Raises:
@@ -60,16 +63,29 @@ def read(path: Path, config: str | None = None) -> Stored:
             "start it again"
         ) from error
     except (SafetensorError, OSError) as error:
-        raise LareError(f"checkpoint: {path} is damaged ({error}); start a new run") from error
-    header = json.loads(metadata["header"])
-    if header["format"] != FORMAT:
+        raise LareError(f"checkpoint: {path} is damaged ({error}); {remedy}") from error
+    try:
+        header, stored_config = json.loads(metadata["header"]), metadata["config"]
+        version = header["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LareError(
-            f"checkpoint: {path} was written by another version of latent-reward (format {header['format']}, this one "
-            f"reads {FORMAT}); start a new run"
+            f"checkpoint: {path} is damaged (it has no counters of a checkpoint); {remedy}"
+        ) from error
+    if version != FORMAT:
+        raise LareError(
+            f"checkpoint: {path} was written by another version of latent-reward (format {version}, this one "
+            f"reads {FORMAT}); {remedy}"
         )
     if config is not None:
-        _same_config(json.loads(metadata["config"]), json.loads(config))
-    return Stored(header, file.get_tensor)
+        _same_config(json.loads(stored_config), json.loads(config))
+
+    def array(name: str) -> np.ndarray:
+        try:
+            return file.get_tensor(name)
+        except (SafetensorError, TypeError) as error:
+            raise LareError(f"checkpoint: {path} is damaged ({name}: {error}); {remedy}") from error
+
+    return Stored(header, array, stored_config, path, remedy)
 
 
 def named(tree: Any, prefix: str) -> dict[str, np.ndarray]:
@@ -86,8 +102,33 @@ def arrays(tree: Any, prefix: str, stored: Stored) -> Any:
 
 
 def restored(tree: Any, prefix: str, stored: Stored) -> Any:
-    """``tree`` (arrays or shapes) with the leaves of a checkpoint; rows that were not saved keep their values."""
-    return jax.tree.map(_fill, tree, arrays(tree, prefix, stored))
+    """``tree`` (arrays or shapes) with the leaves of a checkpoint; rows that were not saved keep their values.
+
+    Raises:
+        LareError: an array is missing, or its shape or type is not that of the leaf.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    found = []
+    for path, leaf in leaves:
+        name = prefix + jax.tree_util.keystr(path)
+        saved = stored.array(name)
+        if not _fits(leaf, saved):
+            raise LareError(
+                f"checkpoint: {stored.path} is damaged ({name} is {saved.dtype} {saved.shape}, not {leaf.dtype} "
+                f"{leaf.shape}); {stored.remedy}"
+            )
+        found.append(_fill(leaf, saved))
+    return jax.tree.unflatten(structure, found)
+
+
+def _fits(leaf: jax.Array | jax.ShapeDtypeStruct, saved: np.ndarray) -> bool:
+    """Whether the saved array is of the leaf's type and shape; of an array it may be fewer rows (axis 1)."""
+    if saved.dtype != leaf.dtype or saved.ndim != leaf.ndim:
+        return False
+    if saved.shape == leaf.shape:
+        return True
+    rows = isinstance(leaf, jax.Array) and leaf.ndim > 1 and saved.shape[1] <= leaf.shape[1]
+    return rows and (saved.shape[0], *saved.shape[2:]) == (leaf.shape[0], *leaf.shape[2:])
 
 
 def _fill(leaf: jax.Array | jax.ShapeDtypeStruct, saved: np.ndarray) -> jax.Array:
