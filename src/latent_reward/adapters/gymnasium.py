@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from latent_reward.errors import LareError, require_positive
+from latent_reward.errors import LareError, require_count, require_positive
 from latent_reward.library.credit import Credit
 from latent_reward.library.episode import Episode
 
@@ -35,7 +35,8 @@ class CreditWrapper(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, credit: Credit, *, fit_every: int = 1, updates: int = 100):
         """See the class."""
         super().__init__(env)
-        require_positive(fit_every=fit_every, updates=updates + 1)
+        require_positive(fit_every=fit_every)
+        require_count(0, updates=updates)
         require_steps(credit)
         require_spaces(credit, "the environment", env.observation_space, env.action_space, agents=1)
         self.credit, self.fit_every, self.updates = credit, fit_every, updates

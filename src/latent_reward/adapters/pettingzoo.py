@@ -9,7 +9,7 @@ import numpy as np
 
 from latent_reward.adapters.gymnasium import learn, require_horizon, require_spaces, require_steps
 from latent_reward.data.spaces import Discrete
-from latent_reward.errors import LareError, require_positive
+from latent_reward.errors import LareError, require_count, require_positive
 from latent_reward.library.credit import Credit
 from latent_reward.library.episode import Episode
 
@@ -37,7 +37,8 @@ class ParallelCreditWrapper:
 
     def __init__(self, env: Any, credit: Credit, *, fit_every: int = 1, updates: int = 50):
         """See the class."""
-        require_positive(fit_every=fit_every, updates=updates + 1)
+        require_positive(fit_every=fit_every)
+        require_count(0, updates=updates)
         require_steps(credit)
         self.env, self.credit, self.fit_every, self.updates = env, credit, fit_every, updates
         self._names = list(env.possible_agents)

@@ -9,7 +9,7 @@ import numpy as np
 
 from latent_reward.data.episodes import Episodes
 from latent_reward.data.spaces import Discrete
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, one_line
 from latent_reward.library.where import Where
 
 
@@ -160,7 +160,7 @@ def _array(name: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:  # rows of different lengths
-        raise LareError(f"{name}: it is no array ({' '.join(str(error).split())[:100]})") from error
+        raise LareError(f"{name}: it is no array ({one_line(error)})") from error
     if array.dtype.kind not in "biuf":
         raise LareError(f"{name}: it is of type {array.dtype}, and numbers are expected")
     return array

@@ -15,7 +15,7 @@ from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.encoder.encoder import Encoder, save
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, one_line
 from latent_reward.files import to_json
 from latent_reward.library.core import Core, init_buffer, init_state, make_core
 from latent_reward.library.where import Where, require_fit
@@ -135,8 +135,7 @@ def _card(path: Path, text: str) -> Card:
         card = Card.model_validate_json(text)
         given = json.loads(text)
     except (ValueError, RecursionError, LareError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise LareError(f"path: {path} is damaged: {reason}; {_REMEDY}") from error
+        raise LareError(f"path: {path} is damaged: {one_line(error)}; {_REMEDY}") from error
     known = json.loads(to_json(dict(card)))
     if given != known:
         names = [name for name in known if given.get(name) != known[name]]

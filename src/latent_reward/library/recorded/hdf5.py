@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, one_line
 from latent_reward.files import replacing
 from latent_reward.library.episode import Episode
 from latent_reward.library.recorded import Recorded
@@ -58,8 +58,7 @@ def _open(path: Path, mode: str) -> Any:
     try:
         return h5py.File(path, mode)
     except OSError as error:
-        reason = " ".join(str(error).split())[:100]
-        raise LareError(f"{path}: it cannot be read as HDF5 ({reason}); write it again") from error
+        raise LareError(f"{path}: it cannot be read as HDF5 ({one_line(error)}); write it again") from error
 
 
 def _episodes(path: Path) -> list[Episode]:
@@ -68,8 +67,7 @@ def _episodes(path: Path) -> list[Episode]:
             room = _Room(max(_SMALL, _MOST_EXPANDED * path.stat().st_size))
             return [_episode(path, file, name, room) for name in _names(path, file)]
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())[:100]
-            raise LareError(f"{path}: it is damaged ({reason}); write it again") from error
+            raise LareError(f"{path}: it is damaged ({one_line(error)}); write it again") from error
 
 
 def _names(path: Path, file: Any) -> list[str]:

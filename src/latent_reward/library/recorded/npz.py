@@ -23,7 +23,7 @@ from tokenize import TokenError
 import numpy as np
 from numpy.lib import format as npy
 
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, one_line
 from latent_reward.files import replacing
 from latent_reward.library.episode import Episode
 from latent_reward.library.recorded import Recorded
@@ -114,7 +114,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {key: _member(path, archive, members[f"{key}.npy"], key) for key in wanted}
     except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
         raise LareError(
-            f"{path}: it cannot be read as a NumPy archive ({_short(error)}); write it with np.savez"
+            f"{path}: it cannot be read as a NumPy archive ({one_line(error)}); write it with np.savez"
         ) from error
 
 
@@ -140,7 +140,7 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, key: 
                 )
             content = head[stream.tell() :] + file.read()
     except (ValueError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError) as error:
-        raise LareError(f"{path}: {key} is no NumPy array ({_short(error)}); write it again") from error
+        raise LareError(f"{path}: {key} is no NumPy array ({one_line(error)}); write it again") from error
     except (
         zlib.error,
         SyntaxError,
@@ -150,14 +150,10 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, key: 
         MemoryError,
         OverflowError,
     ) as error:
-        raise LareError(f"{path}: {key} is damaged ({_short(error)}); write it again") from error
+        raise LareError(f"{path}: {key} is damaged ({one_line(error)}); write it again") from error
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
     _require_finite(path, key, array)
     return array
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:100]
 
 
 def _require_finite(path: Path, key: str, array: np.ndarray) -> None:
