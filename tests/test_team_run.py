@@ -168,7 +168,7 @@ def test_evaluation_repeats_and_a_film_shows_every_step(reference, capsys):
         ({"steps": 100}, r"^steps: ppo learns from whole episodes and has no such setting; .*iterations"),
         ({"buffer_size": 100}, r"^buffer_size: ppo learns from whole episodes"),
         ({"iterations": 0}, r"^iterations: 0"),
-        ({"first_updates": -1}, r"^first_updates: -1 is negative"),
+        ({"first_updates": -1}, r"^first_updates: -1 is not possible"),
         ({"buffer_episodes": 0}, r"^buffer_episodes: 0"),
         ({"agent": TD3()}, r"^agent: td3 trains a single agent; train teams with ppo"),
         (
