@@ -161,7 +161,7 @@ def test_every_method_trains(name, encoder, one_latent):
     (report,) = training.evaluate()
     training.close()
     method = learner.team.method
-    assert np.isfinite(report.losses["decoder_loss"]) == method.learns == isinstance(method, PerStep)
+    assert np.isfinite(report.losses["decoder_loss"]) == isinstance(method, PerStep)
     measured = (report.losses["critic_loss"], report.return_mean, report.credit["explained_variance"])
     assert np.isfinite(measured).all()
     assert (report.step, report.episodes) == (26, 2)

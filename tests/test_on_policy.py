@@ -146,7 +146,7 @@ def test_a_restored_run_goes_on_to_the_same_numbers(encoder, tmp_path):
     other.restore(tmp_path / CHECKPOINT, '{"a": {"b": 1}}')
     assert other.iteration == 1
     same(arrays(run(other, 2)), arrays(whole))
-    with pytest.raises(LareError, match=r"^a\.b: the run was trained with 1, and 2"):
+    with pytest.raises(LareError, match=r"^a\.b: the run was trained with 1, not with 2"):
         other.restore(tmp_path / CHECKPOINT, '{"a": {"b": 2}}')
 
 
