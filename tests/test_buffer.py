@@ -1,6 +1,7 @@
 """The buffer against a list of episodes: what lives, what is overwritten, and what a sample contains."""
 
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from latent_reward import checkpoint
+from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.features import features_of
 from latent_reward.credit.per_step import PerStep
 from latent_reward.data import buffer as ring
@@ -290,7 +292,9 @@ def test_sampling_is_uniform_over_transitions_whatever_the_lengths_of_their_epis
 def check_window(lengths, live, window, subset, agents, derived):
     """Each episode of a window has distinct steps of one live episode, its return and its whole length."""
     rows = window.rows._replace(features=None) if derived else window.rows
-    features = np.asarray(features_of(DERIVED if derived else STORED, rows))
+    features = np.asarray(
+        features_of(DERIVED if derived else STORED, CreditSpec(3, 3, agents, HORIZON), rows)
+    )
     mask, returns, all_lengths = (np.asarray(each) for each in window[1:])
     for index in range(len(mask)):
         drawn = mask[index].any(axis=1)
@@ -396,7 +400,7 @@ def test_a_trimmed_buffer_lacks_only_what_no_seed_has_written(lengths):
         np.testing.assert_array_equal(cut, whole[:, :kept] if kept is not None else whole)
         if kept is not None:
             assert not np.asarray(whole[:, kept:]).any()
-    stored = checkpoint.Stored({}, checkpoint.named(trimmed, "buffer").__getitem__)
+    stored = checkpoint.Stored({}, checkpoint.named(trimmed, "buffer").__getitem__, "", Path("memory"), "")
     fresh = jax.vmap(lambda _: empty())(jnp.arange(2))
     again = checkpoint.restored(fresh, "buffer", stored)
     jax.tree.map(np.testing.assert_array_equal, again, together)
