@@ -366,8 +366,7 @@ def test_episodes_of_a_team_in_pettingzoo_are_those_of_its_environment(task_file
             {"teams": {"first": ("agent_0",), "second": ("agent_1",)}, "late": (1,), "max_steps": 1},
             "acts in 200",
         ),
-        ({"agents": 3}, r"^task: .*describes 3 agents .*has 2 agents"),
-        ({"actions": 4}, r"^task: .*3 actions.*has 3 and 4"),
+        ({"agents": 3}, r"^task: teams\[0\]\.agents: 3, .*has 2 agents"),
     ],
 )
 def test_a_team_in_pettingzoo_that_cannot_be_played_says_why(task_file, kwargs, said):
@@ -382,3 +381,6 @@ def test_a_task_that_does_not_fit_its_environment_is_refused():
     wrong = dataclasses.replace(REACHER, observation=REACHER.observation[:-1])
     with pytest.raises(LareError, match="lare check"):
         collect(wrong)
+    team = load_description("cn-6")
+    with pytest.raises(LareError, match=r"describes 26 observations and 4 actions.*has 26 and 5"):
+        collect(dataclasses.replace(team, action=team.action[:-1]))
