@@ -181,5 +181,5 @@ def test_teams_have_their_own_recipes_under_the_same_names():
     assert only_teams == {"lare-no-agents"}
     with pytest.raises(LareError, match=r"'lare-no-agent' \(did you mean lare-no-agents"):
         find_method("lare-no-agent", "episodes")
-    with pytest.raises(LareError, match=r"lare-no-agents is for teams"):
+    with pytest.raises(LareError, match=r"lare-no-agents is for agents that learn from whole episodes"):
         find_method("lare-no-agents", "replay")
