@@ -61,6 +61,11 @@ class Method(Protocol):
         return False
 
     @property
+    def needs_step_rewards(self) -> bool:
+        """Whether the hidden rewards of single steps are needed, not only their sum."""
+        return False
+
+    @property
     def learns(self) -> bool:
         """Whether there is anything to fit."""
         return False

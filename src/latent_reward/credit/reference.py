@@ -30,6 +30,11 @@ class Reference(Method):
         """It reads the hidden rewards."""
         return True
 
+    @property
+    def needs_step_rewards(self) -> bool:
+        """``dense`` is the reward of each step; the other rules redistribute the return."""
+        return self.rule == "dense"
+
     def feature_size(self, spec: CreditSpec) -> int:
         """The reward."""
         return 1

@@ -11,7 +11,6 @@ import numpy as np
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit import metrics
 from latent_reward.credit.methods import Recipe, find_method
-from latent_reward.credit.reference import Reference
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.errors import LareError, require_positive
@@ -140,7 +139,7 @@ def prepare(
     where = find_where(task, observation_space, action_space, max(map(len, found)), max(agents, 1))
     recipe = find_method(method, where.experience) if isinstance(method, str) else method
     credit = recipe.credit
-    if isinstance(credit, Reference) and credit.rule == "dense":
+    if credit.needs_step_rewards:
         silent = next((number for number, each in enumerate(found) if each.rewards is None), None)
         if silent is not None:
             raise LareError(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from latent_reward.credit.base import CreditSpec, Method
-from latent_reward.credit.reference import Reference, redistribute
+from latent_reward.credit.reference import redistribute
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes
@@ -74,9 +74,9 @@ def _require_memory(wanted: int) -> None:
 
 @partial(jax.jit, static_argnums=0)
 def encode(core: Core, episodes: Episodes) -> EpisodeFeatures:
-    """What the method reads of each step; 0 where nobody is."""
+    """What the method reads of each step; 0 for agents that are absent."""
     method, mask = core.method, episodes.mask
-    if isinstance(method, Reference) and method.rule != "dense":  # these need no more than the return
+    if method.reference and not method.needs_step_rewards:  # these need no more than the return
         even = redistribute("uniform", jnp.ones(mask.shape), mask)
         paid = even * (episodes.returns / jnp.maximum(even.sum(axis=(1, 2)), 1.0))[:, None, None]
         episodes = episodes._replace(hidden_reward=paid)

@@ -10,7 +10,6 @@ import numpy as np
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit import metrics
 from latent_reward.credit.methods import Recipe, find_method
-from latent_reward.credit.reference import Reference
 from latent_reward.data import buffer as ring
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.encoder import Encoder
@@ -279,7 +278,7 @@ class Credit:
 
     def _require_rewards(self, episode: Episode, place: str) -> None:
         recipe = self.method.credit
-        if isinstance(recipe, Reference) and recipe.rule == "dense" and episode.rewards is None:
+        if recipe.needs_step_rewards and episode.rewards is None:
             raise LareError(
                 f"{place}: the method dense is the true reward of each step, and rewards are not given; choose another"
             )

@@ -37,7 +37,7 @@ class TeamLearner:
         return self.spec.actions.as_numbers(episodes.action)
 
     def features(self, episodes: Episodes) -> EpisodeFeatures:
-        """What the method reads of each step; 0 where nobody is, whatever is seen there."""
+        """What the method reads of each step; 0 for agents that are absent."""
         found = self.method.features(self.credit, episodes, self.numbers(episodes))
         return jnp.where(episodes.mask[..., None], found, 0.0)
 
