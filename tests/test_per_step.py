@@ -15,7 +15,7 @@ from latent_reward.credit import metrics
 from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.direct import Direct
 from latent_reward.credit.methods import METHODS, find_method
-from latent_reward.credit.moments import init_moments, merge, standardise
+from latent_reward.data.moments import init_moments, merge, standardise
 from latent_reward.credit.per_step import UNIT_EPISODES, Batch, PerStep
 from latent_reward.credit.reference import Reference, redistribute
 from latent_reward.data.buffer import draw_steps

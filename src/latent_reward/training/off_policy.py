@@ -188,11 +188,11 @@ class OffPolicy:
     def _store(self, ended: np.ndarray) -> None:
         played = jax.tree.map(np.array, self.arrays)  # copies: the next episode is written over the arrays
         played.mask[~ended] = False
-        credit, buffer, reward = core.store(self.learner, self.state.credit, self.state.buffer, played)
+        self.state, reward = core.store(self.learner, self.state, played)
         if self.learner.team.method.reads == "episode":
             first = np.int32(max(slot.episodes for slot in self.slots) * self.learner.refresh_episodes)
-            buffer = core.refresh(self.learner, credit, buffer, first)
-        self.state = self.state._replace(credit=credit, buffer=buffer)
+            buffer = core.refresh(self.learner, self.state.credit, self.state.buffer, first)
+            self.state = self.state._replace(buffer=buffer)
         rows = metrics.episode_sums(
             np.asarray(reward, np.float64), played.reward.astype(np.float64), played.mask
         )
