@@ -70,7 +70,8 @@ def train(
             task, method, encoder=encoder, draw=draw, seed=seed, out=out, quiet=quiet, **settings
         )
     if not quiet:
-        screen.print(f"done: {run.folder} (learning_curve.png, metrics.jsonl, tensorboard/)")
+        written = [name for name in ("learning_curve.png", "metrics.jsonl") if (run.folder / name).exists()]
+        screen.print(f"done: {run.folder} ({', '.join(written)}, tensorboard/)")
 
 
 def evaluate(

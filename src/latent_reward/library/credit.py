@@ -12,6 +12,7 @@ from latent_reward.credit import metrics
 from latent_reward.credit.methods import Recipe, find_method
 from latent_reward.data import buffer as ring
 from latent_reward.data.episodes import Episodes
+from latent_reward.device import commit
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.view import latents as view_latents
 from latent_reward.errors import LareError, require_positive
@@ -128,7 +129,7 @@ class Credit:
             learned = Learned(learned, buffer, metrics.init_window(_WINDOW), 0, 0)
         # each array on its own: what is donated must not be there twice, and belongs to nobody else
         arrays = jax.tree.map(jnp.copy, (learned.state, learned.buffer))
-        self._state, self._buffer = jax.device_put(arrays, jax.devices()[0])
+        self._state, self._buffer = commit(arrays)
         self._window, self.episodes, self.updates = learned.window, learned.episodes, learned.updates
 
     def add(self, *episodes: Episode) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -73,8 +72,3 @@ def saved(states: tuple[State, ...]) -> tuple[State, ...]:
     return tuple(
         state._replace(buffer=None if state.buffer is None else trimmed(state.buffer)) for state in states
     )
-
-
-def commit(states: Any) -> Any:
-    """``states`` on the default device, where every later state is, so that nothing compiles twice."""
-    return jax.device_put(states, jax.devices()[0])
