@@ -36,6 +36,7 @@ STEPS = 4 * 25
 LOGGED = {
     "seed", "team", "step", "episodes", "return_mean", "return_std", "win_rate", "training_return", "decoder_loss",
     "policy_loss", "value_loss", "entropy", "explained_variance", "credit_correlation", "proxy_spread",
+    "explained_beyond_length", "return_slope", "credit_slope", "credit_bias",
     "steps_per_second", "warning",
 }  # fmt: skip
 

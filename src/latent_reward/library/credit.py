@@ -232,14 +232,15 @@ class Credit:
         """How well held-out returns were predicted, over the last 50 episodes; NaN where it cannot be told yet.
 
         ``explained_variance`` is 1 if every return was predicted before its episode was fitted to, and 0 if a constant
-        would have done as well. ``credit_correlation`` needs episodes that were added with their true rewards.
+        would have done as well; ``explained_beyond_length`` is 0 if the length of the episodes would have. Those that
+        begin with ``credit`` need episodes that were added with their true rewards: see ``docs/metrics.md``.
         """
         return metrics.measure(self._window)
 
     @property
     def warning(self) -> str:
-        """What is wrong with the credit, and what to try; empty if nothing is."""
-        return metrics.warning(self._window) if self.method.credit.learns else ""
+        """Why the credit should not be trusted and what to do, a line for each reason; empty if there is none."""
+        return metrics.warning(self._window, self.worth) if self.method.credit.learns else ""
 
     @property
     def worth(self) -> dict[str, float]:

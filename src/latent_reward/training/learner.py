@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from latent_reward.agents.base import AgentSpec, EpisodeAgent, ReplayAgent
+from latent_reward.credit import metrics
 from latent_reward.credit.base import CreditSpec, Method
 from latent_reward.data.buffer import Buffer, trimmed
 from latent_reward.data.episodes import Episodes
@@ -39,6 +41,13 @@ class TeamLearner:
         """What the method reads of each step; 0 for agents that are absent."""
         found = self.method.features(self.credit, episodes, self.numbers(episodes))
         return jnp.where(episodes.mask[..., None], found, 0.0)
+
+    def warning(self, window: metrics.Sums, credit: Any, seed: int) -> str:
+        """Why what the seed at this position has learned of credit should not be trusted; empty if nothing says so."""
+        if not self.method.learns:
+            return ""
+        one = jax.tree.map(lambda leaf: leaf[seed], credit)
+        return metrics.warning(window, self.method.latent_weights(self.credit, one))
 
 
 class State(NamedTuple):
