@@ -135,7 +135,4 @@ def _show(found: "Trust", method: str, updates: int) -> None:
             f"held-out returns are not measured: {method} is a reference that spreads the return itself"
         )
     if np.isfinite(found.correlation):
-        screen.print(
-            f"correlation with the true rewards in held-out episodes: {found.correlation:.3f} (slope "
-            f"{found.slope:.3f}, bias {found.bias:.3f})"
-        )
+        screen.print(f"correlation with the true rewards in held-out episodes: {found.correlation:.3f}")
