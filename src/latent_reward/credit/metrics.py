@@ -25,6 +25,7 @@ _SOME_EPISODES, _ENOUGH_EPISODES = (
 _ROUNDING = 1e-6  # sums of float32 numbers differ by this part without being different
 _FLAT = 1e-3  # a standard deviation of less than this part of the root mean square is none
 _LITTLE = 0.1  # an explained variance below this is near 0
+_MOST = 0.8  # with more than this explained, a latent that earns nothing need not earn anything
 _WRONG_SCALE = 2.0  # a slope beyond this factor from 1 is far from it
 _ALIGNED = 0.7  # from this correlation on, it is the scale alone that is wrong
 _IDLE = 1e-3  # a latent with less than this part of the largest weight earns nothing
@@ -181,10 +182,11 @@ def _doubts(rows: Sums, latent_weights: Mapping[str, float]) -> Iterator[str]:
         )
     largest = max(map(abs, latent_weights.values()), default=0.0)
     idle = [name for name, weight in latent_weights.items() if abs(weight) < _IDLE * largest]
-    if idle:
+    if idle and not explained > _MOST:
         yield (
-            f"some latents earn nothing in the linear part ({', '.join(idle)}); if they matter, episodes have to differ more in them, or "
-            f"they say the same as others ({DOCUMENT})"
+            f"some latents earn nothing in the linear part ({', '.join(idle)}), and returns are not fully explained; "
+            "if these latents matter, episodes have to differ more in them, or they say the same as others "
+            f"({DOCUMENT})"
         )
 
 
