@@ -160,6 +160,8 @@ def test_evaluation_repeats_and_a_film_shows_every_step(reference, capsys):
     cli.main(["evaluate", str(reference.folder), "--episodes", "3", "--video"])
     shown = capsys.readouterr().out
     assert f"seed 1: return {returns[1].mean():,.2f}" in shown
+    assert "held-out returns explained" in shown
+    assert "credit correlation" in shown
     assert imageio_ffmpeg.count_frames_and_secs(str(reference.folder / "seed0.mp4"))[0] == 26
 
 
