@@ -1,6 +1,7 @@
 """The console, and the names of arguments in the help, shared by all commands."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from rich.console import Console
 from tyro.conf import arg
@@ -15,3 +16,11 @@ def print_weights(weights: dict[str, float]) -> None:
     if weights:
         words = ", ".join(f"{name} {value:+.3g}" for name, value in weights.items())
         screen.print(f"  reward per standard deviation: {words}")
+
+
+def print_credit(row: Mapping[str, Any]) -> None:
+    """Print what the last evaluation of a training said about its credit."""
+    from latent_reward.report.evaluation import credit_summary
+
+    for line in credit_summary(row):
+        screen.print(f"  {line}")

@@ -5,7 +5,7 @@ from typing import Annotated, TypedDict, Unpack
 
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import TaskName, print_weights, screen
+from latent_reward.cli.common import TaskName, print_credit, print_weights, screen
 from latent_reward.errors import LareError
 
 
@@ -60,6 +60,7 @@ def train(
         resume: go on with this run; every other setting comes from it.
         quiet: print nothing.
     """
+    from latent_reward.report.evaluation import last_rows
     from latent_reward.training import train as trainer
 
     if resume is not None:
@@ -70,7 +71,11 @@ def train(
             task, method, encoder=encoder, draw=draw, seed=seed, out=out, quiet=quiet, **settings
         )
     if not quiet:
-        screen.print(f"done: {run.folder} (learning_curve.png, metrics.jsonl, tensorboard/)")
+        for (seed_done, team), row in last_rows(run.metrics).items():
+            screen.print(f"seed {seed_done} {team}".rstrip() + ":")
+            print_credit(row)
+        written = [name for name in ("learning_curve.png", "metrics.jsonl") if (run.folder / name).exists()]
+        screen.print(f"done: {run.folder} ({', '.join(written)}, tensorboard/)")
 
 
 def evaluate(
@@ -83,9 +88,11 @@ def evaluate(
         episodes: episodes per seed, the same ones every time.
         video: also write one episode per seed as an MP4 file into the run folder.
     """
+    from latent_reward.report.evaluation import last_rows
     from latent_reward.training.run import load_run
 
     trained = load_run(run)
+    measured = last_rows(trained.metrics)
     returns = trained.evaluate(episodes)
     for index, seed in enumerate(trained.config.seeds):
         for team, each in ((team, found[index]) for team, found in returns.items()):
@@ -94,6 +101,8 @@ def evaluate(
                 f"{whose}: return {each.mean():,.2f} ± {each.std():,.2f} over {episodes} "
                 f"episodes ({each.min():,.2f} to {each.max():,.2f})"
             )
+            if row := measured.get((seed, team if len(returns) > 1 else "")):
+                print_credit(row)
             print_weights(trained.latent_weights(seed=seed, team=team))
         if video:
             path = trained.film(run / f"seed{seed}.mp4", seed=seed)

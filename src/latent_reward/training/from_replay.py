@@ -19,8 +19,9 @@ from latent_reward.agents.base import ReplayAgent
 from latent_reward.credit.features import features_of
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
+from latent_reward.device import commit
 from latent_reward.envs.recorder import EpisodeArrays
-from latent_reward.training.learner import State, TeamLearner, commit
+from latent_reward.training.learner import State, TeamLearner
 from latent_reward.training.seeds import over_seeds
 from latent_reward.types import Key, Keys
 

@@ -2,7 +2,8 @@
 
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from latent_reward.encoder.from_function import FunctionEncoder
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
 from latent_reward.library.where import AnyEncoder
-from latent_reward.report.curves import draw_run
+from latent_reward.report.curves import can_draw, draw_run
 from latent_reward.report.log import Log
 from latent_reward.report.progress import Progress
 from latent_reward.sealing.open import open_encoder
@@ -154,14 +155,21 @@ def _create(folder: Path, task: AnyTask, config: RunConfig, chosen: tuple[Encode
         for encoder, place in zip(chosen, encoder_folders(folder / "encoder", task), strict=True):
             if encoder is not None:
                 save(encoder, place)
-        packages = ("latent-reward", "jax", "gymnasium", "mujoco", "numpy")
-        versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
-        stored = {"format": FORMAT, "config": config, "versions": versions}
+        stored = {"format": FORMAT, "config": config, "versions": _versions()}
         write_text(folder / CONFIG, to_json(stored, indent=1) + "\n")
     except OSError as error:
         raise LareError(
             f"out: cannot write the run folder {folder}: {error}; choose another with --out"
         ) from error
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape the numbers, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for name in ("latent-reward", "jax", "gymnasium", "mujoco", "numpy"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _train(folder: Path, config: RunConfig, training: Training, quiet: bool) -> None:
@@ -172,9 +180,12 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool) -> 
         for rounds in (plan.rounds, plan.evaluate_every, plan.checkpoint_every)
     )
 
+    drawing = can_draw()
+
     def save() -> None:
         training.save(folder / CHECKPOINT, config.to_json())
-        draw_run(folder, config.task, config.method.name)
+        if drawing:
+            draw_run(folder, config.task, config.method.name)
 
     with (
         Log(folder, training.step) as log,
@@ -185,6 +196,10 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool) -> 
             f"{config.task}: {steps:,} steps, method {config.method.name}, encoder {config.encoder or 'none'}, "
             f"seeds {spell_seeds(config.seeds)}, into {folder}; Ctrl-C saves and stops"
         )
+        if not drawing:
+            progress.say(
+                'no learning curve is drawn without matplotlib; run `pip install "latent-reward[plot]"`'
+            )
         while training.step < steps:
             ahead = (training.step // every * every + every for every in (evaluate_every, checkpoint_every))
             training.advance(min(steps, *ahead))
