@@ -2,9 +2,9 @@
 
 The reward of a step is linear in groups of columns: the latents of an encoder, the raw step (o, a, a², o′), whether
 the step terminated the agent, and random Fourier features of the latents and of the raw step, with which it is a
-Gaussian process (Rahimi and Recht 2007, "Random features for large-scale kernel machines") at four length scales. The
-weights of each group have a penalty of their own, all chosen by the evidence (:mod:`latent_reward.credit.evidence`),
-so that a group that is not needed is switched off, and one that carries what latents miss is switched on.
+Gaussian process (Rahimi and Recht 2007, "Random features for large-scale kernel machines"). The weights of each group
+have a penalty of their own, all chosen by the evidence (:mod:`latent_reward.credit.evidence`), so that a group that is
+not needed is switched off, and one that carries what latents miss is switched on.
 """
 
 from dataclasses import dataclass
@@ -33,8 +33,10 @@ from latent_reward.types import EpisodeFeatures, Key
 
 Group = Literal["latent", "latent-waves", "raw", "raw-waves", "termination"]
 
-_SCALES = (1.0, 2.0, 4.0, 8.0)  # length scales of random features, times √(D/4) for D numbers per step
-_WAVES = {"latent-waves": 32, "raw-waves": 96}  # random features of each length scale
+# Random features read one number of a step, two, or all of them, at a length scale of so much times √(numbers / 4).
+# What is a sum of functions of few numbers is found from fewer returns than what is not.
+_KERNELS = ((1, 3.0), (2, 3.0), (None, 4.0))
+_WAVES = {"latent-waves": 32, "raw-waves": 96}  # random features of each kind
 _COSINE = (0.99999966, -19.7390322, 64.9300124, -85.2851589, 58.8478853, -21.1581068)  # of x², for |x| ≤ ½
 _SETTLED = 10  # episodes after which the units of random features stay as they are
 
@@ -202,15 +204,15 @@ class Solved(Method):
 
     def _width(self, moments: Parts, group: Group) -> int:
         """Columns of a group."""
-        return len(_SCALES) * _WAVES[group] if group in _WAVES else len(getattr(moments, group).mean)
+        return len(_KERNELS) * _WAVES[group] if group in _WAVES else len(getattr(moments, group).mean)
 
     def _groups(self, moments: Parts) -> tuple[int, ...]:
-        """Columns of each group that is solved; random features are one group for each length scale."""
+        """Columns of each group that is solved; random features are one group for each kernel."""
         widths = ((group, self._width(moments, group)) for group in self.groups)
         return tuple(
             each
             for group, width in widths
-            for each in ((width // len(_SCALES),) * len(_SCALES) if group in _WAVES else (width,))
+            for each in ((width // len(_KERNELS),) * len(_KERNELS) if group in _WAVES else (width,))
         )
 
     def _units(self, state: Solution) -> tuple[Float[Array, " column"], Float[Array, " column"]]:
@@ -253,11 +255,17 @@ def _split(state: Solution, features: Float[Array, "*batch feature"]) -> Parts:
 
 
 def _draw_waves(key: Key, size: int, count: int) -> Waves:
-    """Random frequencies of Gaussian kernels over ``size`` numbers, ``count`` for each length scale."""
-    lengths = np.repeat(np.array(_SCALES) * np.sqrt(size / 4), count).astype(np.float32)
-    k_frequencies, k_phases = jax.random.split(key)
-    frequencies = jax.random.normal(k_frequencies, (size, len(lengths))) / (2 * np.pi * lengths)
-    return Waves(frequencies, jax.random.uniform(k_phases, (len(lengths),)))
+    """Random frequencies of Gaussian kernels over ``size`` numbers, ``count`` for each of ``_KERNELS``."""
+    frequencies = []
+    k_phases, *keys = jax.random.split(key, 1 + len(_KERNELS))
+    for each, (order, length) in zip(keys, _KERNELS, strict=True):
+        k_frequency, k_chosen = jax.random.split(each)
+        read = min(order or size, size)
+        ranks = jax.random.uniform(k_chosen, (size, count)).argsort(axis=0).argsort(axis=0)
+        drawn = jax.random.normal(k_frequency, (size, count)) / (2 * np.pi * length * np.sqrt(read / 4))
+        frequencies.append(jnp.where(ranks < read, drawn, 0.0))
+    phases = jax.random.uniform(k_phases, (count * len(_KERNELS),))
+    return Waves(jnp.concatenate(frequencies, axis=1), phases)
 
 
 def _waves(waves: Waves, units: Moments, read: Float[Array, "*batch read"]) -> Float[Array, "*batch wave"]:
