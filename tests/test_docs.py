@@ -218,9 +218,8 @@ def losses_of_agents():
     key, row = jax.random.key(0), jax.ShapeDtypeStruct((3, 1), np.float32)
     spec, agent = AgentSpec(1, Continuous((-1.0,), (1.0,))), TD3(hidden=(2,))
     state = jax.eval_shape(partial(agent.init, spec), key)
-    yield from jax.eval_shape(agent.update_critics, state, row, row, jax.ShapeDtypeStruct((3,), np.float32))[
-        1
-    ]
+    each = jax.ShapeDtypeStruct((3,), np.float32)
+    yield from jax.eval_shape(agent.update_critics, state, row, row, each, each)[1]
 
     def learn(key):
         real, true = np.zeros((1, 2, 1), np.float32), np.ones((1, 2, 1), bool)

@@ -141,7 +141,9 @@ class LinearPolicy(ReplayAgent):
         value = self._value(state.critic, next_observation, action)
         return self.discount * jnp.where(terminated, 0.0, value)
 
-    def update_critics(self, state, observation, action, target):
+    def update_critics(self, state, observation, action, reward, value):
+        target = reward + value
+
         def loss_of(critic):
             return ((self._value(critic, observation, action) - target) ** 2).mean()
 

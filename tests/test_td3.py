@@ -55,15 +55,15 @@ def transitions(seed=0, rows=32):
 
 
 def targets(state, agent, batch, spec=SPEC):
-    """The target of both critics."""
+    """The target of both critics; the unit of reward is 1 before the first episode."""
     value = agent.bootstrap(spec, state, batch.next_observation, batch.terminated, batch.noise)
     return batch.reward + value
 
 
 def learn(state, batch, agent, update_actor, spec=SPEC):
     """One update of everything, or of the critics alone; the loss is that of the critics."""
-    target = targets(state, agent, batch, spec)
-    state, measured = agent.update_critics(state, batch.observation, batch.action, target)
+    value = agent.bootstrap(spec, state, batch.next_observation, batch.terminated, batch.noise)
+    state, measured = agent.update_critics(state, batch.observation, batch.action, batch.reward, value)
     if update_actor:
         state = agent.update_actor(spec, state, batch.observation, jax.random.key(0))
     return state, measured["critic_loss"]

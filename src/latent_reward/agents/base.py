@@ -76,9 +76,9 @@ class ReplayAgent(Protocol):
         ...
 
     def update_critics(
-        self, state: Any, observation: Observations, action: Actions, reward: Scalars, value: Scalars
+        self, state: Any, observation: Observations, action: Actions, reward: Scalars, later: Scalars
     ) -> tuple[Any, Metrics]:
-        """One step of the critics towards ``reward`` plus ``value``, what ``bootstrap`` gave.
+        """One step of the critics towards ``reward`` plus ``later``, what ``bootstrap`` gave.
 
         Rewards are in the environment's units. The metrics include ``critic_loss``.
         """

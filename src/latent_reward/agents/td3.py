@@ -160,13 +160,13 @@ class TD3(ReplayAgent):
         return self.discount * jnp.where(terminated, 0.0, value)
 
     def update_critics(
-        self, state: TD3State, observation: Observations, action: Actions, reward: Scalars, value: Scalars
+        self, state: TD3State, observation: Observations, action: Actions, reward: Scalars, later: Scalars
     ) -> tuple[TD3State, Metrics]:
         """One Adam step of both critics on (Q_j(o, a) − y)², with y = r/u plus ``bootstrap``.
 
         ``critic_loss`` is the loss in units of u², summed over critics, before the step.
         """
-        target = reward / root_mean_square(state.mean_reward)[0] + value
+        target = reward / root_mean_square(state.mean_reward)[0] + later
 
         def loss_of(critics: MLP) -> Scalar:
             error = values(critics, observation, action) - target
