@@ -171,7 +171,7 @@ def _doubts(rows: Sums, latent_weights: Mapping[str, float]) -> Iterator[str]:
     elif aligned > _ALIGNED and not 1 / _WRONG_SCALE <= slope <= _WRONG_SCALE:
         yield (
             f"the proxy rewards have the wrong scale (a return is {slope:.2f} times their sum, plus a constant); if "
-            "this persists, fit the decoder with more updates, or use a method with a linear part, such as lare"
+            "this persists, use more updates for a network, or a method that is solved, such as lare or linear"
         )
     elif explained < _LITTLE:
         than = "a constant does" if np.ptp(rows[:, 0]) == 0 else "the length of the episodes does"
@@ -184,7 +184,7 @@ def _doubts(rows: Sums, latent_weights: Mapping[str, float]) -> Iterator[str]:
     idle = [name for name, weight in latent_weights.items() if abs(weight) < _IDLE * largest]
     if idle and not explained > _MOST:
         yield (
-            f"some latents earn nothing in the linear part ({', '.join(idle)}), and returns are not fully explained; "
+            f"some latents earn nothing ({', '.join(idle)}), and returns are not fully explained; "
             "if these latents matter, episodes have to differ more in them, or they say the same as others "
             f"({DOCUMENT})"
         )

@@ -76,8 +76,8 @@ def assign(
     With ``updates=None`` every fifth episode is held out first. The method is fitted to the others in rounds of 500
     updates, and the squared error of the held-out returns is measured after each. It stops after four rounds that
     explain less than 0.1 % more of their variance, or after 40 rounds. The number of updates with the smallest error is
-    kept, which may be 0 for methods with a linear part, and a fresh fit to all episodes makes as many. With fewer than
-    ten episodes, or if all held-out returns are equal, it makes 2,000 updates.
+    kept, and a fresh fit to all episodes makes as many. With fewer than ten episodes, or if all held-out returns are
+    equal, it makes 2,000 updates. A method that is solved, such as lare or linear, is not changed by updates.
 
     Args:
         episodes: the recorded episodes, all of the same agent or team.

@@ -149,7 +149,8 @@ class Run:
     def latent_weights(self, *, seed: int | None = None, team: str | None = None) -> dict[str, float]:
         """The reward that the returns assign to each latent, per standard deviation, the largest first.
 
-        These are the weights of the decoder's linear part, without the network; empty if the method has none.
+        These are the weights of the latents themselves, without what other columns contribute; empty if the method is
+        not solved or reads no latents.
 
         Raises:
             LareError: the run has no such seed or team.
