@@ -113,7 +113,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
     """The plan for an agent from ``settings``: fields of the plan or of its experience, and ``agent``.
 
-    ``agent`` may be another agent, or a mapping of what is different in the given one.
+    ``agent`` may be another agent, its kind, or a mapping of what is different in the given one.
 
     Raises:
         LareError: a setting does not exist for this agent, or its value makes no sense.

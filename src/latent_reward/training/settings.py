@@ -16,14 +16,16 @@ T = TypeVar("T")
 _CREDITS = pydantic.TypeAdapter(Credit)
 
 
-def choose_agent(agent: Agent | Mapping[str, Any], default: Agent) -> Agent:
-    """An agent, from itself or from what is different in it.
+def choose_agent(agent: Agent | str | Mapping[str, Any], default: Agent) -> Agent:
+    """An agent, from itself, its kind (``td3`` or ``ppo``), or what is different in it.
 
     A mapping changes the default agent, or with ``kind`` the agent of that kind.
 
     Raises:
         LareError: there is no such kind or hyper-parameter, or a value is of the wrong type.
     """
+    if isinstance(agent, str):
+        agent = {"kind": agent}
     if not isinstance(agent, Mapping):
         return agent
     kind = agent.get("kind", default.kind)
