@@ -5,13 +5,13 @@ the arguments of several sources over each other. Whether a setting exists and f
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from latent_reward.errors import LareError, one_line
+from latent_reward.errors import LareError, one_line, require_count
 
 _SECTIONS = ("agent", "method")  # whose settings are changed one by one
 _UNITS = {"replay": "steps", "episodes": "iterations", "td3": "steps", "ppo": "iterations"}
@@ -75,35 +75,34 @@ def arguments(tree: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         LareError: a section is no mapping, or a value is of the wrong type.
     """
-    found: dict[str, Any] = {}
-    plan = {**tree, **_mapping("plan", tree.get("plan", {}))}
-    experience = _mapping("experience", plan.pop("experience", {}))
-    plan.pop("plan", None)
-    agent = plan.get("agent", {})
-    kind = experience.get("kind") or (
-        agent if isinstance(agent, str) else _mapping("agent", agent).get("kind")
-    )
-    for name, value in {**plan, **{name: experience[name] for name in experience if name != "kind"}}.items():
+    found: dict[str, Any] = {section: {} for section in _SECTIONS}
+    rounds, kind = None, None
+    for name, value in _settings(tree):
         if name == "agent":
-            found[name] = {"kind": value} if isinstance(value, str) else _mapping(name, value)
+            found[name] |= {"kind": value} if isinstance(value, str) else _mapping(name, value)
         elif name == "method":
             given = {"name": value} if isinstance(value, str) else dict(_mapping(name, value))
-            found[name] = {**_mapping("method.credit", given.pop("credit", {})), **given}
+            found[name] |= {**_mapping("method.credit", given.pop("credit", {})), **given}
         elif name in ("seed", "seeds"):
             found["seed"] = _seeds(value)
         elif name == "rounds":
-            if kind not in _UNITS:
-                raise LareError(
-                    f"rounds: {value!r} of what is not known; write steps, or iterations of teams"
-                )
-            found[_UNITS[kind]] = value
+            rounds = value
+        elif name == "experience.kind":
+            kind = value
         elif name == "encoder":
             found |= _encoder(value)
         elif name in ("task", "out") and not isinstance(value, str):
             raise LareError(f"{name}: {value!r} is no text; write a name or a path")
         else:
-            found[str(name)] = value
-    return found
+            if name in ("draw", "max_steps"):
+                require_count(0, **{name: value})
+            found[name] = value
+    if rounds is not None:
+        kind = kind or found["agent"].get("kind")
+        if kind not in _UNITS:
+            raise LareError(f"rounds: {rounds!r} of what is not known; write steps, or iterations of teams")
+        found[_UNITS[kind]] = rounds
+    return {name: value for name, value in found.items() if value != {} or name not in _SECTIONS}
 
 
 def combine(*sources: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,6 +141,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             f"seeds: {text!r} is not understood; write one seed (3), a range (0..4) or a list (0,2,5)"
         )
     return seeds
+
+
+def _settings(tree: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting with its name, those of the plan and of its experience among the others."""
+    for name, value in tree.items():
+        if name in ("plan", "experience"):
+            yield from _settings(_mapping(name, value), name)
+        else:
+            yield "experience.kind" if (inside, name) == ("experience", "kind") else str(name), value
 
 
 def _of_run(stored: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Report:
     def numbers(self) -> dict[str, float]:
         """The finite numbers of ``row``, as loggers draw them over steps."""
         return {
-            name: value
+            name: float(value)
             for name, value in self.row().items()
             if name not in ("seed", "step") and isinstance(value, int | float) and math.isfinite(value)
         }

@@ -130,6 +130,8 @@ def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
             raise LareError(
                 f"{name}: {agent.kind} learns from {source} and has no such setting{near}; choose from {known}"
             )
+        if name != "agent":
+            require_count(0, **{name: settings[name]})
     chosen = {"rounds" if name == unit else name: settings[name] for name in settings if name in outer}
     return Plan(
         **_DEFAULTS[agent.learns_from]

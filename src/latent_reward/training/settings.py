@@ -13,7 +13,7 @@ from latent_reward.errors import LareError, did_you_mean
 
 T = TypeVar("T")
 
-_CREDITS = pydantic.TypeAdapter(Credit)
+_CREDITS: Any = pydantic.TypeAdapter(Credit)
 
 
 def choose_agent(agent: Agent | str | Mapping[str, Any], default: Agent) -> Agent:
@@ -109,7 +109,7 @@ def _counts(default: Any) -> bool:
     return isinstance(first, int) and not isinstance(first, bool)
 
 
-def _validated(schema: pydantic.TypeAdapter[T], values: Mapping[str, Any], place: str) -> T:
+def _validated(schema: Any, values: Mapping[str, Any], place: str) -> Any:
     try:
         return schema.validate_python(dict(values))
     except pydantic.ValidationError as error:

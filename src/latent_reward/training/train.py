@@ -64,7 +64,8 @@ def train(
         loggers: get the reports of each evaluation beside the log in the run folder, and are closed at the end. An
             error in one of them or in a callback ends the training; it can be resumed from its last checkpoint.
         settings: fields of the plan and of its experience, such as ``steps`` for one agent or ``iterations`` for teams,
-            and ``agent``: an agent, its kind, or a mapping of changed hyper-parameters; see :mod:`latent_reward.training.plan`.
+            and ``agent``: an agent, its kind, or a mapping of changed hyper-parameters; see
+            :mod:`latent_reward.training.plan`.
 
     Raises:
         LareError: an argument does not exist or does not fit; nothing is trained then.
