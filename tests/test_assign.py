@@ -6,6 +6,7 @@ import pytest
 import recorded_episodes
 
 import latent_reward as lr
+from latent_reward.credit import metrics
 from latent_reward.library import assign, trust
 
 BOX, TWO = gymnasium.spaces.Box(-1.0, 1.0, (2,)), gymnasium.spaces.Discrete(2)
@@ -120,5 +121,5 @@ def test_equal_and_few_returns_say_nothing():
 def test_a_line_through_the_length_is_least_squares():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(2, 9))
-    np.testing.assert_allclose(trust._line(x, y, x[:3]), np.polyval(np.polyfit(x, y, 1), x[:3]))
-    np.testing.assert_allclose(trust._line(np.ones(9), y, x[:2]), [y.mean()] * 2)
+    np.testing.assert_allclose(metrics.line(x, y, x[:3]), np.polyval(np.polyfit(x, y, 1), x[:3]))
+    np.testing.assert_allclose(metrics.line(np.ones(9), y, x[:2]), [y.mean()] * 2)

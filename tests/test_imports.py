@@ -13,7 +13,7 @@ ROOT = Path(latent_reward.__file__).parent
 # A room is a folder, or a file beside the folders. Each may import from itself and from the lines above it.
 ORDER = (
     ("errors", "types"),
-    ("files", "rng", "compilation"),
+    ("files", "rng", "compilation", "device"),
     ("checkpoint",),
     ("data", "networks", "optimisers"),
     ("agents",),

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_reward.credit import metrics
 from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.direct import Direct
 from latent_reward.credit.methods import METHODS, find_method
-from latent_reward.credit.moments import init_moments, merge, standardise
+from latent_reward.data.moments import init_moments, merge, standardise
 from latent_reward.credit.per_step import UNIT_EPISODES, Batch, PerStep
 from latent_reward.credit.reference import Reference, redistribute
 from latent_reward.data.buffer import draw_steps
@@ -273,113 +272,3 @@ def test_a_reference_sums_to_the_return_and_credits_no_padding(rule, length, see
         "uniform": np.full(length, total / length),
     }
     np.testing.assert_allclose(credit[:length], expected[rule], rtol=1e-4, atol=1e-5)
-
-
-# ---------------------------------------------------------------- metrics
-
-
-def noted(pairs, window=20):
-    """The rows of the last episodes, from the proxy and the true reward of each of their steps."""
-    rows = metrics.init_window(window)
-    for proxy, reward in pairs:
-        proxy, reward = (np.asarray(each, np.float32)[None, :, None] for each in (proxy, reward))
-        sums = metrics.episode_sums(proxy.astype(np.float64), reward.astype(np.float64), proxy < np.inf)
-        rows = metrics.push(rows, sums)
-    return rows
-
-
-def test_metrics_agree_with_numpy_on_the_last_episodes():
-    random = np.random.default_rng(0)
-    pairs = []
-    for length in random.integers(2, 30, 12):
-        reward = 100.0 + random.normal(size=length)
-        pairs.append((0.7 * reward + random.normal(size=length), reward))
-    measured = metrics.measure(noted(pairs, window=8))
-    p, r = (np.concatenate(column) for column in zip(*pairs[-8:], strict=True))
-    totals = np.array([(each[0].sum(), each[1].sum()) for each in pairs[-8:]])
-    assert measured["credit_correlation"] == pytest.approx(np.corrcoef(p, r)[0, 1], rel=1e-3)
-    explained = 1 - np.var(totals[:, 1] - totals[:, 0]) / np.var(totals[:, 1])
-    assert measured["explained_variance"] == pytest.approx(explained, rel=1e-3)
-    assert measured["proxy_spread"] == pytest.approx(p.std() / np.sqrt((p**2).mean()), rel=1e-3)
-
-
-@pytest.mark.parametrize("xp", [np, jnp])
-def test_the_sums_of_an_episode_run_over_the_steps_and_agents_that_are_there(xp):
-    random = np.random.default_rng(0)
-    proxy, truth = random.normal(size=(2, 4, 6, 3)).astype(np.float32)
-    mask = random.random((4, 6, 3)) < 0.6
-    rows = metrics.episode_sums(*(xp.where(mask, each, xp.nan) for each in (proxy, truth)), mask, xp)
-    for row, p, r, here in zip(np.asarray(rows), proxy, truth, mask, strict=True):
-        p, r = p[here].astype(np.float64), r[here].astype(np.float64)
-        expected = [here.sum(), p.sum(), r.sum(), p @ p, r @ r, p @ r]
-        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_window_drops_as_many_of_the_oldest_as_it_gains():
-    rows = np.arange(30.0).reshape(5, 6)
-    window = metrics.push(metrics.init_window(4), rows[:1])
-    np.testing.assert_array_equal(metrics.seen(window), rows[:1])
-    window = metrics.push(metrics.push(window, rows[1:2]), rows[2:])
-    np.testing.assert_array_equal(metrics.seen(window), rows[1:])
-
-
-def test_perfect_credit_scores_one_and_a_constant_shift_keeps_the_correlation():
-    reward = [[1.0, 2.0, 4.0], [0.0, 3.0], [5.0, 1.0, 1.0, 0.0]]
-    perfect = metrics.measure(noted(zip(reward, reward, strict=True)))
-    assert perfect["explained_variance"] == pytest.approx(1.0)
-    assert perfect["credit_correlation"] == pytest.approx(1.0)
-    shifted = metrics.measure(noted([(np.array(each) + 50.0, each) for each in reward]))
-    assert shifted["credit_correlation"] == pytest.approx(1.0)
-    assert shifted["explained_variance"] < 0.0
-
-
-def test_what_is_not_known_is_nan():
-    one = noted([([1.0, 2.0], [1.0, 2.0])])
-    assert np.isnan(list(metrics.measure(one).values())).all()
-    assert metrics.warning(one) == ""
-    same_return = metrics.measure(noted([([1.0, 2.0], [1.0, 2.0]), ([2.0, 1.0], [2.0, 1.0])]))
-    assert np.isnan(same_return["explained_variance"])
-    assert same_return["credit_correlation"] == pytest.approx(1.0)
-    flat = metrics.measure(noted([([0.1, 0.1], [1.0, 2.0]), ([0.1], [3.0])]))
-    assert np.isnan(flat["credit_correlation"])
-    assert flat["proxy_spread"] < 1e-6
-    unpaid = metrics.measure(noted([([1.0, 2.0], [0.0, 0.0]), ([3.0], [0.0])]))
-    assert np.isnan(unpaid["credit_correlation"])
-
-
-def window_of(episodes, explained, size):
-    """Rows of episodes of two steps, whose proxy is 1 ± ``size``, with the given explained variance of returns.
-
-    NaN: they never vary.
-    """
-    slope = 1.0 if np.isnan(explained) else 1 + np.sqrt(1 - explained)
-    pairs = []
-    for number in range(episodes):
-        p = 1.0 + size * (-1) ** number
-        paid = 1.0 if np.isnan(explained) else 1.0 + (p - 1.0) / slope
-        pairs.append((np.full(2, p), np.full(2, paid)))
-    rows = np.array([[2, p.sum(), r.sum(), p @ p, r @ r, p @ r] for p, r in pairs])
-    if len(rows) > 1:
-        found = metrics.measure(rows)
-        assert found["explained_variance"] == pytest.approx(explained, abs=1e-6, nan_ok=True)
-        assert found["proxy_spread"] == pytest.approx(size / np.sqrt(1 + size**2), rel=1e-3)
-    return rows
-
-
-def test_a_warning_speaks_only_of_what_fails():
-    assert metrics.warning(window_of(20, 0.9, 0.5)) == ""
-    assert metrics.warning(window_of(20, 0.0, 0.5)) == ""
-    assert metrics.warning(window_of(20, np.nan, 0.5)) == ""
-    assert "same reward" in metrics.warning(window_of(20, 0.9, 1e-4))
-    assert metrics.warning(window_of(8, -0.25, 0.5)) == ""
-    worse = metrics.warning(window_of(20, -0.25, 0.5))
-    assert "-0.25" in worse
-    assert "worse than a constant" in worse
-
-
-@pytest.mark.parametrize(("explained", "size"), [(0.9, 0.5), (-0.25, 0.5), (0.9, 1e-4)])
-def test_a_warning_never_reads_the_true_rewards_of_steps(explained, size):
-    rows = window_of(20, explained, size)
-    hidden = rows.copy()
-    hidden[:, 4:] = np.nan
-    assert metrics.warning(hidden) == metrics.warning(rows)

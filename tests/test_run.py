@@ -37,7 +37,8 @@ SETTINGS = [
 ]  # fmt: skip
 LOGGED = {
     "seed", "team", "step", "episodes", "return_mean", "return_std", "win_rate", "training_return", "decoder_loss",
-    "critic_loss", "explained_variance", "credit_correlation", "proxy_spread", "steps_per_second", "warning",
+    "critic_loss", "explained_variance", "credit_correlation", "proxy_spread",
+    "explained_beyond_length", "return_slope", "credit_slope", "credit_bias", "steps_per_second", "warning",
 }  # fmt: skip
 STEPS = 185  # not a multiple of the episode length, of evaluations or of checkpoints
 

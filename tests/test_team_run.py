@@ -36,6 +36,7 @@ STEPS = 4 * 25
 LOGGED = {
     "seed", "team", "step", "episodes", "return_mean", "return_std", "win_rate", "training_return", "decoder_loss",
     "policy_loss", "value_loss", "entropy", "explained_variance", "credit_correlation", "proxy_spread",
+    "explained_beyond_length", "return_slope", "credit_slope", "credit_bias",
     "steps_per_second", "warning",
 }  # fmt: skip
 
@@ -159,6 +160,8 @@ def test_evaluation_repeats_and_a_film_shows_every_step(reference, capsys):
     cli.main(["evaluate", str(reference.folder), "--episodes", "3", "--video"])
     shown = capsys.readouterr().out
     assert f"seed 1: return {returns[1].mean():,.2f}" in shown
+    assert "held-out returns explained" in shown
+    assert "credit correlation" in shown
     assert imageio_ffmpeg.count_frames_and_secs(str(reference.folder / "seed0.mp4"))[0] == 26
 
 

@@ -68,6 +68,17 @@ def disk_errors(what: str, remedy: str) -> Iterator[None]:
         raise LareError(f"{what} ({error.strerror or error}); {remedy}") from error
 
 
+@contextmanager
+def extra_needed(what: str, extra: str) -> Iterator[None]:
+    """Raise LareError that names the extra to install if a module cannot be imported inside the block."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise LareError(
+            f'{what} needs {error.name}, which is not installed; run `pip install "latent-reward[{extra}]"`'
+        ) from error
+
+
 def one_line(error: Exception) -> str:
     """What an error of another library says, on one line of at most 200 characters, without pydantic's appendix."""
     return " ".join(f"{error}".partition(" [type=")[0].split())[:200]

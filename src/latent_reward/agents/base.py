@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Num
 
-from latent_reward.data.episodes import Played
+from latent_reward.data.episodes import Episodes, Played
 from latent_reward.data.spaces import ActionSpace
 from latent_reward.types import Actions, EpisodeRewards, Key, Observations, Scalar, Scalars
 
@@ -42,6 +42,10 @@ class ReplayAgent(Protocol):
         """Fresh networks."""
         ...
 
+    def observe(self, state: Any, episodes: Episodes) -> Any:
+        """The state after episodes ended: what an agent needs to work in units of its own."""
+        return state
+
     def actor(self, state: Any) -> Any:
         """The part of the state that acts."""
         ...
@@ -64,7 +68,7 @@ class ReplayAgent(Protocol):
         terminated: Bool[Array, "*batch"],
         noise: Float[Array, "*batch action"],
     ) -> Float[Array, "*batch"]:
-        """What the target of a critic adds to the reward; ``noise`` is drawn from N(0, 1).
+        """What the target of a critic adds to the reward, in the agent's units; ``noise`` is drawn from N(0, 1).
 
         It may depend on nothing that ``update_critics`` changes but for ``policy_delay`` 1, so that one pass serves
         all updates of the critics until the actor's.
@@ -72,9 +76,12 @@ class ReplayAgent(Protocol):
         ...
 
     def update_critics(
-        self, state: Any, observation: Observations, action: Actions, target: Scalars
+        self, state: Any, observation: Observations, action: Actions, reward: Scalars, value: Scalars
     ) -> tuple[Any, Metrics]:
-        """One step of the critics towards ``target``; the metrics include ``critic_loss``."""
+        """One step of the critics towards ``reward`` plus ``value``, what ``bootstrap`` gave.
+
+        Rewards are in the environment's units. The metrics include ``critic_loss``.
+        """
         ...
 
     def update_actor(self, spec: AgentSpec, state: Any, observation: Observations, key: Key) -> Any:

@@ -360,7 +360,7 @@ def update_return_scale(
         scale.weight + _SCALE_RATE * (1.0 - scale.weight),
     )
     mean = scale.square / scale.weight
-    return scale, jnp.where(mean > 1e-12, jnp.sqrt(jnp.maximum(mean, 1e-12)), 1.0)
+    return scale, jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1.0)), 1.0)
 
 
 def standardise(advantage: Float[Array, "*batch"], mask: Bool[Array, "*batch"]) -> Float[Array, "*batch"]:

@@ -1,11 +1,14 @@
 """TD3 (Fujimoto, van Hoof and Meger 2018, arXiv 1802.09477) as pure functions.
 
 Every step, with a reward r that the caller decodes from stored features:
-    1. y = r + γ (1 − terminated) min_j Q̄_j(o′, π̄(o′) + clipped noise): ``bootstrap``;
+    1. the target is y = r/u + γ (1 − terminated) min_j Q̄_j(o′, π̄(o′) + clipped noise); all but r is ``bootstrap``;
     2. both critics take one Adam step on (Q_j(o, a) − y)²: ``update_critics``.
 Every second step:
     3. the actor takes one Adam step on −Q_1(o, π(o)); all targets move by τ: ``update_actor``.
 Time limits are not terminations: the target bootstraps through them.
+
+u is the unit of reward, the root mean square of R/L over the first episodes, so that it does not matter in what unit
+an environment pays; step sizes and initial values are those of rewards near 1.
 """
 
 from dataclasses import dataclass
@@ -18,11 +21,15 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from latent_reward.agents.base import AgentSpec, Metrics, ReplayAgent
+from latent_reward.data.episodes import Episodes
+from latent_reward.data.moments import Moments, init_moments, merge, root_mean_square
 from latent_reward.data.spaces import Continuous
 from latent_reward.errors import LareError
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.optimisers import adam, init_adam, polyak
 from latent_reward.types import Actions, Key, Observations, Scalar, Scalars
+
+_UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 
 
 class ActionRange(NamedTuple):
@@ -52,7 +59,7 @@ def action_range(spec: AgentSpec) -> ActionRange:
 
 
 class TD3State(NamedTuple):
-    """Networks and optimisers. Critics are one MLP with a leading axis of two."""
+    """Networks and optimisers, and the moments of R/L. Critics are one MLP with a leading axis of two."""
 
     actor: MLP
     critics: MLP
@@ -60,6 +67,7 @@ class TD3State(NamedTuple):
     target_critics: MLP
     actor_optimiser: optax.OptState
     critic_optimiser: optax.OptState
+    mean_reward: Moments
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,22 @@ class TD3(ReplayAgent):
         sizes = (spec.observation_size + spec.actions.size, *self.hidden, 1)
         critics = jax.vmap(lambda k: init_mlp(k, sizes))(jnp.stack(k_critics))
         copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731 - donated buffers must not alias
-        return TD3State(actor, critics, copy(actor), copy(critics), init_adam(actor), init_adam(critics))
+        return TD3State(
+            actor,
+            critics,
+            copy(actor),
+            copy(critics),
+            init_adam(actor),
+            init_adam(critics),
+            init_moments(1),
+        )
+
+    def observe(self, state: TD3State, episodes: Episodes) -> TD3State:
+        """Measure the unit of reward on the first episodes that pay anything."""
+        length, returns = episodes.lengths, episodes.returns
+        measures = (length > 0) & (returns != 0) & (state.mean_reward.rows < _UNIT_EPISODES)
+        mean = (returns / jnp.maximum(length, 1))[:, None]
+        return state._replace(mean_reward=merge(state.mean_reward, mean, measures))
 
     def actor(self, state: TD3State) -> MLP:
         """The network of π."""
@@ -137,12 +160,13 @@ class TD3(ReplayAgent):
         return self.discount * jnp.where(terminated, 0.0, value)
 
     def update_critics(
-        self, state: TD3State, observation: Observations, action: Actions, target: Scalars
+        self, state: TD3State, observation: Observations, action: Actions, reward: Scalars, value: Scalars
     ) -> tuple[TD3State, Metrics]:
-        """One Adam step of both critics on (Q_j(o, a) − y)², with y the reward plus ``bootstrap``.
+        """One Adam step of both critics on (Q_j(o, a) − y)², with y = r/u plus ``bootstrap``.
 
-        ``critic_loss`` is the loss, summed over critics, before the step.
+        ``critic_loss`` is the loss in units of u², summed over critics, before the step.
         """
+        target = reward / root_mean_square(state.mean_reward)[0] + value
 
         def loss_of(critics: MLP) -> Scalar:
             error = values(critics, observation, action) - target

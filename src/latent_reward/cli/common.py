@@ -38,6 +38,14 @@ def print_weights(weights: dict[str, float]) -> None:
         screen.print(f"  reward per standard deviation: {words}")
 
 
+def print_credit(row: Mapping[str, Any]) -> None:
+    """Print what the last evaluation of a training said about its credit."""
+    from latent_reward.report.evaluation import credit_summary
+
+    for line in credit_summary(row):
+        screen.print(f"  {line}")
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "-"

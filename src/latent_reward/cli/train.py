@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
-from latent_reward.cli.common import AsJson, print_json, print_weights, screen
+from latent_reward.cli.common import AsJson, print_credit, print_json, print_weights, screen
 from latent_reward.cli.settings import combine, parse_seeds, read_assignments, read_config
 from latent_reward.errors import LareError
 
@@ -89,6 +89,7 @@ def train(
         json: print the result as JSON, and nothing else.
         quiet: print nothing.
     """
+    from latent_reward.report.evaluation import last_rows
     from latent_reward.training import train as trainer
 
     if resume is not None:
@@ -117,12 +118,13 @@ def train(
             logger = _wandb(wandb, str(prepared.folder), asdict(prepared.config))
         run = trainer.train(**wanted, quiet=quiet or json, loggers=logger)
     if json:
-        last = max(row["step"] for row in run.metrics)
-        print_json(
-            {"folder": str(run.folder), "metrics": [row for row in run.metrics if row["step"] == last]}
-        )
+        print_json({"folder": str(run.folder), "metrics": list(last_rows(run.metrics).values())})
     elif not quiet:
-        screen.print(f"done: {run.folder} (learning_curve.png, metrics.jsonl, tensorboard/)")
+        for (seed_done, team), row in last_rows(run.metrics).items():
+            screen.print(f"seed {seed_done} {team}".rstrip() + ":")
+            print_credit(row)
+        written = [name for name in ("learning_curve.png", "metrics.jsonl") if (run.folder / name).exists()]
+        screen.print(f"done: {run.folder} ({', '.join(written)}, tensorboard/)")
 
 
 def _refuse_beside_resume(given: list[str]) -> None:
@@ -176,15 +178,18 @@ def evaluate(
         video: also write one episode per seed as an MP4 file into the run folder.
         json: print the result as JSON, and nothing else.
     """
+    from latent_reward.report.evaluation import last_rows
     from latent_reward.training.run import load_run
 
     trained = load_run(run)
+    measured = last_rows(trained.metrics)
     returns = trained.evaluate(episodes)
     several, rows = len(returns) > 1, []
     for index, seed in enumerate(trained.config.seeds):
         path = trained.film(run / f"seed{seed}.mp4", seed=seed) if video else None
         for team, found in returns.items():
             each, weights = found[index], trained.latent_weights(seed=seed, team=team)
+            row = measured.get((seed, team if several else ""))
             rows.append(
                 {
                     "seed": seed,
@@ -193,6 +198,7 @@ def evaluate(
                     "std": float(each.std()),
                     "returns": each.tolist(),
                     "latent_weights": weights,
+                    "metrics": row,
                     "video": None if path is None else str(path),
                 }
             )
@@ -201,6 +207,8 @@ def evaluate(
                     f"{f'seed {seed} {team}' if several else f'seed {seed}'}: return {each.mean():,.2f} ± "
                     f"{each.std():,.2f} over {episodes} episodes ({each.min():,.2f} to {each.max():,.2f})"
                 )
+                if row:
+                    print_credit(row)
                 print_weights(weights)
         if path and not json:
             screen.print(f"seed {seed}: {path}")

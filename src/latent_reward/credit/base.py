@@ -16,6 +16,8 @@ from latent_reward.encoder.encoder import Encoder
 from latent_reward.types import EpisodeFeatures, Key, Scalar
 
 Metrics = dict[str, Scalar]
+Share = Literal["each", "mean"]
+"""Whether each agent of a team gets a reward of its own, or all of them their mean."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,15 @@ class Method(Protocol):
         If the method ``reads`` episodes, the leading axes are ``[episode, time]`` and the episodes are whole.
         """
         ...
+
+    def deviation(
+        self,
+        state: Any,
+        features: Float[Array, "*batch agent feature"],
+        mask: Bool[Array, "*batch agent"],
+    ) -> Float[Array, "*batch agent"] | None:
+        """How uncertain each reward is, as a standard deviation; None from a method that does not know."""
+        return None
 
     def latent_weights(self, spec: CreditSpec, state: Any) -> dict[str, float]:
         """Reward per standard deviation of each latent, the largest first; empty where that is not known."""

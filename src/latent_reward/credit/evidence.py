@@ -6,7 +6,8 @@ deviation over single steps and of the size of the group's equations; R/L has er
 equations of the group in these units and y the centred R/L, y ~ N(0, σ²A) with A = I + Σ_g ρ_g X_g X_gᵀ. The ρ_g are
 the most likely ones (MacKay 1992, "Bayesian interpolation"). As a fixed point, each ρ_g is multiplied by
 yᵀA⁻¹X_gX_gᵀA⁻¹y / (σ² tr A⁻¹X_gX_gᵀ), which is 1 at a maximum. A group that the returns do not need is switched off by
-itself: its ρ_g goes to the smallest one allowed. The weights are w_g = ρ_g X_gᵀA⁻¹y.
+itself: its ρ_g goes to the smallest one allowed. The weights are w_g = ρ_g X_gᵀA⁻¹y, and their posterior has the
+covariance σ²(D − D Xᵀ A⁻¹ X D) with the ρ_g of all columns on the diagonal of D.
 
 There are as many unknowns as equations, of which the newest ``EQUATIONS`` are kept.
 """
@@ -16,14 +17,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from latent_reward.types import AgentMask, EpisodeFeatures, Returns, Scalar
 
-EQUATIONS = 128  # the newest episodes that weights are solved from
-_SWEEPS = 20  # of the fixed point, from the last solution on
+EQUATIONS = 256  # the newest episodes that weights are solved from
+_FEW = 64  # while there are at most so many, the matrices have this size
+_SWEEPS = 10  # of the fixed point at most; it goes on with the next solution
+_SETTLED = 0.1  # of −2 log-likelihood per unit of log ρ: less ends the sweeps
 _LEAST, _MOST = 1e-8, 1e4  # ρ of a group that is switched off, and the largest that single precision can take
-_RESTART = 1e-2  # the least ρ that a solution starts from
+_BACK = 1e-2  # the least ρ that goes on from the last solution, so that a group can come back
+_HIGH = 1e2  # ρ of the second start: with few equations, what explains them all is often not found from below
 
 
 class Equations(NamedTuple):
@@ -37,6 +41,7 @@ class Equations(NamedTuple):
         bias: b.
         prior: ρ of each group.
         episodes: equations so far.
+        solved: how many there were when they were solved last.
     """
 
     sums: Float[Array, "equation column"]
@@ -46,6 +51,7 @@ class Equations(NamedTuple):
     bias: Scalar
     prior: Float[Array, " group"]
     episodes: Scalar
+    solved: Scalar
 
 
 def init_equations(groups: tuple[int, ...]) -> Equations:
@@ -58,6 +64,7 @@ def init_equations(groups: tuple[int, ...]) -> Equations:
         jnp.zeros(columns),
         zero,
         jnp.ones(len(groups)),
+        zero,
         zero,
     )
 
@@ -82,11 +89,32 @@ def add_equations(
     )
 
 
+class System(NamedTuple):
+    """The equations in the units in which they are solved: y ~ N(0, σ²(I + Σ_g ρ_g K_g)), K_g = X_g X_gᵀ.
+
+    Attributes:
+        rows: X of all groups.
+        kernels: K of each group.
+        y: centred R/L in units of ``size``.
+        size: root mean square of centred R/L.
+        scale: what a weight is multiplied by to be in units of 1 / columns.
+        count: equations there are.
+    """
+
+    rows: Float[Array, "equation column"]
+    kernels: Float[Array, "group equation equation"]
+    y: Float[Array, " equation"]
+    size: Scalar
+    scale: Float[Array, " column"]
+    count: Scalar
+
+
 def solve(
     equations: Equations,
     groups: tuple[int, ...],
     mean: Float[Array, " column"],
     spread: Float[Array, " column"],
+    due: Bool[Array, ""],
 ) -> Equations:
     """The weights of the most likely priors, by a fixed point that goes on from the last ones.
 
@@ -95,43 +123,99 @@ def solve(
         groups: columns of each group, in their order.
         mean: of each column over single steps.
         spread: its standard deviation; a column with 0 gets no weight.
+        due: whether there is anything to do.
     """
+    few = equations.episodes <= _FEW
+    for rows, now in ((_FEW, few), (EQUATIONS, ~few)):
+        turn = lambda _, known, rows=rows: _solve(known, groups, mean, spread, rows)  # noqa: E731
+        # a loop of at most one turn: with several seeds a branch would run on both of its sides
+        equations = jax.lax.fori_loop(0, (due & now).astype(int), turn, equations)
+    return equations
+
+
+def _solve(equations, groups, mean, spread, rows) -> Equations:
+    system = make_system(equations, groups, mean, spread, rows)
+    starts = (jnp.maximum(equations.prior, _BACK), jnp.full(len(groups), _HIGH))
+    found = [_climb(system, start) for start in starts]
+    solutions = [_factor(system, prior) for prior in found]
+    last, high = (_surprise(system, *solution) for solution in solutions)
+    pick = lambda a, b: jnp.where(last <= high, a, b)  # noqa: E731
+    prior, dual = pick(*found), pick(*(dual for _, dual in solutions))
+    weight = system.size * system.scale * _by_column(prior, groups) * (system.rows.T @ dual)
+    weight = jnp.where((equations.episodes > 1) & (system.size > 0), weight, 0.0)
     exists = jnp.arange(EQUATIONS) < equations.episodes
-    count = jnp.maximum(exists.sum(), 1)
-    unit = jnp.where(spread > 0, 1.0 / jnp.maximum(spread, 1e-30), 0.0)
-    rows = (equations.sums - equations.pairs[:, None] * mean) * unit
-    rows = _centred(rows, exists, count)
-    target = _centred(equations.target[:, None], exists, count)[:, 0]
-    size = jnp.sqrt((target**2).sum() / count)
-    y = target / jnp.where(size > 0, size, 1.0)
-    parts = jnp.split(rows, np.cumsum(groups)[:-1], axis=1)
-    sizes = [(part**2).sum() / count for part in parts]
-    parts = [part / jnp.sqrt(jnp.where(size > 0, size, 1.0)) for part, size in zip(parts, sizes, strict=True)]
-    kernels = jnp.stack([part @ part.T for part in parts])
-    freedom = jnp.maximum(count - 1.0, 1.0)
-
-    def factor(prior):
-        matrix = jnp.eye(EQUATIONS) + jnp.tensordot(prior, kernels, 1)
-        lower = jnp.linalg.cholesky(matrix)
-        return lower, jax.scipy.linalg.cho_solve((lower, True), y)
-
-    def sweep(_, prior):
-        lower, dual = factor(prior)
-        inverse = jax.scipy.linalg.cho_solve((lower, True), jnp.eye(EQUATIONS))
-        explained = jnp.einsum("i,gij,j->g", dual, kernels, dual) / jnp.maximum(y @ dual / freedom, 1e-12)
-        expected = jnp.einsum("ij,gij->g", inverse, kernels)
-        return jnp.clip(prior * (explained + 1e-9) / (expected + 1e-9), _LEAST, _MOST)
-
-    # from a floor, since a group that was switched off would take long to come back
-    prior = jax.lax.fori_loop(0, _SWEEPS, sweep, jnp.maximum(equations.prior, _RESTART))
-    _, dual = factor(prior)
-    scales = [1.0 / jnp.sqrt(jnp.where(each > 0, each, 1.0)) for each in sizes]
-    solved = [p * s * (part.T @ dual) for p, s, part in zip(prior, scales, parts, strict=True)]
-    weight = size * unit * jnp.concatenate(solved)
-    weight = jnp.where((equations.episodes > 1) & (size > 0), weight, 0.0)
     level = jnp.where(exists, equations.target - equations.sums @ weight, 0.0).sum()
     bias = level / jnp.maximum(jnp.where(exists, equations.pairs, 0.0).sum(), 1e-12)
-    return equations._replace(weight=weight, bias=bias, prior=prior)
+    return equations._replace(weight=weight, bias=bias, prior=prior, solved=equations.episodes)
+
+
+def _climb(system: System, start: Float[Array, " group"]) -> Float[Array, " group"]:
+    """The fixed point from ``start`` on, until no prior matters any more or for a limited number of sweeps."""
+    flat = system.kernels.reshape(len(start), -1)
+
+    def sweep(carry):
+        number, prior, _ = carry
+        lower, dual = _factor(system, prior)
+        inverse = jax.scipy.linalg.cho_solve((lower, True), jnp.eye(len(system.y)))
+        explained = ((system.kernels @ dual) @ dual) / _noise(system, dual)
+        expected = flat @ inverse.reshape(-1)
+        after = jnp.clip(prior * (explained + 1e-9) / (expected + 1e-9), _LEAST, _MOST)
+        moves = (after != prior) & (jnp.abs(prior * (explained - expected)) > _SETTLED)
+        return number + 1, after, moves.any()
+
+    def goes_on(carry):
+        number, _, moves = carry
+        return moves & (number < _SWEEPS)
+
+    return jax.lax.while_loop(goes_on, sweep, (0, start, jnp.array(True)))[1]
+
+
+def _noise(system: System, dual: Float[Array, " equation"]) -> Scalar:
+    """σ² at its most likely, in units of ``size``²; one of the equations has gone into the bias."""
+    return jnp.maximum(system.y @ dual / jnp.maximum(system.count - 1.0, 1.0), 1e-12)
+
+
+def _surprise(
+    system: System, lower: Float[Array, "equation equation"], dual: Float[Array, " equation"]
+) -> Scalar:
+    """−2 log-likelihood at the most likely σ², but for constants."""
+    return (system.count - 1.0) * jnp.log(_noise(system, dual)) + 2.0 * jnp.log(jnp.diagonal(lower)).sum()
+
+
+def make_system(
+    equations: Equations,
+    groups: tuple[int, ...],
+    mean: Float[Array, " column"],
+    spread: Float[Array, " column"],
+    size: int = EQUATIONS,
+) -> System:
+    """The first ``size`` equations in the units in which they are solved; other arguments as for :func:`solve`."""
+    exists = jnp.arange(size) < equations.episodes
+    count = jnp.maximum(exists.sum(), 1)
+    unit = jnp.where(spread > 0, 1.0 / jnp.where(spread > 0, spread, 1.0), 0.0)
+    rows = _centred((equations.sums - equations.pairs[:, None] * mean)[:size] * unit, exists, count)
+    target = _centred(equations.target[:size, None], exists, count)[:, 0]
+    root = jnp.sqrt((target**2).sum() / count)
+    ends = np.cumsum(groups)[:-1]
+    sizes = jnp.stack([jnp.sqrt((part**2).sum() / count) for part in jnp.split(rows, ends, axis=1)])
+    scale = _by_column(1.0 / jnp.where(sizes > 0, sizes, 1.0), groups)
+    rows = rows * scale
+    kernels = jnp.stack([part @ part.T for part in jnp.split(rows, ends, axis=1)])
+    return System(rows, kernels, target / jnp.where(root > 0, root, 1.0), root, unit * scale, count)
+
+
+def _factor(
+    system: System, prior: Float[Array, " group"]
+) -> tuple[Float[Array, "equation equation"], Float[Array, " equation"]]:
+    """The Cholesky factor of A, and A⁻¹y."""
+    matrix = jnp.eye(len(system.y)) + jnp.tensordot(prior, system.kernels, 1)
+    lower = jnp.linalg.cholesky(matrix)
+    return lower, jax.scipy.linalg.cho_solve((lower, True), system.y)
+
+
+def _by_column(values: Float[Array, " group"], groups: tuple[int, ...]) -> Float[Array, " column"]:
+    """The value of each column's group."""
+    return jnp.repeat(values, np.array(groups), total_repeat_length=sum(groups))
 
 
 def _centred(
@@ -140,3 +224,31 @@ def _centred(
     """Rows less their mean; 0 where there is none."""
     rows = jnp.where(exists[:, None], rows, 0.0)
     return jnp.where(exists[:, None], rows - rows.sum(axis=0) / count, 0.0)
+
+
+def posterior_deviation(
+    equations: Equations,
+    groups: tuple[int, ...],
+    mean: Float[Array, " column"],
+    spread: Float[Array, " column"],
+    columns: Float[Array, "*batch column"],
+) -> Float[Array, "*batch"]:
+    """The standard deviation of w·x + b for each x of ``columns``; infinite before there are two equations.
+
+    With v the distance of x from the mean of all steps in the equations, in their units, its square is
+    σ²(vᵀDv − vᵀDXᵀA⁻¹XDv), and σ²/N for the level. The errors of R/L, of size σ, are not in it.
+    """
+    system = make_system(equations, groups, mean, spread)
+    lower, dual = _factor(system, equations.prior)
+    exists = jnp.arange(EQUATIONS) < equations.episodes
+    pairs = jnp.maximum(jnp.where(exists, equations.pairs, 0.0).sum(), 1e-12)
+    middle = jnp.where(exists[:, None], equations.sums, 0.0).sum(axis=0) / pairs
+    distance = (columns - middle) * system.scale
+    prior = _by_column(equations.prior, groups)
+    seen = (distance * prior) @ system.rows.T
+    known = jax.scipy.linalg.solve_triangular(lower, seen.reshape(-1, EQUATIONS).T, lower=True)
+    known = (known**2).sum(axis=0).reshape(seen.shape[:-1])
+    unknown = jnp.maximum((distance**2) @ prior - known, 0.0)
+    level = system.count / pairs**2
+    found = system.size * jnp.sqrt(_noise(system, dual) * (unknown + level))
+    return jnp.where(equations.episodes > 1, found, jnp.inf)

@@ -1,21 +1,19 @@
 """Return decomposition with a decoder that reads one step at a time: LaRe, RD and RRD.
 
-1. ``observe`` an episode when it ends: fold its features and return into the running moments and, where the method
-   has one, into the linear part of the decoder f, which is solved at once.
-2. ``update`` the network of f on a window of stored episodes; it learns what the linear part leaves over.
+1. ``observe`` an episode when it ends: fold its features and return into the running moments.
+2. ``update`` the decoder f, a network, on a window of stored episodes.
 3. ``reward`` decodes features whenever rewards are needed; they are never stored.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from latent_reward.credit.base import CreditSpec, Method, Metrics
+from latent_reward.credit.base import CreditSpec, Method, Metrics, Share
 from latent_reward.credit.features import (
     Kind,
     feature_size,
@@ -23,11 +21,10 @@ from latent_reward.credit.features import (
     raw_features,
     step_features,
 )
-from latent_reward.credit.linear import Linear, add_episodes, init_linear, predict
 from latent_reward.credit.losses import full_sum_loss, subset_loss
-from latent_reward.credit.moments import Moments, deviation, init_moments, merge, standardise
 from latent_reward.data.buffer import Buffer, Window, sample_window
-from latent_reward.data.episodes import Episodes
+from latent_reward.data.episodes import Episodes, team_mean
+from latent_reward.data.moments import Moments, init_moments, merge, root_mean_square, standardise
 from latent_reward.encoder.view import View
 from latent_reward.errors import require_choice
 from latent_reward.networks import MLP, init_mlp
@@ -42,20 +39,18 @@ from latent_reward.types import (
 )
 
 Loss = Literal["rd", "rrd", "rrd-unbiased"]
-Share = Literal["each", "mean"]
 
 UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 _BLOCK_ROWS = 1024  # rows of a gradient at a time: activations then stay in the processor's cache
 
 
 class Decoder(NamedTuple):
-    """State of the method: network and optimiser, moments of its inputs and targets, and the linear part if any."""
+    """State of the method: network and optimiser, and the moments of its inputs and targets."""
 
     network: MLP
     optimiser: optax.OptState
     features: Moments
     mean_reward: Moments
-    linear: Linear | None
 
 
 class Batch(NamedTuple):
@@ -84,7 +79,6 @@ class PerStep(Method):
         scale_returns: whether targets R/L are divided by their root mean square over the first episodes.
         weight_decay: weight of ½‖ψ‖² beside the loss.
         agents: whether ``each`` agent of a team gets its own proxy reward, or all of them their ``mean``.
-        linear: whether the decoder also has a linear part, solved from the returns of all episodes.
     """
 
     input: Kind
@@ -94,11 +88,10 @@ class PerStep(Method):
     batch_steps: int = 256
     hidden: tuple[int, ...] = (256, 256)
     learning_rate: float = 3e-4
-    standardise: bool = False
-    scale_returns: bool = False
+    standardise: bool = True
+    scale_returns: bool = True
     weight_decay: float = 0.0
     agents: Share = "each"
-    linear: bool = False
     kind: Literal["per-step"] = "per-step"
 
     def __post_init__(self):
@@ -121,17 +114,10 @@ class PerStep(Method):
         return self.feature_size(spec) if self.input == "raw" else 0
 
     def init(self, spec: CreditSpec, key: Key) -> Decoder:
-        """A fresh decoder; with a linear part its network starts at 0."""
+        """A fresh decoder."""
         size = self.feature_size(spec)
         network = init_mlp(key, (size, *self.hidden, 1))
-        linear = None
-        if self.linear:
-            linear = init_linear(size)
-            weights, biases = (
-                (*layers[:-1], jnp.zeros_like(layers[-1])) for layers in (network.weights, network.biases)
-            )
-            network = replace(network, weights=weights, biases=biases)
-        return Decoder(network, init_adam(network), init_moments(size), init_moments(1), linear)
+        return Decoder(network, init_adam(network), init_moments(size), init_moments(1))
 
     def feature_size(self, spec: CreditSpec) -> int:
         """Numbers that the decoder reads of a step."""
@@ -153,16 +139,13 @@ class PerStep(Method):
         return raw_features(observation, action, next_observation)
 
     def observe(self, state: Decoder, features: EpisodeFeatures, episodes: Episodes) -> Decoder:
-        """Fold finished episodes into the running moments, and solve the linear part again."""
+        """Fold finished episodes into the running moments."""
         mask, returns, length = episodes.mask, episodes.returns, episodes.lengths
         mean_reward = (returns / jnp.maximum(length, 1))[:, None]
-        measures = (length > 0) & (state.mean_reward.rows < UNIT_EPISODES)
-        moments = merge(state.features, features.reshape(-1, features.shape[-1]), mask.reshape(-1))
-        linear = state.linear
-        if linear is not None:
-            linear = add_episodes(linear, features, mask, returns, deviation(moments))
+        measures = (length > 0) & (returns != 0) & (state.mean_reward.rows < UNIT_EPISODES)
         return state._replace(
-            features=moments, mean_reward=merge(state.mean_reward, mean_reward, measures), linear=linear
+            features=merge(state.features, features.reshape(-1, features.shape[-1]), mask.reshape(-1)),
+            mean_reward=merge(state.mean_reward, mean_reward, measures),
         )
 
     def draw(self, spec: CreditSpec, key: Key, buffer: Buffer) -> Batch:
@@ -200,22 +183,7 @@ class PerStep(Method):
         """r̂ = f(z) in the environment's units; with ``agents`` "mean" every agent gets the team's average."""
         proxy = self._decode(state, state.network, features) * self.reward_unit(state)
         proxy = jnp.where(mask, proxy, 0.0)
-        if self.agents == "each":
-            return proxy
-        mean = proxy.sum(axis=-1, keepdims=True) / jnp.maximum(mask.sum(axis=-1, keepdims=True), 1)
-        return jnp.where(mask, mean, 0.0)
-
-    def latent_weights(self, spec: CreditSpec, state: Decoder) -> dict[str, float]:
-        """Reward that one standard deviation of each latent adds by the linear part, the largest first.
-
-        Of an encoder that is applied to o and to o′ it is the sum of both.
-        """
-        if state.linear is None or spec.encoder is None:
-            return {}
-        names = spec.encoder.latent_names
-        values = np.asarray(state.linear.weight * deviation(state.features))
-        total = values.reshape(-1, len(names)).sum(axis=0)
-        return {names[index]: float(total[index]) for index in np.argsort(-np.abs(total))}
+        return proxy if self.agents == "each" else team_mean(proxy, mask)
 
     def reward_unit(self, state: Decoder) -> Scalar:
         """Size of one unit of the network's output: the root mean square of R/L over the first episodes, or 1.
@@ -223,21 +191,14 @@ class PerStep(Method):
         It is measured once. If it went on growing with the returns, every proxy reward would grow with it, and the
         agent would chase a moving target.
         """
-        if not self.scale_returns:
-            return jnp.ones(())
-        moments = state.mean_reward
-        square = moments.mean[0] ** 2 + moments.spread[0] / jnp.maximum(moments.rows, 1.0)
-        return jnp.where(square > 1e-12, jnp.sqrt(jnp.maximum(square, 1e-12)), 1.0)
+        return root_mean_square(state.mean_reward)[0] if self.scale_returns else jnp.ones(())
 
     def _decode(
         self, state: Decoder, network: MLP, features: Float[Array, "*batch feature"]
     ) -> Float[Array, "*batch"]:
-        """f(z) in units of ``reward_unit``, with the standardisation and the linear part of ``state``."""
+        """f(z) in units of ``reward_unit``, of standardised features if the method standardises."""
         inputs = standardise(state.features, features) if self.standardise else features
-        output = network(inputs)[..., 0]
-        if state.linear is None:
-            return output
-        return output + predict(state.linear, features) / self.reward_unit(state)
+        return network(inputs)[..., 0]
 
 
 def _in_blocks(slope, network: MLP, batch: Batch):

@@ -71,3 +71,11 @@ class Played(NamedTuple):
 def team_return(reward: EpisodeRewards, mask: AgentMask) -> Returns:
     """R of each episode: the sum of the rewards of all steps and agents that exist."""
     return jnp.where(mask, reward, 0.0).sum(axis=(1, 2))
+
+
+def team_mean(
+    reward: Float[Array, "*batch agent"], mask: Bool[Array, "*batch agent"]
+) -> Float[Array, "*batch agent"]:
+    """The average over the agents that exist, for each of them; rewards of others must be 0."""
+    mean = reward.sum(axis=-1, keepdims=True) / jnp.maximum(mask.sum(axis=-1, keepdims=True), 1)
+    return jnp.where(mask, mean, 0.0)

@@ -45,6 +45,12 @@ def open_env(
         raise TaskError(
             "env", message, "install it, or run the command in the folder that holds it"
         ) from error
+    except gymnasium.error.DependencyNotInstalled as error:
+        if "mujoco" in f"{error}".lower():  # Gymnasium would name its own extra
+            message, remedy = f"{env_id} needs MuJoCo", 'run `pip install "latent-reward[mujoco]"`'
+        else:
+            message, remedy = f"{env_id} cannot be created: {one_line(error)}", "install what it needs"
+        raise TaskError("env", message, remedy) from error
     except gymnasium.error.UnregisteredEnv as error:
         message = f"no environment is registered as {env_id!r}{did_you_mean(env_id, gymnasium.registry)}"
         remedy = "correct the id, install its package, or write `package:Id-v0` to import that package first"

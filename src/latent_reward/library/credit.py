@@ -12,6 +12,7 @@ from latent_reward.credit import metrics
 from latent_reward.credit.methods import Recipe, find_method
 from latent_reward.data import buffer as ring
 from latent_reward.data.episodes import Episodes
+from latent_reward.device import commit
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.view import latents as view_latents
 from latent_reward.errors import LareError, require_positive
@@ -128,7 +129,7 @@ class Credit:
             learned = Learned(learned, buffer, metrics.init_window(_WINDOW), 0, 0)
         # each array on its own: what is donated must not be there twice, and belongs to nobody else
         arrays = jax.tree.map(jnp.copy, (learned.state, learned.buffer))
-        self._state, self._buffer = jax.device_put(arrays, jax.devices()[0])
+        self._state, self._buffer = commit(arrays)
         self._window, self.episodes, self.updates = learned.window, learned.episodes, learned.updates
 
     def add(self, *episodes: Episode) -> None:
@@ -231,14 +232,15 @@ class Credit:
         """How well held-out returns were predicted, over the last 50 episodes; NaN where it cannot be told yet.
 
         ``explained_variance`` is 1 if every return was predicted before its episode was fitted to, and 0 if a constant
-        would have done as well. ``credit_correlation`` needs episodes that were added with their true rewards.
+        would have done as well; ``explained_beyond_length`` is 0 if the length of the episodes would have. Those that
+        begin with ``credit`` need episodes that were added with their true rewards: see ``docs/metrics.md``.
         """
         return metrics.measure(self._window)
 
     @property
     def warning(self) -> str:
-        """What is wrong with the credit, and what to try; empty if nothing is."""
-        return metrics.warning(self._window) if self.method.credit.learns else ""
+        """Why the credit should not be trusted and what to do, a line for each reason; empty if there is none."""
+        return metrics.warning(self._window, self.worth) if self.method.credit.learns else ""
 
     @property
     def worth(self) -> dict[str, float]:

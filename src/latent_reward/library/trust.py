@@ -56,9 +56,9 @@ def measure(setup: Setup, updates: int, seed: int) -> Trust:
         rows[held] = sums(setup, state, held)
         predicted[held] = rows[held, 1]
         if not credit.learns:
-            predicted[held] = _line(sums(setup, state, others)[:, 1], true[others], rows[held, 1])
+            predicted[held] = metrics.line(sums(setup, state, others)[:, 1], true[others], rows[held, 1])
         constant[held] = true[others].mean()
-        line[held] = _line(setup.lengths[others], true[others], setup.lengths[held])
+        line[held] = metrics.line(setup.lengths[others], true[others], setup.lengths[held])
     errors = [(each - true) ** 2 for each in (predicted, constant, line)]
     explained, by_length = (1.0 - each.sum() / errors[1].sum() for each in (errors[0], errors[2]))
     known = rows[~np.isnan(rows[:, 4])]
@@ -89,14 +89,6 @@ def _better(errors: np.ndarray, than: np.ndarray) -> bool:
     """Whether errors are smaller by more than chance, episode by episode."""
     gain = than - errors
     return bool(gain.mean() > _CHANCE * gain.std(ddof=1) / np.sqrt(len(gain)))
-
-
-def _line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The least-squares line through ``(x, y)``, at other places; the mean if x never varies."""
-    x, at = np.asarray(x, float), np.asarray(at, float)
-    spread = np.var(x)
-    slope = np.mean((x - x.mean()) * (y - y.mean())) / spread if spread > 0 else 0.0
-    return y.mean() + slope * (at - x.mean())
 
 
 def _unknown(problem: str) -> Trust:

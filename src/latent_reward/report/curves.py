@@ -1,14 +1,18 @@
 """Learning curves, drawn from logged metrics."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from latent_reward.files import replacing
 from latent_reward.report.log import read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CURVE = "learning_curve.png"
 PANELS = {
@@ -16,6 +20,11 @@ PANELS = {
     "explained_variance": "held-out returns explained",
     "credit_correlation": "credit correlation",
 }
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed; it is optional."""
+    return find_spec("matplotlib") is not None
 
 
 def series(rows: Sequence[dict], field: str) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +39,7 @@ def series(rows: Sequence[dict], field: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_curve(
-    axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: str | None = None
+    axes: "Axes", steps: np.ndarray, values: np.ndarray, label: str, colour: str | None = None
 ) -> None:
     """Draw the mean over seeds as a line, and each seed as a thin one."""
     seen = ~np.isnan(values).all(axis=0)
@@ -45,6 +54,8 @@ def draw_curve(
 
 def draw_run(folder: Path, task: str, method: str) -> None:
     """Draw ``learning_curve.png`` of a run from its metrics, if there are any."""
+    from matplotlib.figure import Figure
+
     rows = read_metrics(folder)
     if not rows:
         return
@@ -64,7 +75,7 @@ def draw_run(folder: Path, task: str, method: str) -> None:
     save_figure(figure, folder / CURVE)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
     """Write a picture atomically."""
     with replacing(path) as draft:
         figure.savefig(draft, dpi=110)

@@ -1,6 +1,7 @@
 """The report of one evaluation, which is logged, printed and drawn."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,3 +47,23 @@ class Report:
             for name, value in self.row().items()
             if name not in ("seed", "step") and isinstance(value, int | float) and math.isfinite(value)
         }
+
+
+def last_rows(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], Mapping[str, Any]]:
+    """The last of logged rows of each seed and team."""
+    return {(row["seed"], row.get("team", "")): row for row in rows}
+
+
+def credit_summary(row: Mapping[str, Any]) -> list[str]:
+    """What a logged row says about credit: a line of numbers, ``-`` where one is not known, and a line per warning."""
+
+    def number(name: str) -> str:
+        value = row.get(name)
+        return "-" if value is None or value != value else f"{value:.2f}"
+
+    measured = (
+        f"held-out returns explained {number('explained_variance')} (beyond length "
+        f"{number('explained_beyond_length')}, slope {number('return_slope')}); credit correlation "
+        f"{number('credit_correlation')}, slope {number('credit_slope')}, bias {number('credit_bias')}"
+    )
+    return [measured, *(row.get("warning") or "").splitlines()]

@@ -38,7 +38,7 @@ class Progress:
             self._shown = step
 
     def show(self, reports: Sequence[Report]) -> None:
-        """Print one line per seed and team; each warning is printed once until its text changes."""
+        """Print one line per seed and team; each warning is printed once, whatever its numbers."""
         speed = reports[0].steps_per_second
         self._bar.update(self._task, speed=f"{speed:.0f}/s")
         for report in reports:
@@ -47,9 +47,11 @@ class Progress:
                 f"± {report.return_std:,.2f}  returns explained {_share(report.credit['explained_variance'])}  "
                 f"credit correlation {_share(report.credit['credit_correlation'])}  {speed:.0f} steps/s"
             )
-            if report.warning and (report.who, report.warning[:30]) not in self._said:
-                self._said.add((report.who, report.warning[:30]))
-                self.say(f"{report.who}: {report.warning}")
+            for line in report.warning.splitlines():
+                key = report.who, line.partition("(")[0]
+                if key not in self._said:
+                    self._said.add(key)
+                    self.say(f"{report.who}: {line}")
 
     def say(self, text: str) -> None:
         """Print one line above the bar."""

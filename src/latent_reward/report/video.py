@@ -7,17 +7,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 
-from latent_reward.errors import LareError, disk_errors
+from latent_reward.errors import LareError, disk_errors, extra_needed
 
 
 def write_video(path: Path, draw: Callable[[], tuple[Sequence[Any], Any]]) -> Path:
     """Write the frames ``[height, width, 3]`` that ``draw`` gives, with their number per second, as an MP4 file.
 
-    LareError if frames cannot be rendered on this machine or the file cannot be written.
+    LareError if a package for it is missing, frames cannot be rendered on this machine or the file cannot be written.
     """
+    with extra_needed("video: it", "video"):
+        import imageio_ffmpeg
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # draws without a screen
     try:

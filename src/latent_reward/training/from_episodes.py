@@ -22,10 +22,11 @@ from latent_reward.credit.metrics import episode_sums
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Played
+from latent_reward.device import commit
 from latent_reward.envs.base import World
 from latent_reward.envs.recorder import EpisodeArrays
 from latent_reward.envs.rollout import Policy, play
-from latent_reward.training.learner import State, TeamLearner, commit
+from latent_reward.training.learner import State, TeamLearner
 from latent_reward.training.plan import Fresh
 from latent_reward.training.seeds import over_seeds
 from latent_reward.types import Key, Keys, Lengths, Returns, Scalar

@@ -19,8 +19,9 @@ from latent_reward.agents.base import ReplayAgent
 from latent_reward.credit.features import features_of
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
+from latent_reward.device import commit
 from latent_reward.envs.recorder import EpisodeArrays
-from latent_reward.training.learner import State, TeamLearner, commit
+from latent_reward.training.learner import State, TeamLearner
 from latent_reward.training.seeds import over_seeds
 from latent_reward.types import Key, Keys
 
@@ -90,28 +91,29 @@ def _init(learner: ReplayLearner, keys: Keys) -> State:
     return jax.vmap(one)(keys)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
 def store(
-    learner: ReplayLearner, credit: Any, buffer: Buffer, played: EpisodeArrays
-) -> tuple[Any, Buffer, Float[Array, "seed time agent"]]:
+    learner: ReplayLearner, state: State, played: EpisodeArrays
+) -> tuple[State, Float[Array, "seed time agent"]]:
     """Store one finished episode per seed (an empty mask: none) and give the reward of each of its steps.
 
     The rewards are those *before* anything was fitted to this episode.
     """
     team = learner.team
 
-    def one(credit, buffer, played):
+    def one(state: State, played: EpisodeArrays):
+        assert state.buffer is not None
         episodes = jax.tree.map(lambda leaf: leaf[None], played).episodes()
         features = team.features(episodes)
-        reward = team.method.reward(credit, features, episodes.mask)
-        credit = team.method.observe(credit, features, episodes)
+        reward = team.method.reward(state.credit, features, episodes.mask)
+        credit = team.method.observe(state.credit, features, episodes)
         stored = team.method.reward(credit, features, episodes.mask)
         buffer = ring.insert(
-            buffer, episodes, team.numbers(episodes), features[..., : learner.stored_features], stored
+            state.buffer, episodes, team.numbers(episodes), features[..., : learner.stored_features], stored
         )
-        return credit, buffer, reward[0]
+        return State(learner.agent.observe(state.agent, episodes), credit, buffer), reward[0]
 
-    return jax.vmap(one)(credit, buffer, played)
+    return over_seeds(one, state, played)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)
@@ -161,8 +163,9 @@ def update(
             reward = batch.reward
             if reward is None:
                 reward = team.method.reward(credit, batch.features, batch.mask)
-            target = reward.reshape(-1) + value[index]
-            agent, learned = policy.update_critics(agent, batch.observation, batch.action, target)
+            agent, learned = policy.update_critics(
+                agent, batch.observation, batch.action, reward.reshape(-1), value[index]
+            )
             return agent, credit, {**fitted, **learned}
 
         shapes = jax.eval_shape(partial(step, 0), (agent, credit, {}))[2]

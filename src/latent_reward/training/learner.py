@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from latent_reward.agents.base import AgentSpec, EpisodeAgent, ReplayAgent
+from latent_reward.credit import metrics
 from latent_reward.credit.base import CreditSpec, Method
 from latent_reward.data.buffer import Buffer, trimmed
 from latent_reward.data.episodes import Episodes
@@ -41,6 +42,13 @@ class TeamLearner:
         found = self.method.features(self.credit, episodes, self.numbers(episodes))
         return jnp.where(episodes.mask[..., None], found, 0.0)
 
+    def warning(self, window: metrics.Sums, credit: Any, seed: int) -> str:
+        """Why what the seed at this position has learned of credit should not be trusted; empty if nothing says so."""
+        if not self.method.learns:
+            return ""
+        one = jax.tree.map(lambda leaf: leaf[seed], credit)
+        return metrics.warning(window, self.method.latent_weights(self.credit, one))
+
 
 class State(NamedTuple):
     """The state of one team's learning; a run read from disk has no buffer."""
@@ -73,8 +81,3 @@ def saved(states: tuple[State, ...]) -> tuple[State, ...]:
     return tuple(
         state._replace(buffer=None if state.buffer is None else trimmed(state.buffer)) for state in states
     )
-
-
-def commit(states: Any) -> Any:
-    """``states`` on the default device, where every later state is, so that nothing compiles twice."""
-    return jax.device_put(states, jax.devices()[0])

@@ -197,11 +197,11 @@ class OffPolicy:
     def _store(self, ended: np.ndarray) -> None:
         played = jax.tree.map(np.array, self.arrays)  # copies: the next episode is written over the arrays
         played.mask[~ended] = False
-        credit, buffer, reward = core.store(self.learner, self.state.credit, self.state.buffer, played)
+        self.state, reward = core.store(self.learner, self.state, played)
         if self.learner.team.method.reads == "episode":
             first = np.int32(max(slot.episodes for slot in self.slots) * self.learner.refresh_episodes)
-            buffer = core.refresh(self.learner, credit, buffer, first)
-        self.state = self.state._replace(credit=credit, buffer=buffer)
+            buffer = core.refresh(self.learner, self.state.credit, self.state.buffer, first)
+            self.state = self.state._replace(buffer=buffer)
         rows = metrics.episode_sums(
             np.asarray(reward, np.float64), played.reward.astype(np.float64), played.mask
         )
@@ -263,21 +263,21 @@ class OffPolicy:
         losses = {name: np.asarray(value) for name, value in self._losses.items()}
         reports = [
             self._report(
-                slot, returns[index], {name: float(loss[index]) for name, loss in losses.items()}, speed
+                index, returns[index], {name: float(loss[index]) for name, loss in losses.items()}, speed
             )
-            for index, slot in enumerate(self.slots)
+            for index in range(len(self.slots))
         ]
         self._clock = time.perf_counter()
         return reports
 
-    def _report(self, slot: EnvSlot, returns: np.ndarray, losses: dict[str, float], speed: float) -> Report:
+    def _report(self, index: int, returns: np.ndarray, losses: dict[str, float], speed: float) -> Report:
+        slot, team = self.slots[index], self.learner.team
         losses = {"decoder_loss": np.nan, "critic_loss": np.nan, **losses}
         if self._losses and not np.isfinite(losses["critic_loss"]):
             raise LareError(
                 f"critic_loss: it is {losses['critic_loss']} at step {self.step}, so training has diverged; check the "
                 "environment for huge rewards or observations, or lower the agent's learning_rate"
             )
-        learning = self.learner.team.method.learns and self.step > self.warmup
         return Report(
             seed=slot.seed,
             team="",
@@ -290,7 +290,7 @@ class OffPolicy:
             losses=losses,
             credit=metrics.measure(slot.window),
             steps_per_second=speed,
-            warning=metrics.warning(slot.window) if learning else "",
+            warning=team.warning(slot.window, self.state.credit, index) if self.step > self.warmup else "",
         )
 
     def close(self) -> None:

@@ -139,7 +139,10 @@ class OnPolicy:
                 f"value_loss: it is {losses['value_loss']} at step {self.step}, so training has diverged; lower "
                 "the agent's learning_rate, or check what its world pays and shows for numbers that are not finite"
             )
-        learns = self.learner.teams[team].method.learns
+        fitted = (
+            self.iteration > 1
+        )  # the episodes of the first iteration are predicted before anything is fitted
+        learner, credit = self.learner.teams[team], self.states[team].credit
         return Report(
             seed=self.seeds[index],
             team=self._team_name(team),
@@ -152,7 +155,7 @@ class OnPolicy:
             losses=losses,
             credit=metrics.measure(measured.credit),
             steps_per_second=speed,
-            warning=metrics.warning(measured.credit) if learns else "",
+            warning=learner.warning(measured.credit, credit, index) if fitted else "",
         )
 
     def save(self, path: Path, config: str) -> None:

@@ -2,8 +2,8 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
-from importlib.metadata import version
+from contextlib import ExitStack, closing, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from latent_reward.encoder.encoder import save
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
 from latent_reward.library.where import AnyEncoder
-from latent_reward.report.curves import draw_run
+from latent_reward.report.curves import can_draw, draw_run
 from latent_reward.report.log import Log, Logger
 from latent_reward.report.progress import Progress
 from latent_reward.training.callbacks import Callbacks, OnCheckpoint, OnEpisode, OnEvaluation, Saved
@@ -132,14 +132,21 @@ def _create(prepared: Prepared) -> None:
         for encoder, place in zip(prepared.encoders, encoder_folders(folder / "encoder", task), strict=True):
             if encoder is not None:
                 save(encoder, place)
-        packages = ("latent-reward", "jax", "gymnasium", "mujoco", "numpy")
-        versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
-        stored = {"format": FORMAT, "config": prepared.config, "versions": versions}
+        stored = {"format": FORMAT, "config": prepared.config, "versions": _versions()}
         write_text(folder / CONFIG, to_json(stored, indent=1) + "\n")
     except OSError as error:
         raise LareError(
             f"out: cannot write the run folder {folder}: {error}; choose another with --out"
         ) from error
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape the numbers, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for name in ("latent-reward", "jax", "gymnasium", "mujoco", "numpy"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, callbacks: Callbacks) -> None:
@@ -150,9 +157,12 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, cal
         for rounds in (plan.rounds, plan.evaluate_every, plan.checkpoint_every)
     )
 
+    drawing = can_draw()
+
     def save() -> None:
         training.save(folder / CHECKPOINT, config.to_json())
-        draw_run(folder, config.task, config.method.name)
+        if drawing:
+            draw_run(folder, config.task, config.method.name)
         if callbacks.on_checkpoint:
             callbacks.on_checkpoint(Saved(folder / CHECKPOINT, training.step))
 
@@ -161,12 +171,16 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, cal
         Progress(training.step, steps, quiet) as progress,
         Interrupt() as interrupt,
     ):
-        loggers = [stack.enter_context(closing(each)) for each in callbacks.loggers]
-        loggers.append(stack.enter_context(closing(Log(folder, training.step))))
+        others = [stack.enter_context(closing(each)) for each in callbacks.loggers]
+        loggers = [stack.enter_context(closing(Log(folder, training.step))), *others]
         progress.say(
             f"{config.task}: {steps:,} steps, method {config.method.name}, encoder {config.encoder or 'none'}, "
             f"seeds {spell_seeds(config.seeds)}, into {folder}; Ctrl-C saves and stops"
         )
+        if not drawing:
+            progress.say(
+                'no learning curve is drawn without matplotlib; run `pip install "latent-reward[plot]"`'
+            )
         while training.step < steps:
             ahead = (training.step // every * every + every for every in (evaluate_every, checkpoint_every))
             training.advance(min(steps, *ahead))

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from latent_reward.design.llm.ask import Ask, Failure, ModelError, Reply, Request
 from latent_reward.design.llm.budget import Budget, Ledger, Usage, estimate, estimate_text
 from latent_reward.design.llm.wire import Dialect, printable, redact, retry_after, status_error
-from latent_reward.errors import LareError, require_positive
+from latent_reward.errors import LareError, extra_needed, require_positive
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"
@@ -67,7 +67,8 @@ def connect(
     help.
     """
     place, key, variable = _checked(server)
-    import openai  # its import takes a second
+    with extra_needed("model: asking one", "design"):
+        import openai  # its import takes a second
 
     patience = openai.Timeout(server.timeout_s, connect=min(server.timeout_s, _LONGEST_CONNECT))
     client = openai.OpenAI(api_key=key or "none", base_url=place, max_retries=0, timeout=patience)

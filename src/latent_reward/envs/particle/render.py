@@ -1,11 +1,9 @@
 """A particle world as a picture."""
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import EllipseCollection
-from matplotlib.figure import Figure
 
 from latent_reward.envs.particle.physics import Particles
+from latent_reward.errors import extra_needed
 
 COLOURS = ("#3b6fb6", "#4f9d69", "#c8553d")
 PIXELS, DPI = 400, 100
@@ -17,8 +15,12 @@ def draw(
     """A frame ``[400, 400, 3]``; the fixed camera shows 1.5 times the square of the reset.
 
     ``groups`` are name and number of the agents that share a colour, in order; sizes are radii; ``half_width`` is that
-    of the square in which the world is reset.
+    of the square in which the world is reset. LareError without matplotlib.
     """
+    with extra_needed("video: drawing this world", "video"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.collections import EllipseCollection
+        from matplotlib.figure import Figure
     figure = Figure(figsize=(PIXELS / DPI, PIXELS / DPI), dpi=DPI)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), frameon=False, xticks=[], yticks=[])
