@@ -137,7 +137,8 @@ def test_the_command_line_logs_to_weights_and_biases(tmp_path, monkeypatch):
     calls = fake_wandb(monkeypatch)
     gymnasium.register("any/Slide-v0", small.Slide, max_episode_steps=STEPS)
     words = (
-        "train any/Slide-v0 --method gp --wandb credit --steps 13 --warmup 6 --evaluation-episodes 1 --quiet"
+        "train any/Slide-v0 --method linear --wandb credit --steps 26 --warmup 12 --evaluate-every 13 --quiet "
+        "--evaluation-episodes 2 --batch-size 8 --set agent.hidden=[4]"
     )
     try:
         cli.main([*words.split(), "--out", str(tmp_path / "run")])
