@@ -1,5 +1,6 @@
 """A method, an agent and a metric that are written here alone go through the training loops as they are."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -385,7 +386,7 @@ def test_a_metric_is_a_function_and_a_line_and_is_reported_and_logged(tmp_path, 
     alone, team = steps(off_policy(TimesMean()), 2 * HORIZON), on_policy(Reference("dense"))
     team.advance(team.steps_per_round)
     reports = [training.evaluate()[0] for training in (alone, team)]
-    with Log(tmp_path, 0) as log:
+    with closing(Log(tmp_path, 0)) as log:
         log.write(reports)
     rewards = [rewards_in_numpy(*each[:2], 1.0) for each in stored_episodes(alone.state.buffer, 0)]
     expected = np.concatenate(rewards).mean()  # nothing is fitted before the warm-up ends

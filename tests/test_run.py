@@ -246,7 +246,10 @@ def test_a_run_is_never_overwritten(reference, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("Reacher-v6",), r"no built-in task is named 'Reacher-v6' \(did you mean Reacher-v"),
+        (
+            ("Reacher-v6",),
+            r"no task and no installed environment is called 'Reacher-v6' \(did you mean Reacher-v",
+        ),
         (("Reacher-v5", "lair"), r"there is no 'lair' \(did you mean lare"),
     ],
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from latent_reward.library.assign import assign
     from latent_reward.library.credit import Credit
     from latent_reward.library.episode import Episode
+    from latent_reward.report.wandb import WandbLog
     from latent_reward.sealing.open import load_encoder
     from latent_reward.task.load import load_task
     from latent_reward.task.open import make_env
@@ -44,6 +45,7 @@ __all__ = [
     "Run",
     "Task",
     "TeamTask",
+    "WandbLog",
     "__version__",
     "assign",
     "design_encoder",
@@ -69,6 +71,7 @@ _HOME = {
     "LareError": "errors",
     "PPO": "agents.ppo",
     "TD3": "agents.td3",
+    "WandbLog": "report.wandb",
     "assign": "library.assign",
     "design_encoder": "design.make",
     "load_encoder": "sealing.open",

@@ -23,7 +23,7 @@ class TaskError(LareError):
         self.field, self.message, self.remedy = field, message, remedy
 
 
-def require_count(least: int, **counts: int) -> None:
+def require_count(least: int, **counts: Any) -> None:
     """Raise if a count is not a whole number of at least ``least``.
 
     Raises:
@@ -34,7 +34,7 @@ def require_count(least: int, **counts: int) -> None:
             raise LareError(f"{name}: {count!r} is not possible; give a whole number of at least {least}")
 
 
-def require_positive(**counts: int) -> None:
+def require_positive(**counts: Any) -> None:
     """Raise if a count is not a whole number of at least 1."""
     require_count(1, **counts)
 

@@ -4,6 +4,7 @@ The functions are in the modules of this package; this file gives each its place
 the slow modules when they are called, so that ``lare --help`` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,17 +33,6 @@ app.command(train.evaluate)
 app.command(credit.credit)
 
 
-def _refuse_settings_on_resume(argv: Sequence[str]) -> None:
-    """Raise if a setting is given beside ``--resume``: a resumed run keeps its configuration."""
-    flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
-    others = [flag for flag in flags if flag not in ("--resume", "--quiet", "--no-quiet", "--help")]
-    if "--resume" in flags and others:
-        raise LareError(
-            f"{others[0].lstrip('-')}: a resumed run keeps its configuration; leave {', '.join(others)} out, "
-            "or start a new run without --resume"
-        )
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``lare``."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -54,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"lare {__version__}")
         return
     try:
-        _refuse_settings_on_resume(words)
         app.cli(
             args=words,
             prog="lare",
@@ -63,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     except LareError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"lare: {error}", markup=False)
+        raise SystemExit(1) from None
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python still writes at its end
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -1,14 +1,34 @@
-"""The console, and the names of arguments in the help, shared by all commands."""
+"""The console, output for people and for programs, and the names of arguments in the help, shared by all commands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from rich.console import Console
-from tyro.conf import arg
+from rich.table import Table
+from tyro.conf import FlagCreatePairsOff, arg
+
+from latent_reward.files import to_json
 
 screen = Console(highlight=False, soft_wrap=True, markup=False)
 
 TaskName = Annotated[str, arg(metavar="TASK")]
+AsJson = FlagCreatePairsOff[Annotated[bool, arg(name="json")]]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, for a program to read."""
+    print(to_json(value, indent=1))
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Print rows with the same keys as a table, or as a JSON list of objects; a table shows ``_`` as a space."""
+    if as_json:
+        print_json([dict(row) for row in rows])
+        return
+    table = Table(*(key.replace("_", " ") for key in rows[0]), box=None)
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    screen.print(table)
 
 
 def print_weights(weights: dict[str, float]) -> None:
@@ -24,3 +44,9 @@ def print_credit(row: Mapping[str, Any]) -> None:
 
     for line in credit_summary(row):
         screen.print(f"  {line}")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "-"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

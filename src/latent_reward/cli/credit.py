@@ -1,12 +1,13 @@
 """The command ``credit``: recorded episodes in, the same episodes with per-step rewards out."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import print_weights, screen
+from latent_reward.cli.common import AsJson, print_json, print_weights, screen
 from latent_reward.errors import LareError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def credit(
     updates: int | None = None,
     seed: int = 0,
     force: bool = False,
+    json: AsJson = False,
 ) -> None:
     """Assign a reward to every step of recorded episodes, and say how far to trust them.
 
@@ -41,6 +43,7 @@ def credit(
         updates: updates of the decoder; by default until held-out returns are explained no better.
         seed: of all random numbers.
         force: write the rewards even if held-out returns are not explained.
+        json: print the result as JSON, and nothing else.
     """
     from latent_reward.library import assign, trust
     from latent_reward.library.recorded.find import find_data, read_data
@@ -52,18 +55,27 @@ def credit(
     recorded = read_data(place, limit)
     spaces = {"task": task} if task is not None else spaces_of(recorded.episodes, place)
     setup = assign.prepare(recorded.episodes, method=method, encoder=encoder, **spaces)
-    _describe(setup)
+    if not json:
+        _describe(setup)
     if updates is None:
         updates = assign.choose_updates(setup, seed)
     elif updates < 1:
         raise LareError(f"updates: {updates} is not possible; give a whole number of at least 1")
     found = trust.measure(setup, updates, seed)
-    _show(found, method, updates)
+    if not json:
+        _show(found, method, updates)
     if found.problem and not force:
         raise LareError(f"data: {found.problem}")
     state = assign.fitted(setup, range(len(setup.episodes)), updates, seed)
-    print_weights(setup.method.credit.latent_weights(setup.core.spec, state))
+    weights = setup.method.credit.latent_weights(setup.core.spec, state)
     recorded.write(out, assign.rewards(setup, state))
+    if json:
+        print_json(
+            {"out": str(out), "episodes": len(setup.episodes), "method": method, "updates": updates}
+            | {"latent_weights": weights, **asdict(found)}
+        )
+        return
+    print_weights(weights)
     warning = (
         f"written all the same, though {found.problem.partition(';')[0]}: " if found.problem else "written: "
     )

@@ -1,8 +1,8 @@
 """Commands that list and check: ``tasks``, ``methods``, ``encoders list`` and ``check``."""
 
 import contextlib
-import json
 from collections.abc import Iterator
+from json import loads
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,48 +11,81 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import screen
+from latent_reward.cli.common import AsJson, print_json, print_rows, screen
 from latent_reward.errors import LareError
 
 
-def tasks() -> None:
-    """List the built-in tasks: sizes, time limit, bundled encoders and goal."""
+def tasks(*, json: AsJson = False) -> None:
+    """List the built-in tasks: sizes, time limit, bundled encoders and goal.
+
+    Args:
+        json: print the list as JSON.
+    """
     from latent_reward.encoder.bundled import bundled_draws
     from latent_reward.task.load import load_task, task_names
 
-    table = Table("task", "observation", "action", "steps", "encoders", "goal", box=None)
-    for task in (each for name in task_names() for each in load_task(name).descriptions):
-        numbers = (task.observation_size, task.action_size, task.max_steps, len(bundled_draws(task.name)))
-        table.add_row(task.name, *map(str, numbers), " ".join(task.goal["plain"].split()))
-    screen.print(table)
-    screen.print(
-        "\nYou can also give the path of a task file of your own; `lare check MyTask.yaml` says what is missing."
+    print_rows(
+        [
+            {
+                "task": task.name,
+                "observation": task.observation_size,
+                "action": task.action_size,
+                "steps": task.max_steps,
+                "encoders": len(bundled_draws(task.name)),
+                "goal": " ".join(task.goal["plain"].split()),
+            }
+            for name in task_names()
+            for task in load_task(name).descriptions
+        ],
+        json,
+    )
+    if not json:
+        screen.print(
+            "\nYou can also give the path of a task file of your own; `lare check MyTask.yaml` says what is missing. "
+            "For a method without latents, the id of an installed environment will do."
+        )
+
+
+def methods(*, json: AsJson = False) -> None:
+    """List the methods of credit assignment for `lare train --method`.
+
+    Args:
+        json: print the list as JSON.
+    """
+    from latent_reward.credit.methods import METHODS
+
+    print_rows(
+        [
+            {
+                "method": name,
+                "one_agent": entry.replay is not None,
+                "teams": entry.episodes is not None,
+                "what_it_does": entry.summary,
+            }
+            for name, entry in METHODS.items()
+        ],
+        json,
     )
 
 
-def methods() -> None:
-    """List the methods of credit assignment for `lare train --method`."""
-    from latent_reward.credit.methods import METHODS
+def list_encoders(*, json: AsJson = False) -> None:
+    """List the bundled encoders with their latents, by task and draw.
 
-    table = Table("method", "one agent", "teams", "what it does", box=None)
-    for name, entry in METHODS.items():
-        known = ("yes" if each else "-" for each in (entry.replay, entry.episodes))
-        table.add_row(name, *known, entry.summary)
-    screen.print(table)
-
-
-def list_encoders() -> None:
-    """List the bundled encoders with their latents, by task and draw."""
+    Args:
+        json: print the list as JSON.
+    """
     from latent_reward.encoder.bundled import bundled_draws, bundled_folder
     from latent_reward.sealing.open import open_encoder
     from latent_reward.task.load import load_task, task_names
 
-    table = Table("task", "draw", "latents", box=None)
-    for name in (each.name for task in task_names() for each in load_task(task).descriptions):
-        for draw in bundled_draws(name):
-            latents = open_encoder(bundled_folder(name, draw)).latent_names
-            table.add_row(name, str(draw), ", ".join(latents))
-    screen.print(table)
+    print_rows(
+        [
+            {"task": name, "draw": draw, "latents": open_encoder(bundled_folder(name, draw)).latent_names}
+            for name in (each.name for task in task_names() for each in load_task(task).descriptions)
+            for draw in bundled_draws(name)
+        ],
+        json,
+    )
 
 
 def check(
@@ -60,6 +93,7 @@ def check(
     *,
     task: Annotated[str | None, arg(metavar="TASK")] = None,
     out: Annotated[Path | None, arg(metavar="DIR")] = None,
+    json: AsJson = False,
 ) -> None:
     """Check a task file against its environment, or seal an encoder's source and print every check.
 
@@ -69,37 +103,43 @@ def check(
         file: a task file (.yaml), or the source of an encoder (.py).
         task: for a source: the task whose observations and actions it reads.
         out: for a source: write the sealed encoder into this folder, for `lare train --encoder`.
+        json: print the result as JSON, and nothing else.
     """
     if file.suffix == ".py":
-        _check_source(file, task, out)
+        _check_source(file, task, out, json)
     elif task or out:
         raise LareError(
             f"file: {file} is not a source (.py); --task and --out are for sources only, so leave them out"
         )
     else:
-        _check_task(file)
+        _check_task(file, json)
 
 
-def _check_task(file: Path) -> None:
+def _check_task(file: Path, as_json: bool) -> None:
     from latent_reward.task.check import check_task
     from latent_reward.task.leakage import leaks
     from latent_reward.task.load import load_task
 
     problems = check_task(file)
-    for problem in problems:
+    warnings = [] if problems else leaks(file)
+    if as_json:
+        print_json({"passed": not problems, "problems": problems, "warnings": warnings})
+    for problem in problems if not as_json else ():
         screen.print(str(problem))
     if problems:
         raise SystemExit(1)
+    if as_json:
+        return
     for task in load_task(file).descriptions:
         screen.print(
             f"{file}: fits {task.env_id}: {task.observation_size} observations, {task.action_size} actions, "
             f"{task.max_steps} steps"
         )
-    for leak in leaks(file):
+    for leak in warnings:
         screen.print(f"warning: {leak}")
 
 
-def _check_source(file: Path, name: str | None, out: Path | None) -> None:
+def _check_source(file: Path, name: str | None, out: Path | None, as_json: bool) -> None:
     from latent_reward.encoder.encoder import save
     from latent_reward.sealing import verify
     from latent_reward.task.load import load_description
@@ -112,21 +152,28 @@ def _check_source(file: Path, name: str | None, out: Path | None) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise LareError(f"file: cannot read {file}: {error}; give the path of a Python source") from error
     report = verify.check(source, task)
-    for each in report.checks:
+    if report.passed and out is not None:
+        save(verify.encoder_of(report, source, task, provenance=f"sealed from {file.name}"), out)
+    if as_json:
+        sealed = str(out) if report.passed and out is not None else None
+        print_json({"passed": report.passed, "checks": report.checks, "sealed": sealed})
+    for each in report.checks if not as_json else ():
         screen.print(f"{'passed' if each.passed else 'FAILED'}  {each.name}: {each.detail}")
     if not report.passed:
         raise SystemExit(1)
-    if out is not None:
-        save(verify.encoder_of(report, source, task, provenance=f"sealed from {file.name}"), out)
+    if out is not None and not as_json:
         screen.print(f"sealed: {out}; train with `lare train {name} --encoder {out}`")
 
 
-def show_encoder(encoder: Positional[Annotated[str, arg(metavar="ENCODER")]], *, draw: int = 0) -> None:
+def show_encoder(
+    encoder: Positional[Annotated[str, arg(metavar="ENCODER")]], *, draw: int = 0, json: AsJson = False
+) -> None:
     """Print an encoder: goal, latents with their explanations, source, score, checks, where it came from.
 
     Args:
         encoder: the folder of an encoder, or a task with bundled ones (`lare encoders`).
         draw: which of the task's bundled encoders.
+        json: print the card and the source as JSON.
     """
     from latent_reward.encoder.bundled import bundled_folder
     from latent_reward.encoder.card import CARD
@@ -143,6 +190,9 @@ def show_encoder(encoder: Positional[Annotated[str, arg(metavar="ENCODER")]], *,
         folder = bundled_folder(encoder, draw)
     found = open_encoder(folder)
     card, head = found.card, Table.grid(padding=(0, 2))
+    if json:
+        print_json({"folder": str(folder), "card": card, "source": found.source})
+        return
     for name, text in _facts(card, folder):
         head.add_row(Text(name, "bold"), Text(text))
     screen.print(head, "")
@@ -180,7 +230,7 @@ def _facts(card: Any, folder: Path) -> Iterator[tuple[str, str]]:
         if figures:
             yield name, _pairs(figures)
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # if the folder keeps the reply
-        said = json.loads((folder / "reply.json").read_text("utf-8"))["Analyze"]
+        said = loads((folder / "reply.json").read_text("utf-8"))["Analyze"]
         if said:
             yield "analysis", " ".join(str(said).split())
 

@@ -1,12 +1,18 @@
 """The commands ``train`` and ``evaluate``."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
-from latent_reward.cli.common import TaskName, print_credit, print_weights, screen
+from latent_reward.cli.common import AsJson, print_credit, print_json, print_weights, screen
+from latent_reward.cli.settings import combine, parse_seeds, read_assignments, read_config
 from latent_reward.errors import LareError
+
+if TYPE_CHECKING:
+    from latent_reward.report.log import Logger
 
 
 class Settings(TypedDict, total=False):
@@ -32,45 +38,88 @@ class Settings(TypedDict, total=False):
     """for one agent: transitions kept for replay (1,000,000)."""
 
 
+def _argument(metavar: str, default: str = "", *aliases: str) -> Any:
+    """An argument that is None where nothing is given, so that other sources of its value can be asked."""
+    return arg(
+        metavar=metavar, aliases=aliases, help_behavior_hint=f"(default: {default})" if default else ""
+    )
+
+
 def train(
-    task: Positional[TaskName] = "HalfCheetah-v5",
+    task: Positional[Annotated[str | None, _argument("TASK", "HalfCheetah-v5")]] = None,
     *,
-    method: str = "lare",
-    seeds: Annotated[str, arg(aliases=("--seed",), metavar="N|A..B|A,B,…")] = "0",
-    encoder: Annotated[Path | None, arg(metavar="DIR")] = None,
-    draw: int = 0,
-    out: Annotated[Path | None, arg(metavar="DIR")] = None,
-    resume: Annotated[Path | None, arg(metavar="RUN")] = None,
+    method: Annotated[str | None, _argument("METHOD", "lare")] = None,
+    seeds: Annotated[str | None, _argument("N|A..B|A,B,…", "0", "--seed")] = None,
+    encoder: Annotated[Path | None, _argument("DIR", "the bundled one of DRAW")] = None,
+    draw: Annotated[int | None, _argument("N", "0")] = None,
+    out: Annotated[Path | None, _argument("DIR", "runs/TASK/METHOD/SEEDS")] = None,
+    max_steps: Annotated[int | None, _argument("N", "that of the task or environment")] = None,
+    config: Annotated[Path | None, _argument("FILE")] = None,
+    assignments: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")] = (),
+    resume: Annotated[Path | None, _argument("RUN")] = None,
+    wandb: Annotated[str | None, _argument("PROJECT")] = None,
+    dry_run: FlagCreatePairsOff[bool] = False,
+    json: AsJson = False,
     quiet: bool = False,
     **settings: Unpack[Settings],
 ) -> None:
     """Train an agent, or teams of agents, from the return of each episode, with credit assigned by METHOD.
 
-    Without arguments: HalfCheetah-v5 for 100,000 steps with the bundled latent-reward encoder. One agent trains
-    step by step, teams in iterations of whole episodes; a setting of the other kind is refused.
-    Ctrl-C saves before it stops; `lare train --resume RUN` continues with the same numbers.
+    Without arguments: HalfCheetah-v5 for 100,000 steps with the bundled latent-reward encoder. One agent with
+    continuous actions trains step by step; teams and discrete actions train in iterations of whole episodes. A setting
+    of the other kind is refused. Ctrl-C saves before it stops; `lare train --resume RUN` continues with the same
+    numbers.
 
     Args:
-        task: a built-in task (`lare tasks`) or the path of a task file.
+        task: a built-in task (`lare tasks`), the path of a task file, or the id of an environment of Gymnasium or
+            PettingZoo, for methods that need no encoder.
         method: how credit is assigned (`lare methods`).
         seeds: one seed, or several that train side by side in one program: 0..4 or 0,2,5.
-        encoder: folder of an encoder (several teams: with one under each name); the bundled one of DRAW by default.
+        encoder: folder of an encoder (several teams: with one under each name).
         draw: which bundled encoder (an axis of its own: not the seed).
-        out: the run folder; runs/TASK/METHOD/SEEDS by default.
+        out: the run folder.
+        max_steps: steps after which an episode is cut.
+        config: a YAML or JSON file of settings, or the config.json of a run to be repeated; --set goes before it, and
+            every other option before both.
+        assignments: one setting of the agent, the method or the plan, such as agent.learning_rate=1e-3 or
+            method.hidden=[64,64]; may be given several times.
         resume: go on with this run; every other setting comes from it.
+        wandb: also log to this project of Weights & Biases.
+        dry_run: check everything, print the whole configuration, and neither train nor write.
+        json: print the result as JSON, and nothing else.
         quiet: print nothing.
     """
     from latent_reward.report.evaluation import last_rows
     from latent_reward.training import train as trainer
 
     if resume is not None:
-        run = trainer.resume(resume, quiet=quiet)
+        options = {"method": method, "seeds": seeds, "encoder": encoder, "draw": draw, "out": out}
+        options |= {"max_steps": max_steps, "config": config, "set": assignments or None}
+        options |= {"task": task, "dry_run": dry_run or None, **settings}
+        _refuse_beside_resume([name for name, value in options.items() if value is not None])
+        logger = _wandb(wandb, str(resume), {})
+        run = trainer.resume(resume, quiet=quiet or json, loggers=logger)
     else:
-        seed = parse_seeds(seeds)
-        run = trainer.train(
-            task, method, encoder=encoder, draw=draw, seed=seed, out=out, quiet=quiet, **settings
+        chosen: dict[str, Any] = {"task": task, "draw": draw, "out": out, "max_steps": max_steps, **settings}
+        chosen |= {"encoder": encoder, "seed": None if seeds is None else parse_seeds(seeds)}
+        chosen |= {"method": None if method is None else {"name": method}}
+        wanted = combine(
+            {"task": "HalfCheetah-v5"},
+            read_config(config) if config else {},
+            read_assignments(assignments),
+            {name: value for name, value in chosen.items() if value is not None},
         )
-    if not quiet:
+        if dry_run:
+            _show_plan(wanted, json)
+            return
+        logger = ()
+        if wandb:
+            prepared = trainer.prepare(**wanted)
+            logger = _wandb(wandb, str(prepared.folder), asdict(prepared.config))
+        run = trainer.train(**wanted, quiet=quiet or json, loggers=logger)
+    if json:
+        print_json({"folder": str(run.folder), "metrics": list(last_rows(run.metrics).values())})
+    elif not quiet:
         for (seed_done, team), row in last_rows(run.metrics).items():
             screen.print(f"seed {seed_done} {team}".rstrip() + ":")
             print_credit(row)
@@ -78,8 +127,48 @@ def train(
         screen.print(f"done: {run.folder} ({', '.join(written)}, tensorboard/)")
 
 
+def _refuse_beside_resume(given: list[str]) -> None:
+    """Raise if a setting is given beside ``--resume``: a resumed run keeps its configuration."""
+    if given:
+        flags = ", ".join("TASK" if name == "task" else f"--{name.replace('_', '-')}" for name in given)
+        raise LareError(
+            f"{given[0]}: a resumed run keeps its configuration; leave {flags} out, or start a new run without --resume"
+        )
+
+
+def _wandb(project: str | None, name: str, config: Mapping[str, Any]) -> "tuple[Logger, ...]":
+    if project is None:
+        return ()
+    from latent_reward.report.wandb import WandbLog
+
+    return (WandbLog(project, name=name, config=config),)
+
+
+def _show_plan(wanted: Mapping[str, Any], as_json: bool) -> None:
+    """Print the configuration that a training would have, in a form that ``--config`` reads."""
+    import json
+
+    import yaml
+
+    from latent_reward.training.prepare import prepare
+
+    prepared = prepare(**wanted)
+    prepared.begin().close()
+    resolved = {"task": wanted["task"], "max_steps": prepared.task.max_steps}
+    config = json.loads(prepared.config.to_json()) | resolved
+    if as_json:
+        print_json({"folder": str(prepared.folder), "config": config})
+        return
+    screen.print(f"# nothing is wrong; this would be trained into {prepared.folder}")
+    screen.print(yaml.safe_dump(config, sort_keys=False, allow_unicode=True).strip())
+
+
 def evaluate(
-    run: Positional[Annotated[Path, arg(metavar="RUN")]], *, episodes: int = 10, video: bool = False
+    run: Positional[Annotated[Path, arg(metavar="RUN")]],
+    *,
+    episodes: int = 10,
+    video: bool = False,
+    json: AsJson = False,
 ) -> None:
     """Play episodes with a trained policy; print their true returns and what each latent turned out to be worth.
 
@@ -87,6 +176,7 @@ def evaluate(
         run: the folder of a run.
         episodes: episodes per seed, the same ones every time.
         video: also write one episode per seed as an MP4 file into the run folder.
+        json: print the result as JSON, and nothing else.
     """
     from latent_reward.report.evaluation import last_rows
     from latent_reward.training.run import load_run
@@ -94,34 +184,33 @@ def evaluate(
     trained = load_run(run)
     measured = last_rows(trained.metrics)
     returns = trained.evaluate(episodes)
+    several, rows = len(returns) > 1, []
     for index, seed in enumerate(trained.config.seeds):
-        for team, each in ((team, found[index]) for team, found in returns.items()):
-            whose = f"seed {seed} {team}" if len(returns) > 1 else f"seed {seed}"
-            screen.print(
-                f"{whose}: return {each.mean():,.2f} ± {each.std():,.2f} over {episodes} "
-                f"episodes ({each.min():,.2f} to {each.max():,.2f})"
+        path = trained.film(run / f"seed{seed}.mp4", seed=seed) if video else None
+        for team, found in returns.items():
+            each, weights = found[index], trained.latent_weights(seed=seed, team=team)
+            row = measured.get((seed, team if several else ""))
+            rows.append(
+                {
+                    "seed": seed,
+                    "team": team if several else "",
+                    "mean": float(each.mean()),
+                    "std": float(each.std()),
+                    "returns": each.tolist(),
+                    "latent_weights": weights,
+                    "metrics": row,
+                    "video": None if path is None else str(path),
+                }
             )
-            if row := measured.get((seed, team if len(returns) > 1 else "")):
-                print_credit(row)
-            print_weights(trained.latent_weights(seed=seed, team=team))
-        if video:
-            path = trained.film(run / f"seed{seed}.mp4", seed=seed)
+            if not json:
+                screen.print(
+                    f"{f'seed {seed} {team}' if several else f'seed {seed}'}: return {each.mean():,.2f} ± "
+                    f"{each.std():,.2f} over {episodes} episodes ({each.min():,.2f} to {each.max():,.2f})"
+                )
+                if row:
+                    print_credit(row)
+                print_weights(weights)
+        if path and not json:
             screen.print(f"seed {seed}: {path}")
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds in words: ``3``, ``0..4`` (both ends included) or ``0,2,5``; LareError for anything else.
-
-    >>> parse_seeds("0..2")
-    (0, 1, 2)
-    """
-    first, dots, last = text.partition("..")
-    try:
-        seeds = tuple(range(int(first), int(last) + 1)) if dots else tuple(map(int, text.split(",")))
-    except ValueError:
-        seeds = ()
-    if not seeds:
-        raise LareError(
-            f"seeds: {text!r} is not understood; write one seed (3), a range (0..4) or a list (0,2,5)"
-        )
-    return seeds
+    if json:
+        print_json(rows)

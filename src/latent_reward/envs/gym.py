@@ -16,6 +16,7 @@ _REMEDIES = {
     "observation": "wrap it with gymnasium's FlattenObservation and register the result",
     "action": "choose an environment whose actions are continuous vectors, or wrap this one and register it",
 }
+_FROM_PYTHON = ", or give lr.train a function that makes it"
 
 
 def open_env(
@@ -24,11 +25,12 @@ def open_env(
     max_episode_steps: int | None = None,
     render_mode: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
+    discrete: bool = False,
 ) -> gymnasium.Env[np.ndarray, np.ndarray]:
     """Create an environment, by default with the time limit it is registered with.
 
     The built-in v4 tasks use older revisions on purpose, so Gymnasium's notice about a newer one is not shown.
-    TaskError if it cannot be created, its spaces are not flat vectors of real numbers, or an action has no bounds.
+    TaskError if it cannot be created, or its spaces cannot be used (:func:`require_spaces`).
     """
     kwargs = dict(env_kwargs or {})
     if render_mode is not None:  # an environment without rendering need not accept the argument
@@ -59,18 +61,47 @@ def open_env(
     except Exception as error:  # third-party code may raise anything
         message = f"{env_id} cannot be created: {one_line(error).rstrip('.') or repr(error)}"
         raise TaskError("env", message, "choose another environment or install what it needs") from error
-    for part, space in (("observation", env.observation_space), ("action", env.action_space)):
-        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-            env.close()
-            kind = type(space).__name__ + (f" of shape {space.shape}" if space.shape else "")
-            message = f"the {part} space of {env_id} is a {kind}; only a Box with one axis can be used"
-            raise TaskError("env", message, _REMEDIES[part])
-        if part == "action" and not space.is_bounded():
-            env.close()
-            raise TaskError(
-                "env", f"the action space of {env_id} has no bounds", "give its Box a low and a high"
-            )
+    try:
+        require_spaces(env_id, env, discrete=discrete)
+    except TaskError:
+        env.close()
+        raise
     return env
+
+
+def require_spaces(name: str, env: gymnasium.Env, *, discrete: bool) -> None:
+    """Raise unless observations and actions are flat vectors, the actions with bounds.
+
+    Args:
+        name: what the environment is called in messages.
+        env: the environment.
+        discrete: whether an action may also be one of several choices.
+
+    Raises:
+        TaskError: naming the space and what to wrap it with.
+    """
+    for part, space in (("observation", env.observation_space), ("action", env.action_space)):
+        choice = part == "action" and isinstance(space, gymnasium.spaces.Discrete)
+        if choice and discrete:
+            continue
+        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+            kind = type(space).__name__ + (f" of shape {space.shape}" if space.shape else "")
+            usable = "a Box with one axis" + (" or a Discrete" if part == "action" and discrete else "")
+            message = f"the {part} space of {name} is a {kind}; only {usable} can be used"
+            raise TaskError("env", message, _REMEDIES[part] + (_FROM_PYTHON if discrete else ""))
+        if part == "action" and not space.is_bounded():
+            message = f"the action space of {name} has no bounds"
+            raise TaskError("env", message, "give its Box a low and a high")
+
+
+def step_limit(env: gymnasium.Env) -> int | None:
+    """Steps after which ``env`` cuts an episode: those of its ``TimeLimit`` wrapper or of its specification."""
+    inner: Any = env
+    while isinstance(inner, gymnasium.Wrapper):
+        if isinstance(inner, gymnasium.wrappers.TimeLimit):
+            return inner._max_episode_steps
+        inner = inner.env
+    return inner.spec.max_episode_steps if inner.spec else None
 
 
 def inspect_env(env: gymnasium.Env) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box, int | None]:

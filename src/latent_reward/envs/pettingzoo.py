@@ -21,19 +21,35 @@ from latent_reward.errors import TaskError, one_line
 _KEY = "pettingzoo"
 
 
+Make = Callable[[str | None], ParallelEnv]
+"""Makes a copy of an environment, for a render mode or None."""
+
+
 def host_world(
     name: str, kwargs: Mapping[str, Any], groups: Mapping[str, Sequence[str]], horizon: int
 ) -> HostWorld:
-    """The world of an environment whose agents are grouped into teams; TaskError says what does not fit.
+    """The world of an environment that is known by its name; see :func:`world_of`.
 
     Args:
         name: ``package.module``, which has a ``parallel_env``, or ``module:function``.
         kwargs: arguments of that function.
+        groups: names or patterns of each team's agents.
+        horizon: steps after which an episode is cut.
+    """
+    return world_of(name, find_maker(name, kwargs), groups, horizon)
+
+
+def world_of(name: str, make: Make, groups: Mapping[str, Sequence[str]], horizon: int) -> HostWorld:
+    """The world of an environment whose agents are grouped into teams; TaskError says what does not fit.
+
+    Args:
+        name: what the environment is called in messages.
+        make: makes a copy of it.
         groups: names of each team's agents, or patterns such as ``adversary_*``. A lone team may give none: it has all
             agents.
         horizon: steps after which an episode is cut.
     """
-    with opened(name, kwargs) as env:
+    with opened(name, make) as env:
         members = _share_out(name, [str(each) for each in env.possible_agents], groups)
         alike = [_alike(name, env, team, agents) for team, agents in zip(groups, members, strict=True)]
     teams = tuple(
@@ -41,7 +57,7 @@ def host_world(
         for team, agents, (boxes, discrete) in zip(groups, members, alike, strict=True)
     )
     first = tuple(int(discrete.start) for _, discrete in alike)
-    return HostWorld(name, teams, members, first, _maker(name, kwargs), horizon)
+    return HostWorld(name, teams, members, first, make, horizon)
 
 
 @dataclass(frozen=True)
@@ -96,20 +112,12 @@ def time_limit(env: ParallelEnv) -> int | None:
 
 
 @contextmanager
-def opened(name: str, kwargs: Mapping[str, Any]) -> Iterator[ParallelEnv]:
+def opened(name: str, make: Make) -> Iterator[ParallelEnv]:
     """A copy of an environment, checked to be a parallel one with agents, and closed at the end.
 
-    TaskError if there is no such environment, it cannot be made, or it is not a parallel one.
+    TaskError if it cannot be made, or it is not a parallel one.
     """
-    make = _maker(name, kwargs)
-    try:
-        env = make(None)
-    except (TypeError, AssertionError, ValueError) as error:
-        message = f"{name} refuses {dict(kwargs)} ({one_line(error)})"
-        raise TaskError("env_kwargs", message, "correct the arguments") from error
-    except Exception as error:  # a stranger's code may fail in any way
-        message = f"{name} fails with {type(error).__name__} ({one_line(error)})"
-        raise TaskError(_KEY, message, "fix the function that makes the environment") from error
+    env = make(None)
     try:
         _check_parallel(name, env)
         yield env
@@ -118,8 +126,8 @@ def opened(name: str, kwargs: Mapping[str, Any]) -> Iterator[ParallelEnv]:
             env.close()
 
 
-def _maker(name: str, kwargs: Mapping[str, Any]) -> Callable[[str | None], ParallelEnv]:
-    """What makes a copy of the environment called ``name`` for a render mode or None."""
+def find_maker(name: str, kwargs: Mapping[str, Any]) -> Make:
+    """What makes copies of the environment called ``name``; TaskError if there is none, or when it fails."""
     module_name, _, function = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -138,7 +146,20 @@ def _maker(name: str, kwargs: Mapping[str, Any]) -> Callable[[str | None], Paral
             raise TaskError(_KEY, f"{name} has an AEC environment and no parallel_env", remedy)
         remedy = "write `module:function`, naming the function that makes the environment"
         raise TaskError(_KEY, f"{module_name} has no function {function or 'parallel_env'!r}", remedy)
-    return lambda mode: build(**kwargs, **({} if mode is None else {"render_mode": mode}))
+
+    def make(mode: str | None) -> ParallelEnv:
+        if mode is not None:
+            return build(**kwargs, render_mode=mode)
+        try:
+            return build(**kwargs)
+        except (TypeError, AssertionError, ValueError) as error:
+            message = f"{name} refuses {dict(kwargs)} ({one_line(error)})"
+            raise TaskError("env_kwargs", message, "correct the arguments") from error
+        except Exception as error:  # a stranger's code may fail in any way
+            message = f"{name} fails with {type(error).__name__} ({one_line(error)})"
+            raise TaskError(_KEY, message, "fix the function that makes the environment") from error
+
+    return make
 
 
 def _check_parallel(name: str, env: ParallelEnv) -> None:

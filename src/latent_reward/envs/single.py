@@ -8,7 +8,7 @@ import numpy as np
 
 from latent_reward.data.spaces import ActionSpace, Continuous, Discrete
 from latent_reward.envs.base import HostWorld, Team
-from latent_reward.errors import LareError
+from latent_reward.envs.gym import require_spaces
 
 AGENT = "agent"
 
@@ -55,24 +55,17 @@ def single_world(name: str, make: Callable[[str | None], gymnasium.Env], horizon
     env = make(None)
     observation, space = env.observation_space, env.action_space
     env.close()
-    assert isinstance(observation, gymnasium.spaces.Box)  # `make` refuses any other
-    team = Team(AGENT, 1, observation.shape[0], actions_of(name, space))
+    require_spaces(name, env, discrete=True)
+    assert isinstance(observation, gymnasium.spaces.Box)
+    team = Team(AGENT, 1, observation.shape[0], actions_of(space))
     first = int(space.start) if isinstance(space, gymnasium.spaces.Discrete) else 0
     return HostWorld(name, (team,), ((AGENT,),), (first,), lambda mode: SingleAgent(make(mode)), horizon)
 
 
-def actions_of(name: str, space: gymnasium.Space) -> ActionSpace:
-    """The action space of an agent, from that of Gymnasium.
-
-    Raises:
-        LareError: the space is neither discrete nor a bounded vector.
-    """
+def actions_of(space: gymnasium.Space) -> ActionSpace:
+    """The action space of an agent, from that of Gymnasium, which is discrete or a bounded vector."""
     if isinstance(space, gymnasium.spaces.Discrete):
         return Discrete(int(space.n))
     assert isinstance(space, gymnasium.spaces.Box)
-    if not np.all(np.isfinite(space.low) & np.isfinite(space.high)):
-        raise LareError(
-            f"env: the action space of {name} has no bounds; wrap it with gymnasium's RescaleAction"
-        )
     low, high = (tuple(np.asarray(bound, np.float32).tolist()) for bound in (space.low, space.high))
     return Continuous(low, high)

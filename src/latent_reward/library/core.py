@@ -130,3 +130,9 @@ def fit(
 def decode(core: Core, state: Any, episodes: Episodes) -> EpisodeRewards:
     """The reward of every step of whole episodes, or of loose steps as episodes of length one."""
     return core.method.reward(state, encode(core, episodes), episodes.mask)
+
+
+@partial(jax.jit, static_argnums=0)
+def deviation(core: Core, state: Any, episodes: Episodes) -> EpisodeRewards | None:
+    """How uncertain the rewards of :func:`decode` are, as standard deviations; None if the method does not know."""
+    return core.method.deviation(state, encode(core, episodes), episodes.mask)

@@ -1,7 +1,7 @@
 """Credit as an object that learns from episodes, for trainers and data that are not ours."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -168,9 +168,37 @@ class Credit:
         self.updates += updates
         return {name: float(value) for name, value in shown.items()}
 
+    @overload
     def reward(
-        self, observation: Any, action: Any, next_observation: Any, terminated: Any = None
-    ) -> np.ndarray:
+        self,
+        observation: Any,
+        action: Any,
+        next_observation: Any,
+        terminated: Any = None,
+        *,
+        return_std: Literal[False] = False,
+    ) -> np.ndarray: ...
+
+    @overload
+    def reward(
+        self,
+        observation: Any,
+        action: Any,
+        next_observation: Any,
+        terminated: Any = None,
+        *,
+        return_std: Literal[True],
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def reward(
+        self,
+        observation: Any,
+        action: Any,
+        next_observation: Any,
+        terminated: Any = None,
+        *,
+        return_std: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """The reward of each step, in the environment's units: ``(batch,)``, of teams ``(batch, agents)``.
 
         Args:
@@ -179,10 +207,12 @@ class Credit:
             next_observation: as ``observation``.
             terminated: ``(batch,)``, of a team also ``(batch, agents)``: whether the episode ended with the step, other
                 than by a time limit; False by default.
+            return_std: whether to return the standard deviation of each reward as well: how uncertain it is after the
+                returns so far. It is infinite before the second episode. Methods that are solved know it.
 
         Raises:
-            LareError: a shape is wrong, a number is not finite, or the method has no reward of single steps
-                (see :meth:`episode_rewards`).
+            LareError: a shape is wrong, a number is not finite, the method has no reward of single steps
+                (see :meth:`episode_rewards`), or it does not know how uncertain they are.
         """
         recipe = self.method.credit
         if recipe.reads == "episode" or recipe.reference:
@@ -190,7 +220,16 @@ class Credit:
                 f"method: {self.method.name} has no reward for single steps; use episode_rewards for whole episodes"
             )
         steps, count = as_steps(self.where, observation, action, next_observation, terminated)
-        return self._alone(np.array(core.decode(self._core, self._state, steps))[:count, 0])
+        reward = self._alone(np.array(core.decode(self._core, self._state, steps))[:count, 0])
+        if not return_std:
+            return reward
+        deviation = core.deviation(self._core, self._state, steps)
+        if deviation is None:
+            raise LareError(
+                f"return_std: {self.method.name} does not know how uncertain its rewards are; use a method that is "
+                "solved, such as lare, linear or gp"
+            )
+        return reward, self._alone(np.array(deviation)[:count, 0])
 
     def __call__(self, state: Any, action: Any, next_state: Any, done: Any) -> np.ndarray:
         """The same with the arguments in the order of the reward functions of the library `imitation`."""

@@ -1,5 +1,6 @@
 """The report of one evaluation, which is logged, printed and drawn."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,12 +28,25 @@ class Report:
         """The seed and the team, as text."""
         return f"seed {self.seed} {self.team}".rstrip()
 
+    @property
+    def label(self) -> str:
+        """The seed and the team as one word: ``seed0`` or ``seed0-prey``."""
+        return f"seed{self.seed}-{self.team}" if self.team else f"seed{self.seed}"
+
     def row(self) -> dict[str, Any]:
         """All numbers by their names in ``metrics.jsonl``."""
         row: dict[str, Any] = {}
         for name, value in vars(self).items():
             row |= value if name in ("losses", "credit") else {name: value}
         return row
+
+    def numbers(self) -> dict[str, float]:
+        """The finite numbers of ``row``, as loggers draw them over steps."""
+        return {
+            name: float(value)
+            for name, value in self.row().items()
+            if name not in ("seed", "step") and isinstance(value, int | float) and math.isfinite(value)
+        }
 
 
 def last_rows(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], Mapping[str, Any]]:

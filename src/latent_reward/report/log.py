@@ -1,10 +1,10 @@
 """Metrics on disk, as JSON Lines and as TensorBoard events; both survive a kill and a resume."""
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from tensorboardX import SummaryWriter
 
@@ -13,6 +13,19 @@ from latent_reward.files import to_json, write_text
 from latent_reward.report.evaluation import Report
 
 METRICS = "metrics.jsonl"
+
+
+@runtime_checkable
+class Logger(Protocol):
+    """Whatever keeps the reports of a run."""
+
+    def write(self, reports: Sequence[Report]) -> None:
+        """Keep the reports of one evaluation, one for each seed and team."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        ...
 
 
 class Log:
@@ -34,23 +47,17 @@ class Log:
             for report in reports:
                 row = report.row()
                 self._file.write(to_json(row) + "\n")
-                whose = report.who.replace("seed ", "seed").replace(" ", "-")
+                whose = report.label
                 if whose not in self._writers:
                     place = str(self._path.parent / "tensorboard" / whose)
                     self._writers[whose] = SummaryWriter(place, purge_step=self._step + 1)
-                for name, value in row.items():
-                    number = isinstance(value, int | float) and math.isfinite(value)
-                    if number and name not in ("seed", "step"):
-                        self._writers[whose].add_scalar(name, value, report.step)
+                for name, value in report.numbers().items():
+                    self._writers[whose].add_scalar(name, value, report.step)
                 self._writers[whose].flush()
             self._file.flush()
             os.fsync(self._file.fileno())
 
-    def __enter__(self) -> "Log":
-        """The log itself."""
-        return self
-
-    def __exit__(self, *_) -> None:
+    def close(self) -> None:
         """Close the files."""
         self._file.close()
         for writer in self._writers.values():

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from latent_reward.envs.gym import inspect_env, open_env
-from latent_reward.envs.pettingzoo import Kind, find_kinds, opened, time_limit
+from latent_reward.envs.pettingzoo import Kind, find_kinds, find_maker, opened, time_limit
 from latent_reward.errors import LareError, disk_errors
 from latent_reward.task.fields import Part
 from latent_reward.task.load import FILL_IN
@@ -79,7 +79,7 @@ def _draft_one(name: str, kwargs: dict[str, Any]) -> Iterator[str]:
 
 
 def _draft_teams(name: str, kwargs: dict[str, Any]) -> Iterator[str]:
-    with opened(name, kwargs) as env:
+    with opened(name, find_maker(name, kwargs)) as env:
         kinds, limit = find_kinds(name, env), time_limit(env)
     yield from _head(name, "pettingzoo", kwargs, limit)
     yield "# A team shares one return. Agents with the same spaces, whose names differ only in a number, are put into"

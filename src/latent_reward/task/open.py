@@ -1,6 +1,7 @@
 """Open the environment of a task: of one agent in Gymnasium, of teams in a compiled world or in PettingZoo."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,6 +12,7 @@ from latent_reward.envs.pettingzoo import host_world
 from latent_reward.envs.single import single_world
 from latent_reward.envs.worlds import find_world
 from latent_reward.errors import LareError
+from latent_reward.task.bare import BareTask
 from latent_reward.task.load import Location, field_name
 from latent_reward.task.task import AnyTask, Task, TeamTask
 
@@ -22,8 +24,15 @@ def make_env(task: Task, *, render_mode: str | None = None) -> gymnasium.Env[np.
     )
 
 
-def open_environment(task: AnyTask) -> Environment:
-    """The environment of ``task``, of whatever kind; LareError if there is none or the task does not fit it."""
+def open_environment(task: AnyTask | BareTask, given: Any = None) -> Environment:
+    """The environment of ``task``, of whatever kind; LareError if there is none or the task does not fit it.
+
+    ``given`` is that of a bare task that was made from an object or a function.
+    """
+    if isinstance(task, BareTask):
+        return task.open(given)
+    if given is not None:
+        raise LareError(f"env: the task {task.name} opens its own environment; leave env out")
     if isinstance(task, Task):
         make = lambda mode: make_env(task, render_mode=mode)  # noqa: E731
         world = single_world(task.env_id, make, task.max_steps)

@@ -29,7 +29,7 @@ from latent_reward.envs.rollout import Policy, play
 from latent_reward.training.learner import State, TeamLearner
 from latent_reward.training.plan import Fresh
 from latent_reward.training.seeds import over_seeds
-from latent_reward.types import Key, Keys, Scalar
+from latent_reward.types import Key, Keys, Lengths, Returns, Scalar
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Measures(NamedTuple):
     losses: dict[str, Scalar]
     training_return: Scalar
     credit: Float[Array, "episode 6"]
+    returns: Returns
+    lengths: Lengths
 
 
 def init(learner: EpisodeLearner, keys: Keys) -> tuple[State, ...]:
@@ -199,7 +201,10 @@ def _learn(
     remaining = 1.0 - index / learner.iterations
     agent, losses = _agent(team).learn(team.spec, state.agent, played, reward, k_agent, remaining)
     sums = episode_sums(before, episodes.hidden_reward, episodes.mask, jnp)
-    return State(agent, credit, buffer), Measures({**fitted, **losses}, episodes.returns.mean(), sums)
+    measures = Measures(
+        {**fitted, **losses}, episodes.returns.mean(), sums, episodes.returns, episodes.lengths
+    )
+    return State(agent, credit, buffer), measures
 
 
 def _fit(

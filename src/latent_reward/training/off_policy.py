@@ -30,6 +30,7 @@ from latent_reward.errors import LareError
 from latent_reward.report.evaluation import Report
 from latent_reward.rng import HostPurpose, OffPolicyPurpose, keys_for, seed_for
 from latent_reward.training import from_replay as core
+from latent_reward.training.callbacks import EpisodeEnd, OnEpisode
 from latent_reward.training.from_replay import ReplayLearner
 from latent_reward.training.learner import State, TeamLearner, saved
 from latent_reward.training.plan import Plan, Replay
@@ -95,8 +96,16 @@ class EnvSlot:
 class OffPolicy:
     """A training in progress: learner state on the device, one environment per seed on the host."""
 
-    def __init__(self, learner: ReplayLearner, plan: Plan, seeds: Sequence[int], world: HostWorld):
+    def __init__(
+        self,
+        learner: ReplayLearner,
+        plan: Plan,
+        seeds: Sequence[int],
+        world: HostWorld,
+        on_episode: OnEpisode | None = None,
+    ):
         """Build environments and a fresh learner for ``seeds``; no step is taken yet."""
+        self._on_episode = on_episode
         self.learner, self.plan, self.seeds, self.world = learner, plan, tuple(seeds), world
         assert isinstance(plan.experience, Replay)
         self.warmup = plan.experience.warmup
@@ -200,6 +209,11 @@ class OffPolicy:
             slot = self.slots[index]
             slot.window = metrics.push(slot.window, rows[index : index + 1])
             slot.training_return = float(played.reward[index, : slot.recorder.steps].sum())
+            if self._on_episode:
+                length = slot.recorder.steps
+                self._on_episode(
+                    EpisodeEnd(slot.seed, "", self.step, slot.episodes, slot.training_return, length)
+                )
             slot.episodes += 1
             slot.reset()
         self._stored = all(slot.episodes > 0 for slot in self.slots)

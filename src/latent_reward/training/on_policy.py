@@ -23,6 +23,7 @@ from latent_reward.errors import LareError
 from latent_reward.report.evaluation import Report
 from latent_reward.rng import OnPolicyPurpose, keys_for
 from latent_reward.training import from_episodes as core
+from latent_reward.training.callbacks import EpisodeEnd, OnEpisode
 from latent_reward.training.from_episodes import EpisodeLearner, Measures
 from latent_reward.training.learner import State, TeamLearner, saved
 from latent_reward.training.plan import Fresh, Plan
@@ -42,8 +43,16 @@ def episode_learner(teams: tuple[TeamLearner, ...], plan: Plan) -> EpisodeLearne
 class OnPolicy:
     """A training in progress: the state of every seed's teams on the device, the iteration count on the host."""
 
-    def __init__(self, learner: EpisodeLearner, plan: Plan, seeds: Sequence[int], world: Environment):
+    def __init__(
+        self,
+        learner: EpisodeLearner,
+        plan: Plan,
+        seeds: Sequence[int],
+        world: Environment,
+        on_episode: OnEpisode | None = None,
+    ):
         """Build a fresh learner for ``seeds``; no episode is played yet."""
+        self._on_episode = on_episode
         self.learner, self.plan, self.seeds, self.world = learner, plan, tuple(seeds), world
         self._keys = keys_for(seeds, OnPolicyPurpose.TRAIN)
         self.states: tuple[State, ...] = core.init(learner, keys_for(seeds, OnPolicyPurpose.INIT))
@@ -63,11 +72,11 @@ class OnPolicy:
         return self.iteration * self.steps_per_round
 
     def advance(self, until: int) -> None:
-        """A few iterations of every seed, at most up to step ``until``."""
+        """A few iterations of every seed, at most up to step ``until``; only one if their episodes are told."""
         begun, start = time.perf_counter(), self.iteration
         last = until // self.steps_per_round
         if isinstance(self.world, World):
-            self.iteration = min(start + _PER_CALL, last)
+            self.iteration = min(start + (1 if self._on_episode else _PER_CALL), last)
             self.states, self._measures = core.advance(
                 self.learner,
                 self.world,
@@ -87,6 +96,22 @@ class OnPolicy:
         jax.block_until_ready(self._measures)
         self._seconds += time.perf_counter() - begun
         self._timed += self.iteration - start
+        if self._on_episode:
+            self._tell(self._on_episode)
+
+    def _tell(self, on_episode: OnEpisode) -> None:
+        """Tell the episodes of the last iteration."""
+        first = (self.iteration - 1) * self.learner.experience.episodes
+        for index, seed in enumerate(self.seeds):
+            for team, measures in enumerate(self._measures):
+                name = self._team_name(team)
+                both = np.asarray(measures.returns[index]), np.asarray(measures.lengths[index])
+                for number, (ret, length) in enumerate(zip(*both, strict=True), first):
+                    on_episode(EpisodeEnd(seed, name, self.step, number, float(ret), int(length)))
+
+    def _team_name(self, team: int) -> str:
+        """The name of a team in reports: empty where there is only one."""
+        return self.world.teams[team].name if len(self.world.teams) > 1 else ""
 
     def evaluate(self) -> list[Report]:
         """Play the evaluation episodes, from the same random numbers every time, and report on every team."""
@@ -120,7 +145,7 @@ class OnPolicy:
         learner, credit = self.learner.teams[team], self.states[team].credit
         return Report(
             seed=self.seeds[index],
-            team=name if len(self.world.teams) > 1 else "",
+            team=self._team_name(team),
             step=self.step,
             episodes=self.iteration * self.learner.experience.episodes,
             return_mean=float(returns.mean()),

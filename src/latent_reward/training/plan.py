@@ -12,7 +12,8 @@ import pydantic
 
 from latent_reward.agents.registry import Agent
 from latent_reward.agents.td3 import TD3
-from latent_reward.errors import LareError, require_count, require_positive
+from latent_reward.errors import LareError, did_you_mean, require_count, require_positive
+from latent_reward.training.settings import choose_agent
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Plan:
         )
 
 
-_UNITS = {"replay": "steps", "episodes": "iterations"}
+_UNITS = {"replay": "steps", "episodes": "iterations"}  # what a round is called in settings
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "replay": {},
     "episodes": {
@@ -112,21 +113,25 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
     """The plan for an agent from ``settings``: fields of the plan or of its experience, and ``agent``.
 
+    ``agent`` may be another agent, its kind, or a mapping of what is different in the given one.
+
     Raises:
         LareError: a setting does not exist for this agent, or its value makes no sense.
     """
-    agent = settings.get("agent", agent)
+    agent = choose_agent(settings.get("agent", agent), agent)
     experience = Replay if agent.learns_from == "replay" else Fresh
     unit = _UNITS[agent.learns_from]
     inner = {each.name for each in fields(experience)} - {"kind"}
     outer = {each.name for each in fields(Plan)} - {"rounds", "experience"} | {unit}
     for name in settings:
         if name not in inner | outer:
-            known = ", ".join(sorted(inner | outer))
+            known, near = ", ".join(sorted(inner | outer)), did_you_mean(str(name), inner | outer)
             source = "single steps" if agent.learns_from == "replay" else "whole episodes"
             raise LareError(
-                f"{name}: {agent.kind} learns from {source} and has no such setting; choose from {known}"
+                f"{name}: {agent.kind} learns from {source} and has no such setting{near}; choose from {known}"
             )
+        if name != "agent":
+            require_count(0, **{name: settings[name]})
     chosen = {"rounds" if name == unit else name: settings[name] for name in settings if name in outer}
     return Plan(
         **_DEFAULTS[agent.learns_from]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -36,10 +36,11 @@ from latent_reward.report.log import read_metrics
 from latent_reward.report.video import write_video
 from latent_reward.rng import OnPolicyPurpose, keys_for
 from latent_reward.sealing.open import open_encoder
-from latent_reward.task.load import load_task
+from latent_reward.task.bare import BareTask, read_any_task, team_names
 from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
 from latent_reward.training import from_episodes, from_replay
+from latent_reward.training.callbacks import OnEpisode
 from latent_reward.training.config import CHECKPOINT, CONFIG, FORMAT, RunConfig
 from latent_reward.training.learner import State, TeamLearner, team_learners
 from latent_reward.training.off_policy import DeterministicPlayer, OffPolicy, replay_learner
@@ -52,12 +53,21 @@ Training = OffPolicy | OnPolicy
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished or interrupted run, read from its folder; every array lives on the default device."""
+    """A finished or interrupted run, read from its folder; every array lives on the default device.
+
+    Attributes:
+        folder: the folder.
+        config: the configuration.
+        task: the task, or the environment if it has no words.
+        encoders: the encoder of each team; None for methods without one.
+        env: the object or the function that the environment was given as; None if the task can open it.
+    """
 
     folder: Path
     config: RunConfig
-    task: AnyTask
+    task: AnyTask | BareTask
     encoders: tuple[Encoder | None, ...]
+    env: Any = None
 
     @cached_property
     def metrics(self) -> list[dict]:
@@ -66,8 +76,12 @@ class Run:
 
     @cached_property
     def world(self) -> Environment:
-        """The environment of the task."""
-        return open_environment(self.task)
+        """The environment of the task.
+
+        Raises:
+            LareError: it was given from Python and has to be given again.
+        """
+        return open_environment(self.task, self.env)
 
     @cached_property
     def teams(self) -> tuple[str, ...]:
@@ -134,9 +148,10 @@ class Run:
     def _credit(self, seed: int | None, team: str | None, agents: int | None = None) -> Credit:
         learner, state = self._pick(seed, team)
         number = 0 if team is None else self.teams.index(team)
-        spec, description = learner.credit, self.task.descriptions[number]
+        spec, task = learner.credit, self.task
+        description = None if isinstance(task, BareTask) else task.descriptions[number]
         where = Where(
-            description.name,
+            description.name if description else task.name,
             spec.observation_size,
             learner.spec.actions,
             agents or spec.agents,
@@ -242,8 +257,13 @@ def make_player(config: RunConfig, teams: tuple[TeamLearner, ...], world: Enviro
     return sampling_player(episode_learner(teams, config.plan), config.seeds, world)
 
 
-def make_training(config: RunConfig, world: Environment, encoders: Sequence[Encoder | None]) -> Training:
-    """A new training, before its first step.
+def make_training(
+    config: RunConfig,
+    world: Environment,
+    encoders: Sequence[Encoder | None],
+    on_episode: OnEpisode | None = None,
+) -> Training:
+    """A new training, before its first step; ``on_episode`` is called at the end of each training episode.
 
     Raises:
         LareError: the agent cannot be trained in this environment.
@@ -251,12 +271,16 @@ def make_training(config: RunConfig, world: Environment, encoders: Sequence[Enco
     plan = config.plan
     teams = team_learners(world, config.method.credit, plan.agent, tuple(encoders))
     if plan.experience.kind == "replay":
-        return OffPolicy(replay_learner(teams, plan), plan, config.seeds, on_host(world))
-    return OnPolicy(episode_learner(teams, plan), plan, config.seeds, world)
+        return OffPolicy(replay_learner(teams, plan), plan, config.seeds, on_host(world), on_episode)
+    return OnPolicy(episode_learner(teams, plan), plan, config.seeds, world, on_episode)
 
 
-def load_run(folder: str | Path) -> Run:
+def load_run(folder: str | Path, *, env: Any = None) -> Run:
     """Read a run from its folder; arrays are loaded when they are first used.
+
+    Args:
+        folder: the folder of the run.
+        env: the environment or the function, of a run that was trained in one: the folder cannot make it.
 
     Raises:
         LareError: the folder does not hold a run, or a file of it is damaged.
@@ -279,13 +303,13 @@ def load_run(folder: str | Path) -> Run:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise LareError(f"run: {path} is damaged: {reason}; restore the file or start a new run") from error
-    task = load_task(folder / "task.yaml")
+    task = read_any_task(folder / "task.yaml")
     places = encoder_folders(folder / "encoder", task)
     encoders = tuple(open_encoder(place) for place in places) if config.encoder else (None,) * len(places)
-    return Run(folder, config, task, encoders)
+    return Run(folder, config, task, encoders, env)
 
 
-def encoder_folders(folder: Path, task: AnyTask) -> tuple[Path, ...]:
+def encoder_folders(folder: Path, task: AnyTask | BareTask) -> tuple[Path, ...]:
     """The folder of each team's encoder: ``folder`` itself for a lone team, else its subfolder of the team's name."""
-    names = [each.name.rpartition("/")[2] for each in task.descriptions]
+    names = team_names(task)
     return (folder,) if len(names) == 1 else tuple(folder / name for name in names)

@@ -1,161 +1,138 @@
 """Train a run from a task and a method to a finished folder, or resume one that was stopped."""
 
 import platform
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from importlib.metadata import PackageNotFoundError, version
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import pydantic
 import yaml
 
-from latent_reward.agents.registry import default_agent
 from latent_reward.compilation import use_compilation_cache
-from latent_reward.credit.methods import Recipe, find_method
-from latent_reward.encoder.bundled import bundled_folder
-from latent_reward.encoder.card import Space
-from latent_reward.encoder.encoder import Encoder, check_fits, save
-from latent_reward.encoder.from_function import FunctionEncoder
+from latent_reward.credit.methods import Recipe
+from latent_reward.encoder.encoder import save
 from latent_reward.errors import LareError
 from latent_reward.files import to_json, write_text
 from latent_reward.library.where import AnyEncoder
 from latent_reward.report.curves import can_draw, draw_run
-from latent_reward.report.log import Log
+from latent_reward.report.log import Log, Logger
 from latent_reward.report.progress import Progress
-from latent_reward.sealing.open import open_encoder
-from latent_reward.task.load import load_task
-from latent_reward.task.open import open_environment
-from latent_reward.task.task import AnyTask
+from latent_reward.training.callbacks import Callbacks, OnCheckpoint, OnEpisode, OnEvaluation, Saved
 from latent_reward.training.config import CHECKPOINT, CONFIG, FORMAT, RunConfig, spell_seeds
 from latent_reward.training.interrupt import Interrupt
-from latent_reward.training.plan import make_plan
+from latent_reward.training.prepare import Prepared, prepare
 from latent_reward.training.run import Run, Training, encoder_folders, load_run, make_training
 
 
 def train(
-    task: AnyTask | str,
-    method: Recipe | str = "lare",
+    task: Any,
+    method: Recipe | str | Mapping[str, Any] = "lare",
     *,
     encoder: AnyEncoder | None = None,
     draw: int = 0,
     seed: int | Sequence[int] = 0,
     out: str | Path | None = None,
+    max_steps: int | None = None,
     quiet: bool = False,
+    on_episode: OnEpisode | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    loggers: Sequence[Logger] = (),
     **settings: Any,
 ) -> Run:
     """Train agents that see one return per episode, and return the finished run.
 
     Args:
-        task: a task, the name of a built-in one, or the path of a task file.
-        method: the name of a method (``lare methods`` lists them), or a method of your own.
+        task: a task, the name of a built-in one, the path of a task file, the id of an environment, an environment of
+            Gymnasium or a parallel one of PettingZoo, or a function that makes one. An environment is copied for every
+            seed and evaluation episode, and never stepped itself.
+        method: the name of a method (``lare methods`` lists them), a method of your own, or a mapping with the
+            ``name`` and changed settings, such as ``{"name": "rrd", "hidden": (64, 64)}``.
         encoder: an encoder, its folder, or a function (:func:`latent_reward.encoder_from_function`); None takes the
             bundled one of ``draw``. For a task with several teams, a folder with one encoder under the name of each.
         draw: number of the bundled encoder.
         seed: one seed, or several that train in lockstep.
         out: the run folder; None is ``runs/<task>/<method>/<seeds>``.
+        max_steps: steps after which an episode is cut; None takes those of the task or of the environment.
         quiet: print nothing.
+        on_episode: called with an :class:`~latent_reward.training.callbacks.EpisodeEnd` after each training episode.
+        on_evaluation: called with one :class:`~latent_reward.report.evaluation.Report` per seed and team after each
+            evaluation.
+        on_checkpoint: called with a :class:`~latent_reward.training.callbacks.Saved` after each checkpoint.
+        loggers: get the reports of each evaluation beside the log in the run folder, and are closed at the end. An
+            error in one of them or in a callback ends the training; it can be resumed from its last checkpoint.
         settings: fields of the plan and of its experience, such as ``steps`` for one agent or ``iterations`` for teams,
-            and ``agent``: see :mod:`latent_reward.training.plan`.
+            and ``agent``: an agent, its kind, or a mapping of changed hyper-parameters; see
+            :mod:`latent_reward.training.plan`.
 
     Raises:
         LareError: an argument does not exist or does not fit; nothing is trained then.
     """
     use_compilation_cache()
-    task = load_task(task) if isinstance(task, str) else task
-    world = open_environment(task)
-    plan = make_plan(default_agent(world.teams[0].actions), settings)
-    if isinstance(method, str):
-        method = find_method(method, plan.agent.learns_from)
-    chosen, origin = _choose_encoders(task, method, encoder, draw)
-    seeds = tuple(int(each) for each in ((seed,) if isinstance(seed, int | Integral) else seed))
-    config = RunConfig(task.name, method, seeds, origin, plan)
-    config.require_readable()
-    folder = Path(out) if out else Path("runs") / task.name / method.name / spell_seeds(seeds)
-    training = make_training(config, world, chosen)
+    prepared = prepare(
+        task, method, encoder=encoder, draw=draw, seed=seed, out=out, max_steps=max_steps, **settings
+    )
+    training = prepared.begin(on_episode)
     try:
-        _create(folder, task, config, chosen)
-        _train(folder, config, training, quiet)
+        _create(prepared)
+        callbacks = Callbacks(on_evaluation, on_checkpoint, tuple(loggers))
+        _train(prepared.folder, prepared.config, training, quiet, callbacks)
     finally:
         training.close()
-    return load_run(folder)
+    return load_run(prepared.folder, env=prepared.env)
 
 
-def resume(folder: str | Path, *, quiet: bool = False) -> Run:
+def resume(
+    folder: str | Path,
+    *,
+    env: Any = None,
+    quiet: bool = False,
+    on_episode: OnEpisode | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    loggers: Sequence[Logger] = (),
+) -> Run:
     """Continue a run that was stopped, with the same numbers as if it had not been.
 
+    Args:
+        folder: the folder of the run.
+        env: the environment or the function, of a run that was trained in one.
+        quiet: print nothing.
+        on_episode: as for :func:`train`, and so are the other callbacks and ``loggers``.
+        on_evaluation: see there.
+        on_checkpoint: see there.
+        loggers: see there.
+
     Raises:
-        LareError: the folder holds no run, its checkpoint is missing or damaged, or ``config.json`` was changed.
+        LareError: the folder holds no run, its checkpoint is missing or damaged, ``config.json`` was changed, or
+            ``env`` is missing.
     """
-    run = load_run(folder)
-    training = make_training(run.config, run.world, run.encoders)
+    run = load_run(folder, env=env)
+    training = make_training(run.config, run.world, run.encoders, on_episode)
     try:
         training.restore(run.folder / CHECKPOINT, run.config.to_json())
-        _train(run.folder, run.config, training, quiet)
+        callbacks = Callbacks(on_evaluation, on_checkpoint, tuple(loggers))
+        _train(run.folder, run.config, training, quiet, callbacks)
     finally:
         training.close()
-    return load_run(folder)
+    return load_run(folder, env=env)
 
 
-def _choose_encoders(
-    task: AnyTask, method: Recipe, encoder: AnyEncoder | None, draw: int
-) -> tuple[tuple[Encoder | None, ...], str | None]:
-    """The encoder of each team for a method, checked against the task, and where they came from."""
-    descriptions, wanted = task.descriptions, method.credit.latents
-    if wanted == "none":
-        if encoder is not None:
-            raise LareError(f"encoder: the method {method.name} reads no latents; leave --encoder out")
-        return (None,) * len(descriptions), None
-    one_latent = f"design one with `lare design {task.name} --reward` and pass its folder with --encoder"
-    if encoder is None and wanted == "one":
-        raise LareError(
-            f"encoder: {method.name} needs an encoder with one latent, and none is bundled; {one_latent}"
-        )
-    if encoder is None:
-        chosen = tuple(open_encoder(bundled_folder(each.name, draw)) for each in descriptions)
-        origin = f"bundled draw {draw}"
-    elif isinstance(encoder, Encoder | FunctionEncoder):
-        first, *others = descriptions
-        if others:
-            raise LareError(f"encoder: {task.name} needs one for each team; give a folder with all of them")
-        if isinstance(encoder, FunctionEncoder):
-            encoder = encoder.bind(Space.of(first), first.name, first.env_id)
-        chosen, origin = (encoder,), f"given, source {encoder.card.source_sha256[:12]}"
-    else:
-        chosen, origin = tuple(map(open_encoder, encoder_folders(Path(encoder), task))), str(encoder)
-    for each, description in zip(chosen, descriptions, strict=True):
-        check_fits(each, description)
-        if wanted == "one" and len(each.latent_names) != 1:
-            raise LareError(
-                f"encoder: {method.name} needs an encoder with one latent, this has {len(each.latent_names)}; "
-                + one_latent
-            )
-    return chosen, origin
-
-
-def _create(folder: Path, task: AnyTask, config: RunConfig, chosen: tuple[Encoder | None, ...]) -> None:
-    """Lay out a new run folder; raise if it holds a run already."""
-    if (folder / CONFIG).exists() and not (folder / CHECKPOINT).exists():
-        raise LareError(
-            f"out: {folder} holds a run that stopped before its first checkpoint; remove the folder, or choose "
-            "another with --out"
-        )
-    if (folder / CONFIG).exists():
-        raise LareError(
-            f"out: {folder} holds a run already; continue it with `lare train --resume {folder}`, "
-            "or choose another folder with --out"
-        )
+def _create(prepared: Prepared) -> None:
+    """Lay out a new run folder."""
+    folder, task = prepared.folder, prepared.task
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fields = pydantic.TypeAdapter(type(task)).dump_python(task, mode="json")
         write_text(
             folder / "task.yaml", yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
         )
-        for encoder, place in zip(chosen, encoder_folders(folder / "encoder", task), strict=True):
+        for encoder, place in zip(prepared.encoders, encoder_folders(folder / "encoder", task), strict=True):
             if encoder is not None:
                 save(encoder, place)
-        stored = {"format": FORMAT, "config": config, "versions": _versions()}
+        stored = {"format": FORMAT, "config": prepared.config, "versions": _versions()}
         write_text(folder / CONFIG, to_json(stored, indent=1) + "\n")
     except OSError as error:
         raise LareError(
@@ -172,7 +149,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _train(folder: Path, config: RunConfig, training: Training, quiet: bool) -> None:
+def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, callbacks: Callbacks) -> None:
     """Train to the last step, logging and saving on the way; Ctrl-C saves before it stops."""
     plan = config.plan
     steps, evaluate_every, checkpoint_every = (
@@ -186,12 +163,16 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool) -> 
         training.save(folder / CHECKPOINT, config.to_json())
         if drawing:
             draw_run(folder, config.task, config.method.name)
+        if callbacks.on_checkpoint:
+            callbacks.on_checkpoint(Saved(folder / CHECKPOINT, training.step))
 
     with (
-        Log(folder, training.step) as log,
+        ExitStack() as stack,
         Progress(training.step, steps, quiet) as progress,
         Interrupt() as interrupt,
     ):
+        others = [stack.enter_context(closing(each)) for each in callbacks.loggers]
+        loggers = [stack.enter_context(closing(Log(folder, training.step))), *others]
         progress.say(
             f"{config.task}: {steps:,} steps, method {config.method.name}, encoder {config.encoder or 'none'}, "
             f"seeds {spell_seeds(config.seeds)}, into {folder}; Ctrl-C saves and stops"
@@ -207,8 +188,11 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool) -> 
             last = training.step == steps
             if last or training.step % evaluate_every == 0:
                 reports = training.evaluate()
-                log.write(reports)
+                for logger in loggers:
+                    logger.write(reports)
                 progress.show(reports)
+                if callbacks.on_evaluation:
+                    callbacks.on_evaluation(reports)
             if last or interrupt.asked or training.step % checkpoint_every == 0:
                 save()
             if interrupt.asked and not last:

@@ -1,0 +1,176 @@
+"""Check what a training is asked for and resolve every default, before anything is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from latent_reward.agents.registry import default_agent
+from latent_reward.credit.methods import Recipe
+from latent_reward.data.spaces import Continuous
+from latent_reward.encoder.bundled import bundled_folder
+from latent_reward.encoder.card import Space
+from latent_reward.encoder.encoder import Encoder, check_fits
+from latent_reward.encoder.from_function import FunctionEncoder
+from latent_reward.envs.base import Environment
+from latent_reward.errors import LareError
+from latent_reward.library.where import AnyEncoder, Where, choose_encoder
+from latent_reward.sealing.open import open_encoder
+from latent_reward.task.bare import BareTask, find_task
+from latent_reward.task.open import open_environment
+from latent_reward.task.task import AnyTask
+from latent_reward.training.callbacks import OnEpisode
+from latent_reward.training.config import CHECKPOINT, CONFIG, RunConfig, spell_seeds
+from latent_reward.training.plan import make_plan
+from latent_reward.training.run import Training, encoder_folders, make_training
+from latent_reward.training.settings import choose_method
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A training that was checked and can begin.
+
+    Attributes:
+        task: what is trained on.
+        env: the object or the function that the environment was given as; None if the task can open it.
+        world: the environment.
+        config: the configuration, every default spelled out.
+        encoders: the encoder of each team; None for methods without one.
+        folder: the run folder, which is not made yet.
+    """
+
+    task: AnyTask | BareTask
+    env: Any
+    world: Environment
+    config: RunConfig
+    encoders: tuple[Encoder | None, ...]
+    folder: Path
+
+    def begin(self, on_episode: OnEpisode | None = None) -> Training:
+        """The training before its first step.
+
+        Raises:
+            LareError: the agent cannot be trained in this environment.
+        """
+        return make_training(self.config, self.world, self.encoders, on_episode)
+
+
+def prepare(
+    task: Any,
+    method: Recipe | str | Mapping[str, Any] = "lare",
+    *,
+    encoder: AnyEncoder | None = None,
+    draw: int = 0,
+    seed: int | Sequence[int] = 0,
+    out: str | Path | None = None,
+    max_steps: int | None = None,
+    **settings: Any,
+) -> Prepared:
+    """Check what a training is asked for, and resolve every default; nothing is written.
+
+    The arguments are those of :func:`latent_reward.train`.
+
+    Raises:
+        LareError: an argument does not exist or does not fit, or the folder holds a run already.
+    """
+    found, env = find_task(task, max_steps)
+    world = open_environment(found, env)
+    plan = make_plan(default_agent(world.teams[0].actions), settings)
+    method = choose_method(method, plan.agent.learns_from)
+    if isinstance(found, BareTask):
+        chosen, origin = _given_encoders(found, world, method, encoder)
+    else:
+        chosen, origin = _choose_encoders(found, method, encoder, draw)
+    seeds = tuple(int(each) for each in ((seed,) if isinstance(seed, int | Integral) else seed))
+    config = RunConfig(found.name, method, seeds, origin, plan)
+    config.require_readable()
+    folder = Path(out) if out else Path("runs") / found.name / method.name / spell_seeds(seeds)
+    _require_free(folder)
+    return Prepared(found, env, world, config, chosen, folder)
+
+
+def _given_encoders(
+    task: BareTask, world: Environment, method: Recipe, encoder: AnyEncoder | None
+) -> tuple[tuple[Encoder | None, ...], str | None]:
+    """The encoder of each team of an environment without words, and where they came from."""
+    if encoder is None and method.credit.latents != "none":
+        described = task.env and (task.teams or isinstance(world.teams[0].actions, Continuous))
+        words = f", describe it with `lare task init {task.env}`" if described else ""
+        raise LareError(
+            f"encoder: {method.name} reads latents, and {task.name} has no task with an encoder; choose a method "
+            f"without latents (--method linear, gp or rrd-unbiased){words}, or give an encoder"
+        )
+    if method.credit.latents == "none" or isinstance(encoder, Encoder | FunctionEncoder):
+        if len(world.teams) > 1 and encoder is not None:
+            raise LareError(f"encoder: {task.name} needs one for each team; give a folder with all of them")
+        each_encoder: Sequence[AnyEncoder | None] = (encoder,) * len(world.teams)
+    else:
+        each_encoder = encoder_folders(Path(str(encoder)), task)
+    chosen = tuple(
+        choose_encoder(
+            Where(task.name, team.observation_size, team.actions, team.agents, world.horizon), method, each
+        )
+        for team, each in zip(world.teams, each_encoder, strict=True)
+    )
+    if chosen[0] is None:
+        return chosen, None
+    return chosen, _origin(encoder, chosen[0])
+
+
+def _choose_encoders(
+    task: AnyTask, method: Recipe, encoder: AnyEncoder | None, draw: int
+) -> tuple[tuple[Encoder | None, ...], str | None]:
+    """The encoder of each team for a method, checked against the task, and where they came from."""
+    descriptions, wanted = task.descriptions, method.credit.latents
+    if wanted == "none":
+        if encoder is not None:
+            raise LareError(f"encoder: the method {method.name} reads no latents; leave --encoder out")
+        return (None,) * len(descriptions), None
+    one_latent = f"design one with `lare design {task.name} --reward` and pass its folder with --encoder"
+    if encoder is None and wanted == "one":
+        raise LareError(
+            f"encoder: {method.name} needs an encoder with one latent, and none is bundled; {one_latent}"
+        )
+    if encoder is None:
+        chosen = tuple(open_encoder(bundled_folder(each.name, draw)) for each in descriptions)
+        origin = f"bundled draw {draw}"
+    elif isinstance(encoder, Encoder | FunctionEncoder):
+        first, *others = descriptions
+        if others:
+            raise LareError(f"encoder: {task.name} needs one for each team; give a folder with all of them")
+        if isinstance(encoder, FunctionEncoder):
+            encoder = encoder.bind(Space.of(first), first.name, first.env_id)
+        chosen, origin = (encoder,), _origin(encoder, encoder)
+    else:
+        chosen = tuple(map(open_encoder, encoder_folders(Path(encoder), task)))
+        origin = _origin(encoder, chosen[0])
+    for each, description in zip(chosen, descriptions, strict=True):
+        check_fits(each, description)
+        if wanted == "one" and len(each.latent_names) != 1:
+            raise LareError(
+                f"encoder: {method.name} needs an encoder with one latent, this has {len(each.latent_names)}; "
+                + one_latent
+            )
+    return chosen, origin
+
+
+def _origin(given: AnyEncoder | None, first: Encoder) -> str:
+    """Where an encoder that was given came from: its folder, or what it was made of."""
+    if isinstance(given, str | Path):
+        return str(given)
+    return f"given, source {first.card.source_sha256[:12]}"
+
+
+def _require_free(folder: Path) -> None:
+    """Raise if a folder holds a run already."""
+    if (folder / CONFIG).exists() and not (folder / CHECKPOINT).exists():
+        raise LareError(
+            f"out: {folder} holds a run that stopped before its first checkpoint; remove the folder, or choose "
+            "another with --out"
+        )
+    if (folder / CONFIG).exists():
+        raise LareError(
+            f"out: {folder} holds a run already; continue it with `lare train --resume {folder}`, "
+            "or choose another folder with --out"
+        )

@@ -1,0 +1,127 @@
+"""Settings by name: an agent or a method with some of its hyper-parameters changed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar, cast
+
+import pydantic
+
+from latent_reward.agents.registry import AGENTS, Agent
+from latent_reward.credit.methods import METHODS, Credit, Experience, Recipe, find_method
+from latent_reward.errors import LareError, did_you_mean
+
+T = TypeVar("T")
+
+_CREDITS: Any = pydantic.TypeAdapter(Credit)
+
+
+def choose_agent(agent: Agent | str | Mapping[str, Any], default: Agent) -> Agent:
+    """An agent, from itself, its kind (``td3`` or ``ppo``), or what is different in it.
+
+    A mapping changes the default agent, or with ``kind`` the agent of that kind.
+
+    Raises:
+        LareError: there is no such kind or hyper-parameter, or a value is of the wrong type.
+    """
+    if isinstance(agent, str):
+        agent = {"kind": agent}
+    if not isinstance(agent, Mapping):
+        return agent
+    kind = agent.get("kind", default.kind)
+    if kind not in AGENTS:
+        near = did_you_mean(str(kind), AGENTS)
+        raise LareError(f"agent.kind: there is no {kind!r}{near}; choose from {', '.join(AGENTS)}")
+    return changed(default if kind == default.kind else AGENTS[kind](), agent, "agent")
+
+
+def choose_method(method: Recipe | str | Mapping[str, Any], experience: Experience) -> Recipe:
+    """A method, from itself, its name, or its name with what is different in it.
+
+    A mapping has the ``name`` (``lare`` by default) beside the changed settings. A name that is in no table is that of
+    a method of your own; all of its settings are given then, with their ``kind``.
+
+    Raises:
+        LareError: there is no such method or setting, or a value is of the wrong type.
+    """
+    if isinstance(method, Recipe):
+        return method
+    if isinstance(method, str):
+        return find_method(method, experience)
+    given = dict(method)
+    name = given.pop("name", "lare")
+    if not isinstance(name, str):
+        raise LareError(f"method.name: {name!r} is no name; choose from {', '.join(METHODS)}")
+    if name not in METHODS and "kind" in given:
+        return Recipe(name, _validated(_CREDITS, given, "method"))
+    found = find_method(name, experience)
+    if given.get("kind", found.credit.kind) != found.credit.kind:
+        return Recipe(name, _validated(_CREDITS, given, "method"))
+    return Recipe(name, changed(found.credit, given, "method"))
+
+
+def changed(default: T, given: Mapping[str, Any], place: str) -> T:
+    """``default``, a frozen dataclass, with other values for some of its fields.
+
+    Args:
+        default: what is changed.
+        given: the new values by name; a list will do for a tuple.
+        place: what is before the names in messages.
+
+    Raises:
+        LareError: a name does not exist, or a value is of the wrong type or not possible.
+    """
+    values = {each.name: getattr(default, each.name) for each in fields(cast(Any, default))}
+    for name, value in given.items():
+        if name not in values:
+            known = [each for each in values if each != "kind"]
+            raise LareError(
+                f"{place}.{name}: there is no such setting{did_you_mean(str(name), known)}; choose from "
+                f"{', '.join(known)}"
+            )
+        if isinstance(value, bool) and not isinstance(values[name], bool):
+            raise LareError(
+                f"{place}.{name}: {value} is not possible; give a value like {_shown(values[name])}"
+            )
+    found = _validated(pydantic.TypeAdapter(type(default)), {**asdict(cast(Any, default)), **given}, place)
+    for name in given:
+        if not _sensible(getattr(found, name), values[name]):
+            shown = _shown(getattr(found, name))
+            raise LareError(
+                f"{place}.{name}: {shown} is not possible; give a value like {_shown(values[name])}"
+            )
+    return found
+
+
+def _sensible(value: Any, default: Any) -> bool:
+    """Whether the numbers in a value are finite and not negative, and counts are at least 1."""
+    numbers = [
+        each
+        for each in (value if isinstance(value, tuple) else (value,))
+        if isinstance(each, int | float) and not isinstance(each, bool)
+    ]
+    return all(math.isfinite(each) and each >= (1 if _counts(default) else 0) for each in numbers)
+
+
+def _counts(default: Any) -> bool:
+    """Whether a default is a whole number, or whole numbers."""
+    first = default[0] if isinstance(default, tuple) and default else default
+    return isinstance(first, int) and not isinstance(first, bool)
+
+
+def _validated(schema: Any, values: Mapping[str, Any], place: str) -> Any:
+    try:
+        return schema.validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(
+            (place, *(str(part) for part in first["loc"] if part in values or isinstance(part, int)))
+        )
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise LareError(f"{where}: {first['input']!r} does not fit: {message}") from None
+    except LareError as error:
+        raise LareError(f"{place}.{error}") from None
+
+
+def _shown(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
