@@ -1,17 +1,28 @@
 """Credit that is solved: against NumPy, in any unit, with groups that are switched off when they are not needed."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import latent_reward as lr
 from latent_reward.credit.base import CreditSpec
-from latent_reward.credit.evidence import EQUATIONS, add_equations, init_equations, solve
-from latent_reward.credit.solved import Solved
+from latent_reward.credit.evidence import (
+    EQUATIONS,
+    add_equations,
+    init_equations,
+    posterior_deviation,
+    solve,
+)
+from latent_reward.credit.solved import Solved, cosine
 from latent_reward.data.episodes import Episodes
+from latent_reward.encoder.card import Space
 from latent_reward.errors import LareError
 
 GROUPS = (2, 3)
+SPACE = Space.unbounded(2, 1)
 
 
 def played(
@@ -107,7 +118,9 @@ def test_equal_returns_give_no_weights():
     assert float(found.bias) == 0.0
 
 
-@pytest.mark.parametrize("groups", [("raw", "termination"), ("raw", "termination", "raw-waves"), ("raw-waves",)])
+@pytest.mark.parametrize(
+    "groups", [("raw", "termination"), ("raw", "termination", "raw-waves"), ("raw-waves",)]
+)
 def test_a_method_of_groups_explains_returns_that_it_has_not_seen(groups):
     """The reward is linear in o′ and a², and ending early costs 5."""
     spec, method = CreditSpec(2, 1, 1, 12), Solved(groups)
@@ -148,3 +161,77 @@ def test_settings_that_do_not_exist_are_refused():
     for groups in ((), ("raw", "raw")):
         with pytest.raises(LareError, match=r"^groups: .*different"):
             Solved(groups)
+
+
+def test_the_posterior_is_that_of_bayesian_least_squares():
+    columns, mask, returns, _ = played(40)
+    returns = returns + np.random.default_rng(1).normal(size=40) * 5.0
+    found, rows = solved(columns, mask, returns), columns[mask]
+    mean, spread = rows.mean(axis=0), rows.std(axis=0)
+    length = mask.sum(axis=(1, 2))
+    sums = np.where(mask[..., None], columns, 0.0).sum(axis=(1, 2)) / length[:, None]
+    middle = sums.mean(axis=0)
+    x = (sums - middle) / spread
+    sizes = [np.sqrt((part**2).sum() / 40) for part in np.split(x, [2], axis=1)]
+    prior = np.repeat(np.asarray(found.prior, float) / np.square(sizes), (2, 3))
+    y = returns / length - (returns / length).mean()
+    noise = y @ np.linalg.solve(np.eye(40) + (x * prior) @ x.T, y) / 39
+    covariance = noise * np.linalg.inv(x.T @ x + np.diag(1 / prior))
+    asked = rows[:50]
+    distance = (asked - middle) / spread
+    expected = np.sqrt(np.einsum("ni,ij,nj->n", distance, covariance, distance) + noise / 40)
+    measured = posterior_deviation(found, GROUPS, jnp.asarray(mean), jnp.asarray(spread), jnp.asarray(asked))
+    np.testing.assert_allclose(measured, expected, rtol=2e-2)
+
+
+def test_the_posterior_is_calibrated_on_rewards_that_are_linear():
+    """Returns have noise, and 68 % of the true rewards are within one standard deviation, give or take."""
+    inside = []
+    for seed in range(20):
+        columns, mask, returns, reward = played(30, seed=seed, weights=(1.0, -2.0, 0.3, 1.0, -0.1))
+        returns = returns + np.random.default_rng(seed).normal(size=30) * 3.0
+        found, rows = solved(columns, mask, returns), columns[mask]
+        units = jnp.asarray(rows.mean(axis=0)), jnp.asarray(rows.std(axis=0))
+        deviation = np.asarray(posterior_deviation(found, GROUPS, *units, jnp.asarray(rows)))
+        error = rows @ np.asarray(found.weight) + float(found.bias) - reward[mask]
+        inside.append(np.mean(np.abs(error) <= deviation))
+    assert 0.5 < np.mean(inside) < 0.85
+
+
+def test_the_cosine_is_the_cosine():
+    turns = np.linspace(-30, 30, 10_001, dtype=np.float32)
+    np.testing.assert_allclose(cosine(jnp.asarray(turns)), np.cos(2 * np.pi * turns), atol=2e-5)
+
+
+def test_what_latents_miss_is_carried_by_raw_columns_and_latents_are_weighted():
+    """The latent of the encoder is noise; the reward is linear in o′. The same with a latent that is the reward."""
+    groups = ("latent", "latent-waves", "raw", "raw-waves", "termination")
+    for index, least in ((0, 0.97), (1, 0.999)):
+        encoder = lr.encoder_from_function(lambda o, a, n, at=index: n[:, at : at + 1], ("seen",)).bind(SPACE)
+        spec, method = CreditSpec(2, 1, 1, 12, encoder), Solved(groups)
+        state, random = method.init(spec, jax.random.key(0)), np.random.default_rng(0)
+        observation = random.normal(size=(40, 13, 1, 2)) + random.normal(size=(40, 1, 1, 2))
+        arrays = (
+            jnp.asarray(observation, jnp.float32),
+            jnp.asarray(random.uniform(-1, 1, (40, 12, 1, 1)), jnp.float32),
+        )
+        mask, reward = jnp.ones((40, 12, 1), bool), arrays[0][:, 1:, :, 1]
+        episodes = Episodes(*arrays, mask, ~mask, reward.sum(axis=(1, 2)), reward)
+        features = method.features(spec, episodes, episodes.action)
+        state = jax.jit(method.observe)(state, features, episodes)
+        proxy = method.reward(state, features, mask)
+        assert np.corrcoef(np.ravel(proxy), np.ravel(reward))[0, 1] > least
+        weight = method.latent_weights(spec, state)["seen"]
+        assert weight == pytest.approx(float(np.std(reward)) if index else 0.0, abs=0.1)
+
+
+def test_the_mean_of_a_team_is_shared_by_those_who_are_there():
+    spec, method = CreditSpec(2, 1, 3, 4), Solved(("raw",), agents="mean")
+    state = method.init(spec, jax.random.key(0))
+    state = state._replace(equations=state.equations._replace(weight=jnp.arange(6.0), bias=jnp.ones(())))
+    features = jax.random.normal(jax.random.key(1), (5, 4, 3, method.feature_size(spec)))
+    mask = jnp.asarray(np.random.default_rng(0).random((5, 4, 3)) < 0.6)
+    each = np.where(mask, replace(method, agents="each").reward(state, features, mask), 0.0)
+    count = np.maximum(np.asarray(mask).sum(axis=-1, keepdims=True), 1)
+    expected = np.where(mask, each.sum(axis=-1, keepdims=True) / count, 0.0)
+    np.testing.assert_allclose(method.reward(state, features, mask), expected, rtol=1e-5)

@@ -175,7 +175,9 @@ def test_without_agents_everybody_is_paid_the_average():
 def test_teams_have_their_own_recipes_under_the_same_names():
     network = find_method("lare-rd", "episodes").credit
     assert network.hidden == (64,) * 4
-    assert find_method("rrd-unbiased", "episodes").credit.subset < 25  # fewer than an episode of the published worlds
+    assert (
+        find_method("rrd-unbiased", "episodes").credit.subset < 25
+    )  # fewer than an episode of the published worlds
     assert find_method("lare", "replay").credit != find_method("lare", "episodes").credit
     only_teams = {name for name, entry in METHODS.items() if entry.replay is None}
     assert only_teams == {"lare-no-agents"}

@@ -98,7 +98,7 @@ class System(NamedTuple):
         y: centred R/L in units of ``size``.
         size: root mean square of centred R/L.
         scale: what a weight is multiplied by to be in units of 1 / columns.
-        count: equations there are.
+        number: equations there are.
     """
 
     rows: Float[Array, "equation column"]
@@ -106,7 +106,7 @@ class System(NamedTuple):
     y: Float[Array, " equation"]
     size: Scalar
     scale: Float[Array, " column"]
-    count: Scalar
+    number: Scalar
 
 
 def solve(
@@ -172,14 +172,14 @@ def _climb(system: System, start: Float[Array, " group"]) -> Float[Array, " grou
 
 def _noise(system: System, dual: Float[Array, " equation"]) -> Scalar:
     """σ² at its most likely, in units of ``size``²; one of the equations has gone into the bias."""
-    return jnp.maximum(system.y @ dual / jnp.maximum(system.count - 1.0, 1.0), 1e-12)
+    return jnp.maximum(system.y @ dual / jnp.maximum(system.number - 1.0, 1.0), 1e-12)
 
 
 def _surprise(
     system: System, lower: Float[Array, "equation equation"], dual: Float[Array, " equation"]
 ) -> Scalar:
     """−2 log-likelihood at the most likely σ², but for constants."""
-    return (system.count - 1.0) * jnp.log(_noise(system, dual)) + 2.0 * jnp.log(jnp.diagonal(lower)).sum()
+    return (system.number - 1.0) * jnp.log(_noise(system, dual)) + 2.0 * jnp.log(jnp.diagonal(lower)).sum()
 
 
 def make_system(
@@ -249,6 +249,6 @@ def posterior_deviation(
     known = jax.scipy.linalg.solve_triangular(lower, seen.reshape(-1, EQUATIONS).T, lower=True)
     known = (known**2).sum(axis=0).reshape(seen.shape[:-1])
     unknown = jnp.maximum((distance**2) @ prior - known, 0.0)
-    level = system.count / pairs**2
+    level = system.number / pairs**2
     found = system.size * jnp.sqrt(_noise(system, dual) * (unknown + level))
     return jnp.where(equations.episodes > 1, found, jnp.inf)

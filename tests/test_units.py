@@ -1,0 +1,81 @@
+"""No decision depends on the unit of reward, of an observation or of a latent, except in the published settings."""
+
+from functools import cache
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import latent_reward as lr
+from latent_reward.agents.base import AgentSpec
+from latent_reward.credit.methods import METHODS
+from latent_reward.data.episodes import Episodes
+from latent_reward.data.spaces import Continuous
+
+LEARNED = [name for name, entry in METHODS.items() if entry.replay is not None and entry.replay.learns]
+FREE = [name for name in LEARNED if not name.endswith("-paper")]
+ACTIONS = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+
+
+def recorded(unit=1.0, scale=1.0, count=14, steps=12):
+    """Episodes whose reward is −|o′₀| + o′₁ − a² in ``unit``, with observations in another scale."""
+    random = np.random.default_rng(0)
+    episodes = []
+    for _ in range(count):
+        observation = random.normal(size=(steps + 1, 2)) + random.normal(size=2)
+        action = random.uniform(-1, 1, (steps, 1))
+        reward = -np.abs(observation[1:, 0]) + observation[1:, 1] - action[:, 0] ** 2
+        episodes.append(lr.Episode(scale * observation, action, float(unit * reward.sum())))
+    return episodes
+
+
+@cache
+def credit_of(method, unit=1.0, scale=1.0, latent=1.0):
+    """The rewards of all recorded steps, after a few updates."""
+    encoder = None
+    if METHODS[method].replay.latents == "any":
+        encoder = lr.encoder_from_function(
+            lambda o, a, n: latent / scale * jnp.stack([n[:, 0], jnp.abs(n[:, 1])], axis=-1), ("one", "two")
+        )
+    credit = lr.Credit(
+        observation_space=2, action_space=ACTIONS, horizon=12, method=method, encoder=encoder, seed=1
+    )
+    episodes = recorded(unit, scale)
+    credit.add(*episodes)
+    credit.fit(20)
+    return np.concatenate([credit.episode_rewards(each) for each in episodes])
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+@pytest.mark.parametrize("method", FREE)
+def test_credit_is_the_same_in_any_unit_of_reward(method, unit):
+    one, other = credit_of(method), credit_of(method, unit=unit) / unit
+    assert np.std(one) > 0
+    np.testing.assert_allclose(other, one, rtol=2e-2, atol=2e-2 * np.std(one))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+@pytest.mark.parametrize("method", FREE)
+def test_credit_is_the_same_in_any_unit_of_observations_and_latents(method, scale):
+    one, other = credit_of(method), credit_of(method, scale=scale, latent=1 / scale)
+    np.testing.assert_allclose(other, one, rtol=2e-2, atol=2e-2 * np.std(one))
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_td3_learns_the_same_in_any_unit_of_reward(unit):
+    agent = lr.TD3(hidden=(8,))
+    spec = AgentSpec(2, Continuous((-1.0,), (1.0,)))
+    found = []
+    for factor in (1.0, unit):
+        state = agent.init(spec, jax.random.key(0))
+        mask, reward = jnp.ones((3, 4, 1), bool), factor * jnp.arange(12.0).reshape(3, 4, 1)
+        nothing = jnp.zeros((3, 4, 1))
+        state = agent.observe(state, Episodes(nothing, nothing, mask, ~mask, reward.sum(axis=(1, 2)), reward))
+        rows = jax.random.normal(jax.random.key(1), (16, 2)), jax.random.normal(jax.random.key(2), (16, 1))
+        for number in range(5):
+            paid = factor * jax.random.normal(jax.random.key(number), (16,))
+            state, _ = agent.update_critics(state, *rows, paid, jnp.ones(16))
+        found.append(state.critics)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *found)
