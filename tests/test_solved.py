@@ -49,9 +49,10 @@ def solved(columns, mask, returns):
 
 
 def surprise(prior, parts, y):
-    """−2 log-likelihood of y ~ N(0, σ²(I + Σ ρ XXᵀ)) at its best σ², but for constants."""
+    """−2 log of the likelihood of y ~ N(0, σ²(I + Σ ρ XXᵀ)) at its best σ² and of the prior of ρ, but for constants."""
     matrix = np.eye(len(y)) + sum(p * part @ part.T for p, part in zip(prior, parts, strict=True))
-    return (len(y) - 1) * np.log(y @ np.linalg.solve(matrix, y)) + np.linalg.slogdet(matrix)[1]
+    likelihood = (len(y) - 1) * np.log(y @ np.linalg.solve(matrix, y)) + np.linalg.slogdet(matrix)[1]
+    return likelihood + np.log1p(prior).sum()
 
 
 def test_the_priors_are_the_most_likely_ones_and_the_weights_follow_from_them():

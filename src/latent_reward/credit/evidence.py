@@ -4,10 +4,11 @@ If rewards were r = Σ_g w_g·x_g + b, every episode of L steps would be one lin
 R/L = Σ_g w_g·(Σ x_g)/L + b. The weights of group g have the prior N(0, σ²ρ_g), in units of each column's standard
 deviation over single steps and of the size of the group's equations; R/L has errors N(0, σ²). With X_g the centred
 equations of the group in these units and y the centred R/L, y ~ N(0, σ²A) with A = I + Σ_g ρ_g X_g X_gᵀ. The ρ_g are
-the most likely ones (MacKay 1992, "Bayesian interpolation"). As a fixed point, each ρ_g is multiplied by
-yᵀA⁻¹X_gX_gᵀA⁻¹y / (σ² tr A⁻¹X_gX_gᵀ), which is 1 at a maximum. A group that the returns do not need is switched off by
-itself: its ρ_g goes to the smallest one allowed. The weights are w_g = ρ_g X_gᵀA⁻¹y, and their posterior has the
-covariance σ²(D − D Xᵀ A⁻¹ X D) with the ρ_g of all columns on the diagonal of D.
+the most likely ones (MacKay 1992, "Bayesian interpolation") under the prior p(ρ) ∝ (1 + ρ)^−½, without which a dozen
+returns are explained by groups that have nothing to do with them. As a fixed point, each ρ_g is multiplied by
+yᵀA⁻¹X_gX_gᵀA⁻¹y / σ²(tr A⁻¹X_gX_gᵀ + 1/(1 + ρ_g)), which is 1 at a maximum. A group that the returns do not need is
+switched off by itself: its ρ_g goes to the smallest one allowed. The weights are w_g = ρ_g X_gᵀA⁻¹y, and their
+posterior has the covariance σ²(D − D Xᵀ A⁻¹ X D) with the ρ_g of all columns on the diagonal of D.
 
 There are as many unknowns as equations, of which the newest ``EQUATIONS`` are kept.
 """
@@ -26,6 +27,7 @@ _FEW = 64  # while there are at most so many, the matrices have this size
 _SWEEPS = 10  # of the fixed point at most; it goes on with the next solution
 _SETTLED = 0.1  # of −2 log-likelihood per unit of log ρ: less ends the sweeps
 _LEAST, _MOST = 1e-8, 1e4  # ρ of a group that is switched off, and the largest that single precision can take
+_DOUBT = 1.0  # −2 log of the prior of ρ is so many times log(1 + ρ)
 _BACK = 1e-2  # the least ρ that goes on from the last solution, so that a group can come back
 _HIGH = 1e2  # ρ of the second start: with few equations, what explains them all is often not found from below
 
@@ -136,9 +138,15 @@ def solve(
 def _solve(equations, groups, mean, spread, rows) -> Equations:
     system = make_system(equations, groups, mean, spread, rows)
     starts = (jnp.maximum(equations.prior, _BACK), jnp.full(len(groups), _HIGH))
-    found = [_climb(system, start) for start in starts]
+    found = (
+        _climb(system, starts[0], _DOUBT),
+        _climb(system, _climb(system, starts[1], 0.0), _DOUBT),  # at once, the doubt would hide the maximum
+    )
     solutions = [_factor(system, prior) for prior in found]
-    last, high = (_surprise(system, *solution) for solution in solutions)
+    last, high = (
+        _surprise(system, *solution) + _DOUBT * jnp.log1p(each).sum()
+        for each, solution in zip(found, solutions, strict=True)
+    )
     pick = lambda a, b: jnp.where(last <= high, a, b)  # noqa: E731
     prior, dual = pick(*found), pick(*(dual for _, dual in solutions))
     weight = system.size * system.scale * _by_column(prior, groups) * (system.rows.T @ dual)
@@ -149,8 +157,11 @@ def _solve(equations, groups, mean, spread, rows) -> Equations:
     return equations._replace(weight=weight, bias=bias, prior=prior, solved=equations.episodes)
 
 
-def _climb(system: System, start: Float[Array, " group"]) -> Float[Array, " group"]:
-    """The fixed point from ``start`` on, until no prior matters any more or for a limited number of sweeps."""
+def _climb(system: System, start: Float[Array, " group"], doubt: float) -> Float[Array, " group"]:
+    """The fixed point from ``start`` on, until no ρ matters any more or for a limited number of sweeps.
+
+    The prior of ρ is (1 + ρ)^(−``doubt``/2).
+    """
     flat = system.kernels.reshape(len(start), -1)
 
     def sweep(carry):
@@ -158,7 +169,7 @@ def _climb(system: System, start: Float[Array, " group"]) -> Float[Array, " grou
         lower, dual = _factor(system, prior)
         inverse = jax.scipy.linalg.cho_solve((lower, True), jnp.eye(len(system.y)))
         explained = ((system.kernels @ dual) @ dual) / _noise(system, dual)
-        expected = flat @ inverse.reshape(-1)
+        expected = flat @ inverse.reshape(-1) + doubt / (1.0 + prior)
         after = jnp.clip(prior * (explained + 1e-9) / (expected + 1e-9), _LEAST, _MOST)
         moves = (after != prior) & (jnp.abs(prior * (explained - expected)) > _SETTLED)
         return number + 1, after, moves.any()
