@@ -163,14 +163,7 @@ def test_a_method_of_your_own_name_comes_with_all_its_settings():
         ("--set agent=sac", r"agent.kind: there is no 'sac'; choose from td3, ppo"),
         ("--set agent=ppo", r"agent: PPO needs discrete actions"),
         ("--set agent=[1]", r"agent: [1] is no mapping; write settings of it, such as agent.NAME=VALUE"),
-<<<<<<< HEAD
-        (
-            "--method rrd --set method.loss=rr",
-            r"method.loss: 'rr' does not fit: input should be 'rd', 'rrd' or 'rrd-unbiased'",
-        ),
-=======
         ("--method rrd --set method.loss=rr", r"method.loss: 'rr' does not fit: input should be 'rd', 'rrd'"),
->>>>>>> anyenv
         ("--set method.name=lair", r"method: there is no 'lair' (did you mean lare"),
         ("--set method.name=3", r"method.name: 3 is no name"),
         ("--set steps=many", r"steps: 'many' is not possible; give a whole number"),
