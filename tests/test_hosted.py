@@ -137,7 +137,7 @@ def test_td3_trains_in_a_compiled_world(reference, tmp_path):
     assert [(row["step"], row["seed"]) for row in run.metrics] == [
         (step, seed) for step in (40, 80, 100) for seed in (0, 3)
     ]
-    assert np.isfinite([[row["critic_loss"], row["decoder_loss"]] for row in run.metrics[2:]]).all()
+    assert np.isfinite([[row["critic_loss"], row["explained_variance"]] for row in run.metrics[2:]]).all()
     returns = lr.load_run(run.folder).evaluate(2)["pushers"]
     assert returns.shape == (2, 2)
     np.testing.assert_array_equal(returns, run.evaluate(2)["pushers"])

@@ -89,7 +89,7 @@ def test_the_encoder_trains_an_agent_in_the_environment_that_the_module_register
     monkeypatch.syspath_prepend(folder)
     trained = lr.load_run(folder / "run")
     assert trained.config.encoder == "canal-encoder"
-    assert np.isfinite(trained.metrics[-1]["decoder_loss"])
+    assert np.isfinite(trained.metrics[-1]["critic_loss"])
     reward = trained.proxy_reward(np.zeros((2, 3)), np.zeros((2, 1)), np.ones((2, 3)))
     assert reward.shape == (2,)
     del gymnasium.registry["Canal-v0"], sys.modules["canal"]
