@@ -95,7 +95,8 @@ def test_one_agent_and_teams_discrete_and_continuous(method, agents, space):
     team, discrete = agents if agents > 1 else 0, space is TWO
     recorded = recorded_episodes.episodes(3, agents=team, discrete=discrete, vary=5)
     credit.add(*recorded)
-    assert np.isfinite(credit.fit(2)["decoder_loss"])
+    shown = credit.fit(2)
+    assert np.isfinite(shown["decoder_loss"]) if method == "rd" else shown == {}  # solved, not fitted
     shape = (4, agents) if team else (4,)
     assert credit.reward(*rows(4, team, discrete)).shape == shape
     assert credit.reward(*rows(0, team, discrete)).shape == (0, *shape[1:])
@@ -285,8 +286,17 @@ def test_a_fresh_one_is_saved_and_read(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def folder(learned, tmp_path_factory):
-    return learned.save(tmp_path_factory.mktemp("saved"))
+def network():
+    """Credit whose settings and arrays are those of a network: more that can be damaged."""
+    credit = make("lare-rd")
+    credit.add(*recorded_episodes.episodes(5))
+    credit.fit(2)
+    return credit
+
+
+@pytest.fixture(scope="module")
+def folder(network, tmp_path_factory):
+    return network.save(tmp_path_factory.mktemp("saved"))
 
 
 def damaged(folder, tmp_path, card=None, header=None, arrays=None):
@@ -396,9 +406,9 @@ def test_a_hostile_folder_gives_one_line(folder, tmp_path, change):
     assert len(str(caught.value)) < 800
 
 
-def test_the_undamaged_copy_is_read(folder, tmp_path, learned):
+def test_the_undamaged_copy_is_read(folder, tmp_path, network):
     again = lr.Credit.load(damaged(folder, tmp_path))
-    np.testing.assert_array_equal(again.reward(*rows(2)), learned.reward(*rows(2)))
+    np.testing.assert_array_equal(again.reward(*rows(2)), network.reward(*rows(2)))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100, b"\x08\0\0\0\0\0\0\0{}      "])
@@ -456,3 +466,13 @@ def test_a_method_of_your_own_settings():
     small = Recipe("small", dataclasses.replace(recipe.credit, hidden=(4,)))
     credit = lr.Credit(observation_space=3, action_space=BOX, horizon=30, method=small)
     assert credit._state.network.weights[0].shape == (8, 4)
+
+
+def test_a_solved_reward_knows_how_uncertain_it_is(learned):
+    reward, deviation = learned.reward(*rows(20), return_std=True)
+    np.testing.assert_array_equal(reward, learned.reward(*rows(20)))
+    assert deviation.shape == (20,)
+    assert (deviation >= 0).all()
+    credit = make("rd")
+    with pytest.raises(lr.LareError, match=r"^return_std: rd does not know how uncertain"):
+        credit.reward(*rows(2), return_std=True)
