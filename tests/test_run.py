@@ -23,7 +23,7 @@ import latent_reward as lr
 from latent_reward import cli
 from latent_reward.agents.ppo import PPO
 from latent_reward.agents.td3 import TD3
-from latent_reward.credit.methods import METHODS, PerStep, find_method
+from latent_reward.credit.methods import METHODS, find_method
 from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.sealing.verify import seal
 from latent_reward.training.config import FORMAT, RunConfig, spell_seeds
@@ -406,7 +406,7 @@ def test_a_configuration_is_written_with_every_default():
     config = json.loads(RunConfig("Reacher-v5", find_method("lare", "replay")).to_json())
     assert config["plan"]["agent"]["polyak"] == 0.005
     assert config["method"]["credit"]["view"] == "both"
-    assert set(config["method"]["credit"]) == {field.name for field in dataclasses.fields(PerStep)}
+    assert set(config["method"]["credit"]) == {field.name for field in dataclasses.fields(Solved)}
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ class OnPolicy:
     def _report(self, index: int, team: int, results: tuple, speed: float) -> Report:
         returns, won = results[0][index], None if results[1] is None else results[1][index]
         measured = jax.tree.map(lambda leaf: np.asarray(leaf)[index], self._measures[team])
-        losses = {name: float(loss) for name, loss in measured.losses.items()}
+        losses = {"decoder_loss": np.nan, **{name: float(loss) for name, loss in measured.losses.items()}}
         name = self.world.teams[team].name
         if not np.isfinite(measured.training_return):
             raise LareError(
