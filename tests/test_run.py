@@ -24,6 +24,7 @@ from latent_reward import cli
 from latent_reward.agents.ppo import PPO
 from latent_reward.agents.td3 import TD3
 from latent_reward.credit.methods import METHODS, find_method
+from latent_reward.credit.solved import Solved
 from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.sealing.verify import seal
 from latent_reward.training.config import FORMAT, RunConfig, spell_seeds
