@@ -177,7 +177,9 @@ class Credit:
         terminated: Any = None,
         *,
         return_std: Literal[False] = False,
-    ) -> np.ndarray: ...
+    ) -> np.ndarray:
+        """The reward of each step."""
+        ...
 
     @overload
     def reward(
@@ -188,7 +190,9 @@ class Credit:
         terminated: Any = None,
         *,
         return_std: Literal[True],
-    ) -> tuple[np.ndarray, np.ndarray]: ...
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The reward of each step and its standard deviation."""
+        ...
 
     def reward(
         self,
