@@ -179,7 +179,6 @@ class Credit:
         return_std: Literal[False] = False,
     ) -> np.ndarray:
         """The reward of each step."""
-        ...
 
     @overload
     def reward(
@@ -192,7 +191,6 @@ class Credit:
         return_std: Literal[True],
     ) -> tuple[np.ndarray, np.ndarray]:
         """The reward of each step and its standard deviation."""
-        ...
 
     def reward(
         self,
