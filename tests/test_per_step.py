@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.direct import Direct
 from latent_reward.credit.methods import METHODS, find_method
-from latent_reward.credit.per_step import UNIT_EPISODES, Batch, PerStep
+from latent_reward.credit.per_step import Batch, PerStep
 from latent_reward.credit.reference import Reference, redistribute
 from latent_reward.data.buffer import draw_steps
 from latent_reward.data.episodes import Episodes
 from latent_reward.data.moments import init_moments, merge, standardise
+from latent_reward.data.unit import UNIT_EPISODES
 from latent_reward.errors import LareError
 
 EPISODES, HORIZON, SUBSET = 512, 24, 8

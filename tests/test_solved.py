@@ -236,3 +236,25 @@ def test_the_mean_of_a_team_is_shared_by_those_who_are_there():
     count = np.maximum(np.asarray(mask).sum(axis=-1, keepdims=True), 1)
     expected = np.where(mask, each.sum(axis=-1, keepdims=True) / count, 0.0)
     np.testing.assert_allclose(method.reward(state, features, mask), expected, rtol=1e-5)
+
+
+def test_a_shared_mean_is_as_uncertain_as_the_mean():
+    """It is below the mean of what each is uncertain by, and the same where all agents do the same."""
+    spec, method = CreditSpec(2, 1, 3, 12), Solved(("raw",), agents="mean")
+    random = np.random.default_rng(0)
+    arrays = (random.normal(size=shape).astype(np.float32) for shape in ((9, 13, 3, 2), (9, 12, 3, 1)))
+    mask = jnp.ones((9, 12, 3), bool)
+    episodes = Episodes(
+        *map(jnp.asarray, arrays), mask, ~mask, jnp.asarray(random.normal(size=9), jnp.float32), None
+    )
+    features = method.features(spec, episodes, episodes.action)
+    state = method.observe(method.init(spec, jax.random.key(0)), features, episodes)
+    each = replace(method, agents="each").deviation(state, features, mask)
+    shared = method.deviation(state, features, mask)
+    assert (np.asarray(shared) <= np.asarray(each).mean(axis=-1, keepdims=True) * 1.001).all()
+    alike = jnp.broadcast_to(features[:, :, :1], features.shape)
+    np.testing.assert_allclose(
+        method.deviation(state, alike, mask),
+        replace(method, agents="each").deviation(state, alike, mask),
+        rtol=1e-3,
+    )

@@ -7,8 +7,8 @@ Every second step:
     3. the actor takes one Adam step on −Q_1(o, π(o)); all targets move by τ: ``update_actor``.
 Time limits are not terminations: the target bootstraps through them.
 
-u is the unit of reward, the root mean square of R/L over the first episodes, so that it does not matter in what unit
-an environment pays; step sizes and initial values are those of rewards near 1.
+u is the unit of reward (:mod:`latent_reward.data.unit`), so that it does not matter in what unit an environment pays;
+step sizes and initial values are those of rewards near 1.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,13 @@ from jaxtyping import Array, Bool, Float
 
 from latent_reward.agents.base import AgentSpec, Metrics, ReplayAgent
 from latent_reward.data.episodes import Episodes
-from latent_reward.data.moments import Moments, init_moments, merge, root_mean_square
+from latent_reward.data.moments import Moments
 from latent_reward.data.spaces import Continuous
+from latent_reward.data.unit import init_unit, measure_unit, unit_of
 from latent_reward.errors import LareError
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.optimisers import adam, init_adam, polyak
 from latent_reward.types import Actions, Key, Observations, Scalar, Scalars
-
-_UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 
 
 class ActionRange(NamedTuple):
@@ -114,15 +113,12 @@ class TD3(ReplayAgent):
             copy(critics),
             init_adam(actor),
             init_adam(critics),
-            init_moments(1),
+            init_unit(),
         )
 
     def observe(self, state: TD3State, episodes: Episodes) -> TD3State:
         """Measure the unit of reward on the first episodes that pay anything."""
-        length, returns = episodes.lengths, episodes.returns
-        measures = (length > 0) & (returns != 0) & (state.mean_reward.rows < _UNIT_EPISODES)
-        mean = (returns / jnp.maximum(length, 1))[:, None]
-        return state._replace(mean_reward=merge(state.mean_reward, mean, measures))
+        return state._replace(mean_reward=measure_unit(state.mean_reward, episodes))
 
     def actor(self, state: TD3State) -> MLP:
         """The network of π."""
@@ -166,7 +162,7 @@ class TD3(ReplayAgent):
 
         ``critic_loss`` is the loss in units of u², summed over critics, before the step.
         """
-        target = reward / root_mean_square(state.mean_reward)[0] + later
+        target = reward / unit_of(state.mean_reward) + later
 
         def loss_of(critics: MLP) -> Scalar:
             error = values(critics, observation, action) - target

@@ -135,7 +135,14 @@ def solve(
     return equations
 
 
-def _solve(equations, groups, mean, spread, rows) -> Equations:
+def _solve(
+    equations: Equations,
+    groups: tuple[int, ...],
+    mean: Float[Array, " column"],
+    spread: Float[Array, " column"],
+    rows: int,
+) -> Equations:
+    """:func:`solve` on the first ``rows`` equations."""
     system = make_system(equations, groups, mean, spread, rows)
     starts = (jnp.maximum(equations.prior, _BACK), jnp.full(len(groups), _HIGH))
     found = (

@@ -18,10 +18,8 @@ Sums = Float[np.ndarray, "_ 6"]
 
 COLUMNS = 6
 DOCUMENT = "docs/what_returns_tell.md"
-_SOME_EPISODES, _ENOUGH_EPISODES = (
-    5,
-    10,
-)  # enough to call returns equal, and enough to judge a prediction of them
+_SOME_EPISODES = 5  # enough to call returns equal
+_ENOUGH_EPISODES = 10  # enough to judge a prediction of them
 _ROUNDING = 1e-6  # sums of float32 numbers differ by this part without being different
 _FLAT = 1e-3  # a standard deviation of less than this part of the root mean square is none
 _LITTLE = 0.1  # an explained variance below this is near 0

@@ -24,7 +24,8 @@ from latent_reward.credit.features import (
 from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.data.buffer import Buffer, Window, sample_window
 from latent_reward.data.episodes import Episodes, team_mean
-from latent_reward.data.moments import Moments, init_moments, merge, root_mean_square, standardise
+from latent_reward.data.moments import Moments, init_moments, merge, standardise
+from latent_reward.data.unit import init_unit, measure_unit, unit_of
 from latent_reward.encoder.view import View
 from latent_reward.errors import require_choice
 from latent_reward.networks import MLP, init_mlp
@@ -40,7 +41,6 @@ from latent_reward.types import (
 
 Loss = Literal["rd", "rrd", "rrd-unbiased"]
 
-UNIT_EPISODES = 10  # episodes from which the unit of reward is measured
 _BLOCK_ROWS = 1024  # rows of a gradient at a time: activations then stay in the processor's cache
 
 
@@ -117,7 +117,7 @@ class PerStep(Method):
         """A fresh decoder."""
         size = self.feature_size(spec)
         network = init_mlp(key, (size, *self.hidden, 1))
-        return Decoder(network, init_adam(network), init_moments(size), init_moments(1))
+        return Decoder(network, init_adam(network), init_moments(size), init_unit())
 
     def feature_size(self, spec: CreditSpec) -> int:
         """Numbers that the decoder reads of a step."""
@@ -140,12 +140,10 @@ class PerStep(Method):
 
     def observe(self, state: Decoder, features: EpisodeFeatures, episodes: Episodes) -> Decoder:
         """Fold finished episodes into the running moments."""
-        mask, returns, length = episodes.mask, episodes.returns, episodes.lengths
-        mean_reward = (returns / jnp.maximum(length, 1))[:, None]
-        measures = (length > 0) & (returns != 0) & (state.mean_reward.rows < UNIT_EPISODES)
+        rows, mask = features.reshape(-1, features.shape[-1]), episodes.mask.reshape(-1)
         return state._replace(
-            features=merge(state.features, features.reshape(-1, features.shape[-1]), mask.reshape(-1)),
-            mean_reward=merge(state.mean_reward, mean_reward, measures),
+            features=merge(state.features, rows, mask),
+            mean_reward=measure_unit(state.mean_reward, episodes),
         )
 
     def draw(self, spec: CreditSpec, key: Key, buffer: Buffer) -> Batch:
@@ -186,12 +184,8 @@ class PerStep(Method):
         return proxy if self.agents == "each" else team_mean(proxy, mask)
 
     def reward_unit(self, state: Decoder) -> Scalar:
-        """Size of one unit of the network's output: the root mean square of R/L over the first episodes, or 1.
-
-        It is measured once. If it went on growing with the returns, every proxy reward would grow with it, and the
-        agent would chase a moving target.
-        """
-        return root_mean_square(state.mean_reward)[0] if self.scale_returns else jnp.ones(())
+        """Size of one unit of the network's output: that of :mod:`latent_reward.data.unit`, or 1."""
+        return unit_of(state.mean_reward) if self.scale_returns else jnp.ones(())
 
     def _decode(
         self, state: Decoder, network: MLP, features: Float[Array, "*batch feature"]

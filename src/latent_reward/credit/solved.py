@@ -176,8 +176,12 @@ class Solved(Method):
         features: Float[Array, "*batch agent feature"],
         mask: Bool[Array, "*batch agent"],
     ) -> Float[Array, "*batch agent"]:
-        """The posterior standard deviation of each reward."""
+        """The posterior standard deviation of each reward; with ``agents`` "mean" that of the team's average."""
         columns = self._columns(state, features)
+        if self.agents == "mean":
+            there = jnp.where(mask[..., None], columns, 0.0).sum(axis=-2, keepdims=True)
+            columns = there / jnp.maximum(mask.sum(axis=-1)[..., None, None], 1)
+            columns = jnp.broadcast_to(columns, (*features.shape[:-1], columns.shape[-1]))
         found = posterior_deviation(
             state.equations, self._groups(state.moments), *self._units(state), columns
         )

@@ -37,15 +37,13 @@ def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array,
     )
 
 
-def standardise(
-    moments: Moments, x: Float[Array, "*batch feature"], limit: float = 10.0
-) -> Float[Array, "*batch feature"]:
-    """Shift and scale features to mean 0 and variance 1 over the rows so far, and clip them to ±``limit``.
+def standardise(moments: Moments, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
+    """Shift and scale features to mean 0 and variance 1 over the rows so far, and clip them to ±10.
 
     A feature that has been constant is not scaled.
     """
     scale = deviation(moments)
-    return jnp.clip((x - moments.mean) / jnp.where(scale > 0, scale, 1.0), -limit, limit)
+    return jnp.clip((x - moments.mean) / jnp.where(scale > 0, scale, 1.0), -10.0, 10.0)
 
 
 def deviation(moments: Moments) -> Float[Array, " feature"]:
@@ -53,9 +51,3 @@ def deviation(moments: Moments) -> Float[Array, " feature"]:
     variance = moments.spread / jnp.maximum(moments.rows, 1.0)
     varies = variance > 1e-11 * moments.mean**2
     return jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0)
-
-
-def root_mean_square(moments: Moments) -> Float[Array, " feature"]:
-    """√(mean of x²) of each feature over the rows so far; 1 where that is 0."""
-    square = moments.mean**2 + moments.spread / jnp.maximum(moments.rows, 1.0)
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 1.0)

@@ -139,9 +139,7 @@ class OnPolicy:
                 f"value_loss: it is {losses['value_loss']} at step {self.step}, so training has diverged; lower "
                 "the agent's learning_rate, or check what its world pays and shows for numbers that are not finite"
             )
-        fitted = (
-            self.iteration > 1
-        )  # the episodes of the first iteration are predicted before anything is fitted
+        fitted = self.iteration > 1  # those of the first iteration are predicted before anything is fitted
         learner, credit = self.learner.teams[team], self.states[team].credit
         return Report(
             seed=self.seeds[index],
