@@ -1,5 +1,30 @@
-"""Nothing that tests compile goes into the user's cache, also from the processes that they start."""
+"""What holds for every test: what is compiled is shared by all processes of a session, and given back."""
 
+import atexit
+import gc
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 
-os.environ["LARE_COMPILATION_CACHE"] = "off"
+import pytest
+
+os.environ["LARE_COMPILATION_CACHE"] = "off"  # nothing goes into the user's cache
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and the commands that tests start inherit it
+    folder = tempfile.mkdtemp(prefix="lare-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs() -> Iterator[None]:
+    """Every compiled program holds memory mappings, of which Linux grants a process 65,530 by default.
+
+    A worker that keeps the programs of the whole suite reaches that number, and the compiler aborts the process.
+    """
+    yield
+    import jax
+
+    jax.clear_caches()
+    gc.collect()

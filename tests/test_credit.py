@@ -476,3 +476,24 @@ def test_a_solved_reward_knows_how_uncertain_it_is(learned):
     credit = make("rd")
     with pytest.raises(lr.LareError, match=r"^return_std: rd does not know how uncertain"):
         credit.reward(*rows(2), return_std=True)
+
+
+def test_what_is_not_known_is_a_share_of_the_variance_of_the_newest_episode():
+    credit, episodes = make(), recorded_episodes.episodes(40)
+    shares = []
+    for count, each in enumerate(episodes, 1):
+        credit.add(each)
+        if count in (1, 12, 40):
+            steps = each.observations[:-1], each.actions, each.observations[1:]
+            ended = np.arange(len(each)) == (len(each) - 1 if each.terminated else -1)
+            reward, deviation = credit.reward(*steps, ended, return_std=True)
+            expected = (
+                (deviation**2).sum() / ((deviation**2).sum() + len(each) * reward.var()) if count > 1 else 1
+            )
+            shares.append(credit.quality["credit_uncertainty"])
+            assert shares[-1] == pytest.approx(expected, rel=1e-3)
+    assert shares[0] > shares[1] > shares[2]
+    assert shares[2] < 0.1
+    network = make("rd")
+    network.add(episodes[0])
+    assert np.isnan(network.quality["credit_uncertainty"])

@@ -142,6 +142,14 @@ def test_a_proxy_that_is_not_finite_is_named():
         assert np.isnan(metrics.measure(rows)["explained_variance"])
 
 
+def test_credit_that_knows_little_says_so():
+    rows = recorded("right")
+    assert metrics.measure(rows, 0.7)["credit_uncertainty"] == 0.7
+    assert "too few returns to tell which steps earned them (70%" in metrics.warning(rows, {}, 0.7)
+    assert metrics.warning(rows, {}, 0.3) == ""
+    assert metrics.warning(recorded("right", 9), {}, 0.7) == ""
+
+
 def test_length_is_taken_off_only_where_it_varies():
     same = metrics.measure(recorded("one length"))
     assert same["explained_beyond_length"] == pytest.approx(same["explained_variance"])

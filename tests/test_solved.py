@@ -41,7 +41,7 @@ def played(
 def solved(columns, mask, returns):
     rows = columns[mask]
     known = add_equations(
-        init_equations(GROUPS), *map(jnp.asarray, (columns, mask)), jnp.asarray(returns, jnp.float32)
+        init_equations(GROUPS), [jnp.asarray(columns)], jnp.asarray(mask), jnp.asarray(returns, jnp.float32)
     )
     return solve(
         known, GROUPS, jnp.asarray(rows.mean(axis=0)), jnp.asarray(rows.std(axis=0)), jnp.array(True)
@@ -102,12 +102,14 @@ def test_rewards_in_another_unit_give_the_same_credit_in_that_unit(unit):
 
 def test_the_newest_equations_are_kept_and_padding_adds_none():
     columns, mask, returns, _ = played(EQUATIONS + 7)
-    mask[3] = False
+    columns, mask = jnp.asarray(columns), jnp.asarray(mask)
+    mask = mask.at[3].set(False)
     state = init_equations(GROUPS)
-    whole = add_equations(state, *map(jnp.asarray, (columns, mask)), jnp.asarray(returns, jnp.float32))
+    whole = add_equations(state, [columns], mask, jnp.asarray(returns, jnp.float32))
     for index in range(len(returns)):
-        each = (jnp.asarray(part[index : index + 1]) for part in (columns, mask))
-        state = add_equations(state, *each, jnp.asarray(returns[index : index + 1], jnp.float32))
+        now = slice(index, index + 1)
+        paid = jnp.asarray(returns[now], jnp.float32)
+        state = add_equations(state, [columns[now]], mask[now], paid)
     assert float(state.episodes) == float(whole.episodes) == EQUATIONS + 6
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state, whole)
 

@@ -69,8 +69,13 @@ class Method(Protocol):
 
     @property
     def learns(self) -> bool:
-        """Whether there is anything to fit."""
+        """Whether returns teach the method anything."""
         return False
+
+    @property
+    def draws(self) -> bool:
+        """Whether its updates read stored episodes, so that these must be kept: whether it has a ``draw``."""
+        return type(self).draw is not Method.draw
 
     def init(self, spec: CreditSpec, key: Key) -> Any:
         """A fresh state: a pytree of arrays, or None."""

@@ -13,6 +13,7 @@ posterior has the covariance σ²(D − D Xᵀ A⁻¹ X D) with the ρ_g of all 
 There are as many unknowns as equations, of which the newest ``EQUATIONS`` are kept.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from latent_reward.types import AgentMask, EpisodeFeatures, Returns, Scalar
+from latent_reward.types import AgentMask, Returns, Scalar
 
 EQUATIONS = 256  # the newest episodes that weights are solved from
 _FEW = 64  # while there are at most so many, the matrices have this size
@@ -72,13 +73,20 @@ def init_equations(groups: tuple[int, ...]) -> Equations:
 
 
 def add_equations(
-    equations: Equations, columns: EpisodeFeatures, mask: AgentMask, returns: Returns
+    equations: Equations,
+    columns: Sequence[Float[Array, "episode time agent _"]],
+    mask: AgentMask,
+    returns: Returns,
 ) -> Equations:
-    """Store one equation per episode over the oldest ones. An episode whose mask is all false adds nothing."""
+    """Store one equation per episode over the oldest ones. An episode whose mask is all false adds nothing.
+
+    ``columns`` are those of one group after the other, which are never copied together.
+    """
     length = mask.any(axis=2).sum(axis=1)
     exists = length > 0
     scale = 1.0 / jnp.maximum(length, 1)
-    summed = jnp.where(mask[..., None], columns, 0.0).sum(axis=(1, 2)) * scale[:, None]
+    parts = [jnp.where(mask[..., None], part, 0.0).sum(axis=(1, 2)) for part in columns]
+    summed = jnp.concatenate(parts, axis=-1) * scale[:, None]
     order = equations.episodes.astype(int) + jnp.cumsum(exists) - 1
     newest = order >= order[-1] + 1 - EQUATIONS  # of more episodes than fit, the last ones
     place = jnp.where(exists & newest, order % EQUATIONS, EQUATIONS)
@@ -129,9 +137,16 @@ def solve(
     """
     few = equations.episodes <= _FEW
     for rows, now in ((_FEW, few), (EQUATIONS, ~few)):
-        turn = lambda _, known, rows=rows: _solve(known, groups, mean, spread, rows)  # noqa: E731
-        # a loop of at most one turn: with several seeds a branch would run on both of its sides
-        equations = jax.lax.fori_loop(0, (due & now).astype(int), turn, equations)
+        equations = jax.lax.fori_loop(
+            0,
+            (due & now).astype(int),
+            # a loop of at most one turn, since with several seeds a branch would run on both of its sides; behind the
+            # barrier the compiler cannot take what does not change out of the loop, where it would run in every step
+            lambda _, known, rows=rows: _solve(
+                jax.lax.optimization_barrier(known), groups, mean, spread, rows
+            ),
+            equations,
+        )
     return equations
 
 

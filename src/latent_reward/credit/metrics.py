@@ -26,6 +26,7 @@ _LITTLE = 0.1  # an explained variance below this is near 0
 _MOST = 0.8  # with more than this explained, a latent that earns nothing need not earn anything
 _WRONG_SCALE = 2.0  # a slope beyond this factor from 1 is far from it
 _ALIGNED = 0.7  # from this correlation on, it is the scale alone that is wrong
+_UNCERTAIN = 0.5  # share of the variance of rewards that is not known
 _IDLE = 1e-3  # a latent with less than this part of the largest weight earns nothing
 
 
@@ -113,11 +114,12 @@ METRICS: dict[str, Callable[[Sums], float]] = {
 }
 
 
-def measure(window: Sums) -> dict[str, float]:
-    """Every metric over the episodes seen; NaN with fewer than two."""
+def measure(window: Sums, uncertainty: float = np.nan) -> dict[str, float]:
+    """Every metric over the episodes seen, NaN with fewer than two; ``uncertainty`` is measured elsewhere."""
     rows = seen(window)
     with np.errstate(invalid="ignore"):  # a proxy that is not finite makes NaN, about which `warning` speaks
-        return {name: metric(rows) if len(rows) > 1 else np.nan for name, metric in METRICS.items()}
+        found = {name: metric(rows) if len(rows) > 1 else np.nan for name, metric in METRICS.items()}
+    return {**found, "credit_uncertainty": float(uncertainty)}
 
 
 def line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -128,18 +130,18 @@ def line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
     return y.mean() + slope * (at - x.mean())
 
 
-def warning(window: Sums, latent_weights: Mapping[str, float]) -> str:
+def warning(window: Sums, latent_weights: Mapping[str, float], uncertainty: float = np.nan) -> str:
     """Why the credit should not be trusted and what to do, one line for each reason; empty if there is none.
 
-    It uses only what is known outside of experiments: held-out returns, the proxy and the reward per standard deviation
-    of each latent (empty where that is not known), never the true reward. Numbers are in brackets, so that a line whose
-    text before them is the same is the same warning.
+    It uses only what is known outside of experiments: held-out returns, the proxy, the reward per standard deviation
+    of each latent (empty where that is not known), and how uncertain the proxy is (NaN where that is not known), never
+    the true reward. Numbers are in brackets, so that a line whose text before them is the same is the same warning.
     """
-    return "\n".join(f"credit: {each}" for each in _doubts(seen(window), latent_weights))
+    return "\n".join(f"credit: {each}" for each in _doubts(seen(window), latent_weights, uncertainty))
 
 
-def _doubts(rows: Sums, latent_weights: Mapping[str, float]) -> Iterator[str]:
-    """The first thing that is wrong with the prediction of returns, and latents that earn nothing."""
+def _doubts(rows: Sums, latent_weights: Mapping[str, float], uncertainty: float) -> Iterator[str]:
+    """The first thing that is wrong with the prediction of returns, latents that earn nothing, and uncertainty."""
     remedy = "try another --method, or another --draw of the encoder if it reads latents"
     if len(rows) < _SOME_EPISODES:
         return
@@ -177,6 +179,11 @@ def _doubts(rows: Sums, latent_weights: Mapping[str, float]) -> Iterator[str]:
             f"the proxy rewards explain held-out returns worse than {than}, or hardly better ({explained:.2f} of the "
             "variance that is left); if this persists, the decoder's input does not determine the return, or chance "
             f"does: {remedy} ({DOCUMENT})"
+        )
+    if uncertainty > _UNCERTAIN:
+        yield (
+            f"too few returns to tell which steps earned them ({uncertainty:.0%} of the rewards' variance is not "
+            f"known); add episodes that differ more, or latents that say more ({DOCUMENT})"
         )
     largest = max(map(abs, latent_weights.values()), default=0.0)
     idle = [name for name, weight in latent_weights.items() if abs(weight) < _IDLE * largest]

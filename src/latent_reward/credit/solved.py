@@ -166,8 +166,11 @@ class Solved(Method):
         mask: Bool[Array, "*batch agent"],
     ) -> Float[Array, "*batch agent"]:
         """Σ_g w_g·x_g + b; with ``agents`` "mean" every agent gets the team's average."""
-        reward = self._columns(state, features) @ state.equations.weight + state.equations.bias
-        reward = jnp.where(mask, reward, 0.0)
+        columns = self._columns(state, features)
+        ends = np.cumsum([part.shape[-1] for part in columns])[:-1]
+        weights = jnp.split(state.equations.weight, ends)
+        earned = sum(part @ weight for part, weight in zip(columns, weights, strict=True))
+        reward = jnp.where(mask, earned + state.equations.bias, 0.0)
         return reward if self.agents == "each" else team_mean(reward, mask)
 
     def deviation(
@@ -177,7 +180,7 @@ class Solved(Method):
         mask: Bool[Array, "*batch agent"],
     ) -> Float[Array, "*batch agent"]:
         """The posterior standard deviation of each reward; with ``agents`` "mean" that of the team's average."""
-        columns = self._columns(state, features)
+        columns = jnp.concatenate(self._columns(state, features), axis=-1)
         if self.agents == "mean":
             there = jnp.where(mask[..., None], columns, 0.0).sum(axis=-2, keepdims=True)
             columns = there / jnp.maximum(mask.sum(axis=-1)[..., None, None], 1)
@@ -234,8 +237,8 @@ class Solved(Method):
 
     def _columns(
         self, state: Solution, features: Float[Array, "*batch feature"]
-    ) -> Float[Array, "*batch column"]:
-        """The columns of all groups, in their order."""
+    ) -> list[Float[Array, "*batch _"]]:
+        """The columns of each group."""
         parts = _split(state, features)
 
         def columns(group: Group) -> Float[Array, "*batch _"]:
@@ -244,7 +247,7 @@ class Solved(Method):
                 return part
             return _waves(state.waves[group], getattr(state.settled, _part(group)), part)
 
-        return jnp.concatenate([columns(group) for group in self.groups], axis=-1)
+        return [columns(group) for group in self.groups]
 
 
 def _part(group: Group) -> str:

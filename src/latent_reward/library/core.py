@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from latent_reward.credit.base import CreditSpec, Method
 from latent_reward.credit.reference import redistribute
+from latent_reward.credit.uncertainty import latest_uncertainty
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes
@@ -124,6 +125,12 @@ def fit(
     shapes = jax.eval_shape(partial(update, 0), (state, {}))[1]
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return jax.lax.fori_loop(first, first + count, update, (state, nothing))
+
+
+@partial(jax.jit, static_argnums=0)
+def uncertainty(core: Core, state: Any, buffer: Buffer) -> Float[Array, ""]:
+    """How uncertain the rewards of the newest stored episode are, as a share of their variance."""
+    return latest_uncertainty(core.method, core.spec, state, buffer)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -276,12 +276,14 @@ class Credit:
         would have done as well; ``explained_beyond_length`` is 0 if the length of the episodes would have. Those that
         begin with ``credit`` need episodes that were added with their true rewards: see ``docs/metrics.md``.
         """
-        return metrics.measure(self._window)
+        return metrics.measure(self._window, self._uncertainty)
 
     @property
     def warning(self) -> str:
         """Why the credit should not be trusted and what to do, a line for each reason; empty if there is none."""
-        return metrics.warning(self._window, self.worth) if self.method.credit.learns else ""
+        if not self.method.credit.learns:
+            return ""
+        return metrics.warning(self._window, self.worth, self._uncertainty)
 
     @property
     def worth(self) -> dict[str, float]:
@@ -310,6 +312,11 @@ class Credit:
         credit = cls.__new__(cls)
         credit._start(saved.where, saved.method, saved.encoder, saved.capacity, saved.seed, saved.learned)
         return credit
+
+    @property
+    def _uncertainty(self) -> float:
+        """How uncertain the rewards of the newest episode are, as a share of their variance."""
+        return float(core.uncertainty(self._core, self._state, self._buffer))
 
     def _checked(self, episode: Episode, number: int) -> tuple[Episodes, EpisodeFeatures]:
         """An episode as it is stored, with its features."""

@@ -64,6 +64,7 @@ def credit_summary(row: Mapping[str, Any]) -> list[str]:
     measured = (
         f"held-out returns explained {number('explained_variance')} (beyond length "
         f"{number('explained_beyond_length')}, slope {number('return_slope')}); credit correlation "
-        f"{number('credit_correlation')}, slope {number('credit_slope')}, bias {number('credit_bias')}"
+        f"{number('credit_correlation')}, slope {number('credit_slope')}, bias {number('credit_bias')}; "
+        f"uncertainty {number('credit_uncertainty')}"
     )
     return [measured, *(row.get("warning") or "").splitlines()]

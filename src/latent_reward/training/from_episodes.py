@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from latent_reward.agents.base import EpisodeAgent
-from latent_reward.credit.metrics import episode_sums
+from latent_reward.credit.metrics import COLUMNS, episode_sums
+from latent_reward.credit.uncertainty import uncertainty
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Played
@@ -48,11 +49,16 @@ class EpisodeLearner:
 
 
 class Measures(NamedTuple):
-    """Measurements of one team in one iteration; ``credit`` has a row of the metrics' sums for each episode."""
+    """Measurements of one team in one iteration; ``credit`` has a row of the metrics' sums for each episode.
+
+    That and ``uncertainty`` are of the rewards before anything was fitted to the iteration, and 0 where they are not
+    asked for.
+    """
 
     losses: dict[str, Scalar]
     training_return: Scalar
     credit: Float[Array, "episode 6"]
+    uncertainty: Scalar
     returns: Returns
     lengths: Lengths
 
@@ -72,7 +78,7 @@ def _init(learner: EpisodeLearner, key: Key) -> tuple[State, ...]:
     for index, team in enumerate(learner.teams):
         k_agent, k_credit = jax.random.split(jax.random.fold_in(key, index))
         credit = team.method.init(team.credit, k_credit)
-        buffer = _init_buffer(learner, team) if team.method.learns else None
+        buffer = _init_buffer(learner, team) if team.method.draws else None
         states.append(State(_agent(team).init(team.spec, k_agent), credit, buffer))
     return tuple(states)
 
@@ -99,7 +105,7 @@ def advance(
         def iteration(index, carry):
             k_play, k_learn = jax.random.split(jax.random.fold_in(key, index))
             played = play(world, policies(learner, carry[0]), k_play, learner.experience.episodes)
-            return _learn_all(learner, carry[0], played, k_learn, index)
+            return _learn_all(learner, carry[0], played, k_learn, index, index == stop - 1)
 
         shape = jax.eval_shape(partial(iteration, start), (states, None))[1]
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
@@ -120,7 +126,7 @@ def learn_from(
 
     def one(states, arrays, key):
         played = tuple(Played(each.episodes(), each.log_probability, None, None) for each in arrays)
-        return _learn_all(learner, states, played, key, index)
+        return _learn_all(learner, states, played, key, index, jnp.array(True))
 
     return over_seeds(one, states, arrays, keys, apart=True)
 
@@ -174,10 +180,11 @@ def _learn_all(
     played: tuple[Played, ...],
     key: Key,
     index: Int[Array, ""],
+    told: Bool[Array, ""],
 ) -> tuple[tuple[State, ...], tuple[Measures, ...]]:
     """All teams have played together, and each learns from its own return."""
     learned = [
-        _learn(learner, team, state, each, jax.random.fold_in(key, number), index)
+        _learn(learner, team, state, each, jax.random.fold_in(key, number), index, told)
         for number, (team, state, each) in enumerate(zip(learner.teams, states, played, strict=True))
     ]
     after, measures = zip(*learned, strict=True)
@@ -185,13 +192,29 @@ def _learn_all(
 
 
 def _learn(
-    learner: EpisodeLearner, team: TeamLearner, state: State, played: Played, key: Key, index: Int[Array, ""]
+    learner: EpisodeLearner,
+    team: TeamLearner,
+    state: State,
+    played: Played,
+    key: Key,
+    index: Int[Array, ""],
+    told: Bool[Array, ""],
 ) -> tuple[State, Measures]:
-    """What one team learns from the episodes it has played: credit first, then the policy."""
+    """What one team learns from the episodes it has played: credit first, then the policy.
+
+    How well the rewards were predicted is measured only if it is ``told``.
+    """
     k_credit, k_agent = jax.random.split(key)
     episodes, method = played.episodes, team.method
     features = team.features(episodes)
-    before = method.reward(state.credit, features, episodes.mask)
+
+    def predicted() -> tuple[Float[Array, "episode 6"], Scalar]:
+        before = method.reward(state.credit, features, episodes.mask)
+        sums = episode_sums(before, episodes.hidden_reward, episodes.mask, jnp)
+        return sums, uncertainty(method, state.credit, features[:1], episodes.mask[:1])
+
+    nothing = jnp.zeros((len(episodes.returns), COLUMNS)), jnp.zeros(())
+    sums, unknown = jax.lax.cond(told, predicted, lambda: nothing)
     credit, buffer = method.observe(state.credit, features, episodes), state.buffer
     fitted = {"decoder_loss": jnp.full((), np.nan)}
     if buffer is not None:
@@ -200,9 +223,8 @@ def _learn(
     reward = method.reward(credit, features, episodes.mask)
     remaining = 1.0 - index / learner.iterations
     agent, losses = _agent(team).learn(team.spec, state.agent, played, reward, k_agent, remaining)
-    sums = episode_sums(before, episodes.hidden_reward, episodes.mask, jnp)
     measures = Measures(
-        {**fitted, **losses}, episodes.returns.mean(), sums, episodes.returns, episodes.lengths
+        {**fitted, **losses}, episodes.returns.mean(), sums, unknown, episodes.returns, episodes.lengths
     )
     return State(agent, credit, buffer), measures
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from latent_reward.agents.base import ReplayAgent
 from latent_reward.credit.features import features_of
+from latent_reward.credit.uncertainty import latest_uncertainty
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.device import commit
@@ -114,6 +115,17 @@ def store(
         return State(learner.agent.observe(state.agent, episodes), credit, buffer), reward[0]
 
     return over_seeds(one, state, played)
+
+
+@partial(jax.jit, static_argnums=0)
+def uncertainty(learner: ReplayLearner, state: State) -> Float[Array, " seed"]:
+    """How uncertain the credit of each seed's newest episode is."""
+    method, spec = learner.team.method, learner.team.credit
+
+    def one(credit, buffer):
+        return latest_uncertainty(method, spec, credit, buffer)
+
+    return over_seeds(one, state.credit, state.buffer)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)

@@ -42,12 +42,12 @@ class TeamLearner:
         found = self.method.features(self.credit, episodes, self.numbers(episodes))
         return jnp.where(episodes.mask[..., None], found, 0.0)
 
-    def warning(self, window: metrics.Sums, credit: Any, seed: int) -> str:
+    def warning(self, window: metrics.Sums, credit: Any, seed: int, uncertainty: float) -> str:
         """Why what the seed at this position has learned of credit should not be trusted; empty if nothing says so."""
         if not self.method.learns:
             return ""
         one = jax.tree.map(lambda leaf: leaf[seed], credit)
-        return metrics.warning(window, self.method.latent_weights(self.credit, one))
+        return metrics.warning(window, self.method.latent_weights(self.credit, one), uncertainty)
 
 
 class State(NamedTuple):

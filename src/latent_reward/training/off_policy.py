@@ -261,17 +261,25 @@ class OffPolicy:
         self._clock_step = self.step
         ((returns, _),) = self.player.evaluate(self.states, self.plan.evaluation_episodes)
         losses = {name: np.asarray(value) for name, value in self._losses.items()}
+        uncertainty = np.asarray(core.uncertainty(self.learner, self.state))
         reports = [
             self._report(
-                index, returns[index], {name: float(loss[index]) for name, loss in losses.items()}, speed
+                index,
+                returns[index],
+                {name: float(loss[index]) for name, loss in losses.items()},
+                float(uncertainty[index]),
+                speed,
             )
             for index in range(len(self.slots))
         ]
         self._clock = time.perf_counter()
         return reports
 
-    def _report(self, index: int, returns: np.ndarray, losses: dict[str, float], speed: float) -> Report:
+    def _report(
+        self, index: int, returns: np.ndarray, losses: dict[str, float], uncertainty: float, speed: float
+    ) -> Report:
         slot, team = self.slots[index], self.learner.team
+        warned = self.step > self.warmup
         losses = {"decoder_loss": np.nan, "critic_loss": np.nan, **losses}
         if self._losses and not np.isfinite(losses["critic_loss"]):
             raise LareError(
@@ -288,9 +296,9 @@ class OffPolicy:
             win_rate=np.nan,
             training_return=slot.training_return,
             losses=losses,
-            credit=metrics.measure(slot.window),
+            credit=metrics.measure(slot.window, uncertainty),
             steps_per_second=speed,
-            warning=team.warning(slot.window, self.state.credit, index) if self.step > self.warmup else "",
+            warning=team.warning(slot.window, self.state.credit, index, uncertainty) if warned else "",
         )
 
     def close(self) -> None:

@@ -128,7 +128,7 @@ class OnPolicy:
         returns, won = results[0][index], None if results[1] is None else results[1][index]
         measured = jax.tree.map(lambda leaf: np.asarray(leaf)[index], self._measures[team])
         losses = {"decoder_loss": np.nan, **{name: float(loss) for name, loss in measured.losses.items()}}
-        name = self.world.teams[team].name
+        name, unknown = self.world.teams[team].name, float(measured.uncertainty)
         if not np.isfinite(measured.training_return):
             raise LareError(
                 f"reward: {self.world.name} paid the {name} {measured.training_return} per episode up to step "
@@ -151,9 +151,9 @@ class OnPolicy:
             win_rate=np.nan if won is None else float(won.mean()),
             training_return=float(measured.training_return),
             losses=losses,
-            credit=metrics.measure(measured.credit),
+            credit=metrics.measure(measured.credit, unknown),
             steps_per_second=speed,
-            warning=learner.warning(measured.credit, credit, index) if fitted else "",
+            warning=learner.warning(measured.credit, credit, index, unknown) if fitted else "",
         )
 
     def save(self, path: Path, config: str) -> None:
