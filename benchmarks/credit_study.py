@@ -44,6 +44,24 @@ VARIANTS = {
 }
 
 
+def without(encoder: lr.Encoder, names: list[str], task: lr.Task) -> lr.Encoder:
+    """The encoder with fewer latents, as if the model had not thought of them."""
+    if unknown := set(names) - set(encoder.latent_names):
+        raise lr.LareError(f"--without: no latent {', '.join(unknown)}; choose from {encoder.latent_names}")
+    kept = [place for place, name in enumerate(encoder.latent_names) if name not in names]
+    if encoder.needs_next_observation:
+
+        def function(observation, action, next_observation):
+            return encoder.encode(observation, action, next_observation)[:, np.array(kept)]
+    else:
+
+        def function(observation, action):
+            return encoder.encode(observation, action)[:, np.array(kept)]
+
+    left = [encoder.latent_names[place] for place in kept]
+    return lr.Credit(task, encoder=lr.encoder_from_function(function, left)).encoder
+
+
 def recorded_episodes(run: lr.Run) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Observations, actions and hidden rewards of the episodes in the buffer of a dense run, oldest first."""
     stored = load_file(run.folder / "checkpoint.safetensors")
@@ -91,7 +109,7 @@ def study(
     plan = run.config.plan
     learner = replay_learner(team_learners(run.world, method, plan.agent, encoders), plan)
     spec = learner.team.credit
-    _, credit, buffer = core.init(learner, jax.random.split(jax.random.key(0), 1))
+    state = core.init(learner, jax.random.split(jax.random.key(0), 1))
 
     @jax.jit
     def fit(credit, buffer, key, updates):
@@ -107,12 +125,13 @@ def study(
     window, steps, rows = metrics.init_window(3), 0, []
     for number, episode in enumerate(episodes, 1):
         played = pad(episode, spec.horizon)
-        credit, buffer, proxy = core.store(learner, credit, buffer, played)
+        state, proxy = core.store(learner, state, played)
         sums = metrics.episode_sums(np.asarray(proxy, np.float64), played.reward, played.mask)
         window = metrics.push(window, sums)
         steps += len(episode[2])
-        if steps >= warmup:
-            credit = fit(credit, buffer, jax.random.key(number), updates * len(episode[2]))
+        if steps >= warmup and method.draws:
+            fitted = fit(state.credit, state.buffer, jax.random.key(number), updates * len(episode[2]))
+            state = state._replace(credit=fitted)
         if number in marks:
             rows.append(metrics.credit_correlation(metrics.seen(window)))
     return rows
@@ -125,6 +144,7 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path, help="folder of a dense run")
     parser.add_argument("--draws", nargs="*", type=int, default=[0])
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--without", nargs="*", default=[], help="latents that are left out")
     parser.add_argument("--warmup", type=int, default=10_000)
     parser.add_argument("--marks", nargs="*", type=int, default=[13, 16, 20, 25, 30, 40])
     parser.add_argument("--updates", type=int, default=1, help="decoder updates per step of an episode")
@@ -132,6 +152,8 @@ if __name__ == "__main__":
     recorded = lr.load_run(arguments.run)
     for draw in arguments.draws:
         chosen = lr.load_encoder(recorded.task, draw)
+        if arguments.without:
+            chosen = without(chosen, arguments.without, recorded.task)
         for name in arguments.variants:
             began = time.perf_counter()
             found = study(

@@ -24,13 +24,13 @@ from jaxtyping import Array, Bool, Float
 from latent_reward.types import AgentMask, Returns, Scalar
 
 EQUATIONS = 256  # the newest episodes that weights are solved from
-_FEW = 64  # while there are at most so many, the matrices have this size
+_FEW = 64  # while there are at most so many, the matrices have this size, and ρ is sought from two starts
 _SWEEPS = 10  # of the fixed point at most; it goes on with the next solution
 _SETTLED = 0.1  # of −2 log-likelihood per unit of log ρ: less ends the sweeps
 _LEAST, _MOST = 1e-8, 1e4  # ρ of a group that is switched off, and the largest that single precision can take
 _DOUBT = 1.0  # −2 log of the prior of ρ is so many times log(1 + ρ)
 _BACK = 1e-2  # the least ρ that goes on from the last solution, so that a group can come back
-_HIGH = 1e2  # ρ of the second start: with few equations, what explains them all is often not found from below
+_HIGH = 1e2  # ρ of a second start: with few equations, what explains them all is often not found from below
 
 
 class Equations(NamedTuple):
@@ -159,18 +159,23 @@ def _solve(
 ) -> Equations:
     """:func:`solve` on the first ``rows`` equations."""
     system = make_system(equations, groups, mean, spread, rows)
-    starts = (jnp.maximum(equations.prior, _BACK), jnp.full(len(groups), _HIGH))
-    found = (
-        _climb(system, starts[0], _DOUBT),
-        _climb(system, _climb(system, starts[1], 0.0), _DOUBT),  # at once, the doubt would hide the maximum
-    )
-    solutions = [_factor(system, prior) for prior in found]
-    last, high = (
-        _surprise(system, *solution) + _DOUBT * jnp.log1p(each).sum()
-        for each, solution in zip(found, solutions, strict=True)
-    )
-    pick = lambda a, b: jnp.where(last <= high, a, b)  # noqa: E731
-    prior, dual = pick(*found), pick(*(dual for _, dual in solutions))
+    climbs = [(jnp.maximum(equations.prior, _BACK), _DOUBT, False)]
+    if rows == _FEW:
+        climbs += [
+            (jnp.full(len(groups), _HIGH), 0.0, False),  # at once, the doubt would hide the maximum
+            (jnp.zeros(len(groups)), _DOUBT, True),  # goes on from there
+        ]
+
+    def climb(before, chosen):
+        start, doubt, goes_on = chosen
+        prior = _climb(system, jnp.where(goes_on, before, start), doubt)
+        lower, dual = _factor(system, prior)
+        return prior, (prior, dual, _surprise(system, lower, dual) + _DOUBT * jnp.log1p(prior).sum())
+
+    chosen = tuple(jnp.stack([jnp.asarray(each) for each in column]) for column in zip(*climbs, strict=True))
+    _, (priors, duals, surprises) = jax.lax.scan(climb, jnp.zeros(len(groups)), chosen)
+    best = jnp.where(surprises[0] <= surprises[-1], 0, len(climbs) - 1)
+    prior, dual = priors[best], duals[best]
     weight = system.size * system.scale * _by_column(prior, groups) * (system.rows.T @ dual)
     weight = jnp.where((equations.episodes > 1) & (system.size > 0), weight, 0.0)
     exists = jnp.arange(EQUATIONS) < equations.episodes
@@ -179,7 +184,7 @@ def _solve(
     return equations._replace(weight=weight, bias=bias, prior=prior, solved=equations.episodes)
 
 
-def _climb(system: System, start: Float[Array, " group"], doubt: float) -> Float[Array, " group"]:
+def _climb(system: System, start: Float[Array, " group"], doubt: Scalar) -> Float[Array, " group"]:
     """The fixed point from ``start`` on, until no ρ matters any more or for a limited number of sweeps.
 
     The prior of ρ is (1 + ρ)^(−``doubt``/2).

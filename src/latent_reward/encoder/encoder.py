@@ -89,7 +89,7 @@ class Encoder:
                 value.ndim != 2
                 or value.shape[1] != size
                 or value.shape[0] != rows[0].shape[0]
-                or not len(value)
+                or value.shape[0] == 0
             ):
                 raise LareError(
                     f"{name} has shape {value.shape}, the encoder of {self.card.task} takes "
