@@ -171,3 +171,17 @@ def test_encoders_are_found_by_task_name_and_folder(tmp_path):
         lr.load_encoder(folder, draw=1)
     with pytest.raises(lr.LareError, match="no bundled draw 9"):
         lr.load_encoder("Reacher-v5", 9)
+
+
+def test_it_may_call_an_encoder_that_comes_with_the_package():
+    bundled = lr.load_encoder("Reacher-v5")
+
+    def fewer(observation, action):
+        return bundled.encode(observation, action)[:, :2]
+
+    credit = lr.Credit("Reacher-v5", encoder=lr.encoder_from_function(fewer, bundled.latent_names[:2]))
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(5, 10)).astype(np.float32), random.normal(size=(5, 2)).astype(np.float32)
+    found = credit.latents(*rows, rows[0])
+    expected = np.asarray(bundled.encode(*rows))[:, :2]
+    np.testing.assert_allclose(np.stack(list(found.values()), axis=1), expected, rtol=1e-6)

@@ -80,12 +80,14 @@ def add_equations(
 ) -> Equations:
     """Store one equation per episode over the oldest ones. An episode whose mask is all false adds nothing.
 
-    ``columns`` are those of one group after the other, which are never copied together.
+    ``columns`` are those of one group after the other, which are never copied together; where nobody is there they
+    must be finite.
     """
     length = mask.any(axis=2).sum(axis=1)
     exists = length > 0
     scale = 1.0 / jnp.maximum(length, 1)
-    parts = [jnp.where(mask[..., None], part, 0.0).sum(axis=(1, 2)) for part in columns]
+    there = mask.astype(jnp.float32)  # a product sums several times as fast as a sum over two axes
+    parts = [jnp.einsum("eta,etac->ec", there, part) for part in columns]
     summed = jnp.concatenate(parts, axis=-1) * scale[:, None]
     order = equations.episodes.astype(int) + jnp.cumsum(exists) - 1
     newest = order >= order[-1] + 1 - EQUATIONS  # of more episodes than fit, the last ones

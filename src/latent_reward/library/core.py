@@ -91,9 +91,9 @@ def require_finite(core: Core, features: EpisodeFeatures, numbers: Sequence[int]
     Raises:
         LareError: naming the episode by its number, the step and the latent.
     """
-    fine = jnp.isfinite(features)
-    if not bool(fine.all()):
-        place, step, _, column = np.argwhere(~np.asarray(fine))[0]
+    fine = np.isfinite(np.asarray(features))
+    if not fine.all():
+        place, step, _, column = np.argwhere(~fine)[0]
         names = core.spec.encoder.latent_names if core.spec.encoder else ()
         what = f"the latent {names[column % len(names)]}" if names else f"feature {column}"
         raise LareError(

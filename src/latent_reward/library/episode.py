@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from latent_reward.data.episodes import Episodes
@@ -91,7 +91,7 @@ def as_episodes(recorded: Sequence[Episode], where: Where, numbers: Sequence[int
         last = there & ~np.concatenate([there[1:], np.zeros((1, agents), bool)])
         ended[number, :steps] = last
         ended[number, steps - 1] &= bool(each.terminated)
-    return Episodes(*map(jnp.asarray, (seen, acted, mask, ended, returns, paid)))
+    return _episodes(seen, acted, mask, ended, returns, paid)
 
 
 def as_steps(
@@ -128,13 +128,17 @@ def as_steps(
             )
         ended[:count, 0] = over.reshape(count, -1).astype(bool)
 
-    def pad(array: np.ndarray) -> np.ndarray:
-        return np.pad(array, ((0, padded - count), *((0, 0),) * (array.ndim - 1)))
+    seen = np.zeros((padded, 2, *before.shape[1:]), np.float32)
+    seen[:count, 0], seen[:count, 1] = before, after
+    done = np.zeros((padded, 1, *acted.shape[1:]), acted.dtype)
+    done[:count, 0] = acted
+    nothing = np.zeros(ended.shape, np.float32)
+    return _episodes(seen, done, np.ones(ended.shape, bool), ended, nothing[:, 0, 0], nothing), count
 
-    seen = np.stack([pad(before), pad(after)], axis=1)
-    nothing = np.zeros((padded, 1, where.agents), np.float32)
-    steps = (seen, pad(acted)[:, None], np.ones(ended.shape, bool), ended, nothing[:, 0, 0], nothing)
-    return Episodes(*map(jnp.asarray, steps)), count
+
+def _episodes(*arrays: Any) -> Episodes:
+    """Episodes of NumPy's arrays, which reach the device together."""
+    return Episodes(*jax.device_put(arrays))
 
 
 def _rows(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
