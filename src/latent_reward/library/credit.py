@@ -262,6 +262,7 @@ class Credit:
                 f"method: {self.method.name} reads no latents; choose one that does, such as lare"
             )
         steps, count = as_steps(self.where, observation, action, next_observation)
+        steps = jax.tree.map(jnp.asarray, steps)
         acted = self.where.actions.as_numbers(steps.action)
         rows = [each.reshape(-1, each.shape[-1]) for each in (steps.before, acted, steps.after)]
         values = np.array(view_latents(self.encoder, "current", *rows))
