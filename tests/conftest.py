@@ -28,3 +28,18 @@ def forget_compiled_programs() -> Iterator[None]:
 
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def compile_fast() -> Iterator[None]:
+    """Most of the time goes into compiling programs that run for a moment; leave them unoptimised.
+
+    This holds for the commands that a test starts, too.
+    """
+    import jax
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)

@@ -11,6 +11,8 @@ from latent_reward.envs.gym import step_limit
 from latent_reward.task.bare import find_task, read_any_task
 from latent_reward.task.open import open_environment
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 STEPS = 6
 QUICK = {
     "steps": 26, "warmup": 12, "evaluate_every": 13, "evaluation_episodes": 2, "checkpoint_every": 13,

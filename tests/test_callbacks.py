@@ -11,6 +11,8 @@ import latent_reward as lr
 from latent_reward.report.log import Log, Logger
 from latent_reward.report.wandb import WandbLog
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 QUICK, TEAMS, STEPS = small.QUICK, small.TEAMS, small.STEPS
 
 

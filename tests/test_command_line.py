@@ -13,6 +13,8 @@ from latent_reward.credit.solved import Solved
 from latent_reward.task.load import task_names
 from latent_reward.training.prepare import prepare
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 SMALL = ["--max-steps", "6", "--set", "agent.hidden=[4]", "--evaluation-episodes", "1", "--quiet"]
 
 

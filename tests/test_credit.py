@@ -17,6 +17,8 @@ import latent_reward as lr
 from latent_reward.credit.methods import Recipe, find_method
 from latent_reward.library.store import STATE
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,))
 TWO = gymnasium.spaces.Discrete(2)
 

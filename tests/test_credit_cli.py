@@ -11,6 +11,8 @@ import recorded_episodes
 from latent_reward import cli
 from latent_reward.library.recorded.find import read_data
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 h5py = pytest.importorskip("h5py")
 
 

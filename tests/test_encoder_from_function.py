@@ -13,6 +13,8 @@ import latent_reward as lr
 from latent_reward.encoder.card import Space
 from latent_reward.sealing import open as opening
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 SPACE = Space.unbounded(3, 2)
 ROWS = tuple(np.random.default_rng(0).normal(size=(4, size)).astype(np.float32) for size in (3, 2, 3))
 

@@ -11,6 +11,8 @@ import latent_reward as lr
 from latent_reward.errors import extra_needed
 from latent_reward.report import curves
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 # Not PyTorch: SciPy and tensorboardX look for it themselves, and stumble over an entry that is None.
 OPTIONAL = ("mujoco", "openai", "matplotlib", "imageio_ffmpeg", "imageio", "stable_baselines3", "sbx", "h5py",
             "minari", "jaxmarl")  # fmt: skip

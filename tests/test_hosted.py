@@ -28,6 +28,8 @@ from latent_reward.training.off_policy import OffPolicy
 from latent_reward.training.on_policy import OnPolicy, episode_learner
 from latent_reward.training.plan import make_plan
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 WALL = 1.2
 SETTINGS = {
     "agent": TD3(hidden=(8,)), "steps": 100, "warmup": 30, "evaluate_every": 40, "evaluation_episodes": 3,

@@ -21,6 +21,8 @@ from latent_reward.training.learner import team_learners
 from latent_reward.training.on_policy import OnPolicy, episode_learner
 from latent_reward.training.plan import make_plan
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 EPISODES = 12
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -111,7 +113,8 @@ def test_every_method_learns_and_only_dense_is_told_more_than_returns(encoder, m
     @jax.jit
     def learn(state, reward):
         rewarded = first._replace(episodes=first.episodes._replace(hidden_reward=reward))
-        return core._learn(learner, learner.teams[0], state, rewarded, jax.random.key(1), jnp.int32(0))[0]
+        key, told = jax.random.key(1), jnp.array(True)
+        return core._learn(learner, learner.teams[0], state, rewarded, key, jnp.int32(0), told)[0]
 
     reward = first.episodes.hidden_reward
     np.testing.assert_array_equal(reward.sum(axis=(1, 2)), first.episodes.returns)
@@ -133,10 +136,10 @@ def test_a_seed_trains_to_the_same_numbers_alone_and_among_others(encoder):
     ours, theirs = (
         [replace(each, steps_per_second=0.0) for each in training.evaluate()] for training in (both, alone)
     )
-    assert ours[1] == theirs[0]
+    assert repr(ours[1]) == repr(theirs[0])  # numbers that are not known differ from themselves
     assert ours[0].return_mean != ours[1].return_mean
     again = [replace(each, steps_per_second=0.0) for each in both.evaluate()]
-    assert again == ours
+    assert repr(again) == repr(ours)
 
 
 def test_a_restored_run_goes_on_to_the_same_numbers(encoder, tmp_path):
@@ -151,7 +154,7 @@ def test_a_restored_run_goes_on_to_the_same_numbers(encoder, tmp_path):
 
 
 def test_agents_that_never_live_and_what_they_see_leave_no_trace(encoder):
-    training = run(make(encoder, agents=4, dead=2), 2)
+    training = run(make(encoder, "lare-rd", agents=4, dead=2), 2)
     for leaf in jax.tree.leaves(arrays(training)):
         assert np.isfinite(leaf).all()
     (state,) = training.states
@@ -192,7 +195,7 @@ def test_an_episode_that_terminates_is_over(encoder):
 
 
 def test_two_teams_have_returns_decoders_and_policies_of_their_own(encoder):
-    training = run(make(encoder, teams=2), 2)
+    training = run(make(encoder, "lare-rd", teams=2), 2)
     first, second = training.evaluate()
     assert (first.team, second.team) == ("team0", "team1")
     assert first.return_mean < 0 < second.return_mean  # they are paid opposite things

@@ -15,6 +15,8 @@ import yaml
 import latent_reward as lr
 from latent_reward.encoder.encoder import load
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "own_environment"
 QUICK = (

@@ -31,6 +31,8 @@ from latent_reward.training.config import FORMAT, RunConfig, spell_seeds
 from latent_reward.training.plan import make_plan
 from latent_reward.training.run import make_training
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 SCHEDULE = {"warmup": 60, "evaluate_every": 60, "evaluation_episodes": 2, "checkpoint_every": 70}
 SETTINGS = [
     "--warmup", "60", "--evaluate-every", "60", "--evaluation-episodes", "2", "--checkpoint-every", "70",
@@ -39,7 +41,8 @@ SETTINGS = [
 LOGGED = {
     "seed", "team", "step", "episodes", "return_mean", "return_std", "win_rate", "training_return", "decoder_loss",
     "critic_loss", "explained_variance", "credit_correlation", "proxy_spread",
-    "explained_beyond_length", "return_slope", "credit_slope", "credit_bias", "steps_per_second", "warning",
+    "explained_beyond_length", "return_slope", "credit_slope", "credit_bias", "credit_uncertainty",
+    "steps_per_second", "warning",
 }  # fmt: skip
 STEPS = 185  # not a multiple of the episode length, of evaluations or of checkpoints
 

@@ -36,17 +36,12 @@ STEPS = 4 * 25
 LOGGED = {
     "seed", "team", "step", "episodes", "return_mean", "return_std", "win_rate", "training_return", "decoder_loss",
     "policy_loss", "value_loss", "entropy", "explained_variance", "credit_correlation", "proxy_spread",
-    "explained_beyond_length", "return_slope", "credit_slope", "credit_bias",
+    "explained_beyond_length", "return_slope", "credit_slope", "credit_bias", "credit_uncertainty",
     "steps_per_second", "warning",
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-    """Most of the time goes into compiling programs that run for a moment; leave them unoptimised."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_fast")
 
 
 @pytest.fixture(scope="module")

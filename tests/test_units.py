@@ -14,6 +14,8 @@ from latent_reward.credit.methods import METHODS
 from latent_reward.data.episodes import Episodes
 from latent_reward.data.spaces import Continuous
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 LEARNED = [name for name, entry in METHODS.items() if entry.replay is not None and entry.replay.learns]
 FREE = [name for name in LEARNED if not name.endswith("-paper")]
 ACTIONS = gymnasium.spaces.Box(-1.0, 1.0, (1,))
