@@ -10,8 +10,7 @@ from latent_reward.agents.registry import default_agent
 from latent_reward.credit.methods import Recipe
 from latent_reward.data.spaces import Continuous
 from latent_reward.encoder.bundled import bundled_folder
-from latent_reward.encoder.card import Space
-from latent_reward.encoder.encoder import Encoder, check_fits
+from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.from_function import FunctionEncoder
 from latent_reward.envs.base import Environment
 from latent_reward.errors import LareError
@@ -78,10 +77,7 @@ def prepare(
     world = open_environment(found, env)
     plan = make_plan(default_agent(world.teams[0].actions), settings)
     method = choose_method(method, plan.agent.learns_from)
-    if isinstance(found, BareTask):
-        chosen, origin = _given_encoders(found, world, method, encoder)
-    else:
-        chosen, origin = _choose_encoders(found, method, encoder, draw)
+    chosen, origin = _choose_encoders(found, world, method, encoder, draw)
     seeds = tuple(int(each) for each in ((seed,) if isinstance(seed, int | Integral) else seed))
     config = RunConfig(found.name, method, seeds, origin, plan)
     config.require_readable()
@@ -90,69 +86,58 @@ def prepare(
     return Prepared(found, env, world, config, chosen, folder)
 
 
-def _given_encoders(
-    task: BareTask, world: Environment, method: Recipe, encoder: AnyEncoder | None
+def _choose_encoders(
+    task: AnyTask | BareTask, world: Environment, method: Recipe, encoder: AnyEncoder | None, draw: int
 ) -> tuple[tuple[Encoder | None, ...], str | None]:
-    """The encoder of each team of an environment without words, and where they came from."""
-    if encoder is None and method.credit.latents != "none":
-        described = task.env and (task.teams or isinstance(world.teams[0].actions, Continuous))
-        words = f", describe it with `lare task init {task.env}`" if described else ""
+    """The encoder of each team for a method, checked against what its agents see and do, and where they came from."""
+    described = (None,) * len(world.teams) if isinstance(task, BareTask) else task.descriptions
+    given = _each_encoder(task, world, method, encoder, draw)
+    chosen = tuple(
+        choose_encoder(
+            Where(
+                each.name if each else task.name,
+                team.observation_size,
+                team.actions,
+                team.agents,
+                world.horizon,
+                each,
+            ),
+            method,
+            one,
+        )
+        for team, each, one in zip(world.teams, described, given, strict=True)
+    )
+    if chosen[0] is None:
+        return chosen, None
+    return chosen, f"bundled draw {draw}" if encoder is None else _origin(encoder, chosen[0])
+
+
+def _each_encoder(
+    task: AnyTask | BareTask, world: Environment, method: Recipe, encoder: AnyEncoder | None, draw: int
+) -> Sequence[AnyEncoder | None]:
+    """What is to be opened as the encoder of each team."""
+    count, wanted = len(world.teams), method.credit.latents
+    if wanted == "none":
+        return (encoder,) * count
+    if isinstance(encoder, Encoder | FunctionEncoder):
+        if count > 1:
+            raise LareError(f"encoder: {task.name} needs one for each team; give a folder with all of them")
+        return (encoder,)
+    if encoder is not None:
+        return encoder_folders(Path(encoder), task)
+    if isinstance(task, BareTask):
+        can_be = task.env and (task.teams or isinstance(world.teams[0].actions, Continuous))
+        words = f", describe it with `lare task init {task.env}`" if can_be else ""
         raise LareError(
             f"encoder: {method.name} reads latents, and {task.name} has no task with an encoder; choose a method "
             f"without latents (--method linear, gp or rrd-unbiased){words}, or give an encoder"
         )
-    if method.credit.latents == "none" or isinstance(encoder, Encoder | FunctionEncoder):
-        if len(world.teams) > 1 and encoder is not None:
-            raise LareError(f"encoder: {task.name} needs one for each team; give a folder with all of them")
-        each_encoder: Sequence[AnyEncoder | None] = (encoder,) * len(world.teams)
-    else:
-        each_encoder = encoder_folders(Path(str(encoder)), task)
-    chosen = tuple(
-        choose_encoder(
-            Where(task.name, team.observation_size, team.actions, team.agents, world.horizon), method, each
-        )
-        for team, each in zip(world.teams, each_encoder, strict=True)
-    )
-    if chosen[0] is None:
-        return chosen, None
-    return chosen, _origin(encoder, chosen[0])
-
-
-def _choose_encoders(
-    task: AnyTask, method: Recipe, encoder: AnyEncoder | None, draw: int
-) -> tuple[tuple[Encoder | None, ...], str | None]:
-    """The encoder of each team for a method, checked against the task, and where they came from."""
-    descriptions, wanted = task.descriptions, method.credit.latents
-    if wanted == "none":
-        if encoder is not None:
-            raise LareError(f"encoder: the method {method.name} reads no latents; leave --encoder out")
-        return (None,) * len(descriptions), None
-    one_latent = f"design one with `lare design {task.name} --reward` and pass its folder with --encoder"
-    if encoder is None and wanted == "one":
+    if wanted == "one":
         raise LareError(
-            f"encoder: {method.name} needs an encoder with one latent, and none is bundled; {one_latent}"
+            f"encoder: {method.name} needs an encoder with one latent, and none is bundled; design one with "
+            f"`lare design {task.name} --reward` and pass its folder with --encoder"
         )
-    if encoder is None:
-        chosen = tuple(open_encoder(bundled_folder(each.name, draw)) for each in descriptions)
-        origin = f"bundled draw {draw}"
-    elif isinstance(encoder, Encoder | FunctionEncoder):
-        first, *others = descriptions
-        if others:
-            raise LareError(f"encoder: {task.name} needs one for each team; give a folder with all of them")
-        if isinstance(encoder, FunctionEncoder):
-            encoder = encoder.bind(Space.of(first), first.name, first.env_id)
-        chosen, origin = (encoder,), _origin(encoder, encoder)
-    else:
-        chosen = tuple(map(open_encoder, encoder_folders(Path(encoder), task)))
-        origin = _origin(encoder, chosen[0])
-    for each, description in zip(chosen, descriptions, strict=True):
-        check_fits(each, description)
-        if wanted == "one" and len(each.latent_names) != 1:
-            raise LareError(
-                f"encoder: {method.name} needs an encoder with one latent, this has {len(each.latent_names)}; "
-                + one_latent
-            )
-    return chosen, origin
+    return tuple(open_encoder(bundled_folder(each.name, draw)) for each in task.descriptions)
 
 
 def _origin(given: AnyEncoder | None, first: Encoder) -> str:
