@@ -80,8 +80,8 @@ def add_equations(
 ) -> Equations:
     """Store one equation per episode over the oldest ones. An episode whose mask is all false adds nothing.
 
-    ``columns`` are those of one group after the other, which are never copied together; where nobody is there they
-    must be finite.
+    ``columns`` has one array for each group, so that they need not be copied into one. They must be finite even at
+    steps that the mask leaves out.
     """
     length = mask.any(axis=2).sum(axis=1)
     exists = length > 0
@@ -142,8 +142,8 @@ def solve(
         equations = jax.lax.fori_loop(
             0,
             (due & now).astype(int),
-            # a loop of at most one turn, since with several seeds a branch would run on both of its sides; behind the
-            # barrier the compiler cannot take what does not change out of the loop, where it would run in every step
+            # A loop of at most one turn: with several seeds, both sides of a branch would run. Without the barrier the
+            # compiler moves what does not change out of the loop, and it would run even if nothing is due.
             lambda _, known, rows=rows: _solve(
                 jax.lax.optimization_barrier(known), groups, mean, spread, rows
             ),
