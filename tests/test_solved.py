@@ -11,17 +11,18 @@ import latent_reward as lr
 from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.evidence import (
     EQUATIONS,
+    Columns,
     add_equations,
     init_equations,
     posterior_deviation,
     solve,
 )
-from latent_reward.credit.solved import Solved, cosine
+from latent_reward.credit.solved import Solved, _draw_hinges, bend
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.card import Space
 from latent_reward.errors import LareError
 
-GROUPS = (2, 3)
+GROUPS = (Columns(2, exact=True), Columns(3, exact=True))
 SPACE = Space.unbounded(2, 1)
 
 
@@ -38,13 +39,13 @@ def played(
     return columns.astype(np.float32), mask, reward.sum(axis=(1, 2)), reward
 
 
-def solved(columns, mask, returns):
+def solved(columns, mask, returns, groups=GROUPS):
     rows = columns[mask]
     known = add_equations(
-        init_equations(GROUPS), [jnp.asarray(columns)], jnp.asarray(mask), jnp.asarray(returns, jnp.float32)
+        init_equations(groups), [jnp.asarray(columns)], jnp.asarray(mask), jnp.asarray(returns, jnp.float32)
     )
     return solve(
-        known, GROUPS, jnp.asarray(rows.mean(axis=0)), jnp.asarray(rows.std(axis=0)), jnp.array(True)
+        known, groups, jnp.asarray(rows.mean(axis=0)), jnp.asarray(rows.std(axis=0)), jnp.array(True)
     )
 
 
@@ -122,7 +123,7 @@ def test_equal_returns_give_no_weights():
 
 
 @pytest.mark.parametrize(
-    "groups", [("raw", "termination"), ("raw", "termination", "raw-waves"), ("raw-waves",)]
+    "groups", [("raw", "termination"), ("raw", "termination", "raw-hinges"), ("raw-hinges",)]
 )
 def test_a_method_of_groups_explains_returns_that_it_has_not_seen(groups):
     """The reward is linear in o′ and a², and ending early costs 5."""
@@ -157,7 +158,7 @@ def test_a_method_of_groups_explains_returns_that_it_has_not_seen(groups):
             truths.append(reward[mask])
         state = observe(state, features, episodes)
     correlation = np.corrcoef(np.concatenate(proxies), np.concatenate(truths))[0, 1]
-    assert correlation > (0.5 if groups == ("raw-waves",) else 0.97)
+    assert correlation > (0.5 if groups == ("raw-hinges",) else 0.97)
 
 
 def test_settings_that_do_not_exist_are_refused():
@@ -201,14 +202,35 @@ def test_the_posterior_is_calibrated_on_rewards_that_are_linear():
     assert 0.5 < np.mean(inside) < 0.85
 
 
-def test_the_cosine_is_the_cosine():
-    turns = np.linspace(-30, 30, 10_001, dtype=np.float32)
-    np.testing.assert_allclose(cosine(jnp.asarray(turns)), np.cos(2 * np.pi * turns), atol=2e-5)
+def test_few_equations_are_not_explained_exactly_by_columns_that_nobody_chose():
+    """With returns that any column explains alone, the share of noise is that of the limit on ρ."""
+    columns, mask, returns, _ = played(20, weights=(2.0, 0.0, 0.0, 0.0, 0.0))
+    for exact in (True, False):
+        groups = (Columns(2, exact), Columns(3))
+        found = solved(columns, mask, returns, groups=groups)
+        assert (float(found.prior[0]) > 1000) == exact
+        assert exact or float(found.prior[0]) == pytest.approx(0.1 * 20**2)
+
+
+def test_hinges_are_straight_beyond_their_reach():
+    """Between their thresholds they bend; a sum of them goes on as a straight line far from what was seen."""
+    hinges = _draw_hinges(jax.random.key(0), 4, 50)
+    lengths = np.linalg.norm(hinges.directions, axis=0)
+    np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
+    assert [
+        int((np.asarray(part) != 0).sum(axis=0).max()) for part in np.split(hinges.directions, 3, axis=1)
+    ] == [1, 2, 4]
+    line = np.linspace(-30, 30, 61, dtype=np.float32)[:, None] * np.ones(4, np.float32)
+    curve = np.asarray(
+        bend(hinges, jnp.asarray(line)) @ np.random.default_rng(0).normal(size=150).astype(np.float32)
+    )
+    bent = np.abs(np.diff(curve, n=2))
+    assert max(bent[:10].max(), bent[-10:].max()) < 1e-3 * bent.max()
 
 
 def test_what_latents_miss_is_carried_by_raw_columns_and_latents_are_weighted():
     """The latent of the encoder is noise; the reward is linear in o′. The same with a latent that is the reward."""
-    groups = ("latent", "latent-waves", "raw", "raw-waves", "termination")
+    groups = ("latent", "latent-hinges", "raw", "raw-hinges", "termination")
     for index, least in ((0, 0.97), (1, 0.999)):
         encoder = lr.encoder_from_function(lambda o, a, n, at=index: n[:, at : at + 1], ("seen",)).bind(SPACE)
         spec, method = CreditSpec(2, 1, 1, 12, encoder), Solved(groups)

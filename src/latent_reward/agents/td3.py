@@ -7,8 +7,9 @@ Every second step:
     3. the actor takes one Adam step on −Q_1(o, π(o)); all targets move by τ: ``update_actor``.
 Time limits are not terminations: the target bootstraps through them.
 
-u is the unit of reward (:mod:`latent_reward.data.unit`), so that it does not matter in what unit an environment pays;
-step sizes and initial values are those of rewards near 1.
+u is the unit of reward (:mod:`latent_reward.data.unit`), and networks read observations in units of their standard
+deviation so far, so that it does not matter in what units an environment pays and shows; step sizes and initial values
+are those of numbers near 1.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from jaxtyping import Array, Bool, Float
 
 from latent_reward.agents.base import AgentSpec, Metrics, ReplayAgent
 from latent_reward.data.episodes import Episodes
-from latent_reward.data.moments import Moments
+from latent_reward.data.moments import Moments, init_moments, merge, standardise
 from latent_reward.data.spaces import Continuous
 from latent_reward.data.unit import init_unit, measure_unit, unit_of
 from latent_reward.errors import LareError
@@ -30,12 +31,18 @@ from latent_reward.networks import MLP, init_mlp
 from latent_reward.optimisers import adam, init_adam, polyak
 from latent_reward.types import Actions, Key, Observations, Scalar, Scalars
 
+_SATURATED = 3.0  # tanh is 0.995 there
+
 
 class ActionRange(NamedTuple):
     """Middle and half-width of the box of actions: a = middle + half_width · u, u ∈ [−1, 1]."""
 
     middle: Float[Array, " action"]
     half_width: Float[Array, " action"]
+
+    def squash(self, pushed: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
+        """An action inside the range from any number: middle + half_width · tanh."""
+        return self.middle + self.half_width * jnp.tanh(pushed)
 
     def disturb(
         self, action: Float[Array, "*batch action"], noise: Float[Array, "*batch action"]
@@ -57,8 +64,15 @@ def action_range(spec: AgentSpec) -> ActionRange:
     return ActionRange(jnp.asarray((low + high) / 2), jnp.asarray((high - low) / 2))
 
 
+class Actor(NamedTuple):
+    """What acts: a network, and the moments of the observations that it reads."""
+
+    network: MLP
+    seen: Moments
+
+
 class TD3State(NamedTuple):
-    """Networks and optimisers, and the moments of R/L. Critics are one MLP with a leading axis of two."""
+    """Networks, optimisers, moments of observations and of R/L. Critics are one MLP with a leading axis of two."""
 
     actor: MLP
     critics: MLP
@@ -66,6 +80,7 @@ class TD3State(NamedTuple):
     target_critics: MLP
     actor_optimiser: optax.OptState
     critic_optimiser: optax.OptState
+    seen: Moments
     mean_reward: Moments
 
 
@@ -82,6 +97,9 @@ class TD3(ReplayAgent):
         policy_delay: critic updates per actor update.
         learning_rate: Adam's step size of actor and critics.
         hidden: widths of the hidden layers.
+        standardise: whether networks read standardised observations (published: no).
+        saturation: weight of the loss Σ (|z| − 3)₊² on the actor's outputs z before tanh (published: 0). In single
+            precision the slope of tanh is 0 beyond 9, and an actor that got there would stay.
     """
 
     discount: float = 0.99
@@ -92,6 +110,8 @@ class TD3(ReplayAgent):
     policy_delay: int = 2
     learning_rate: float = 3e-4
     hidden: tuple[int, ...] = (256, 256)
+    standardise: bool = True
+    saturation: float = 0.01
     kind: Literal["td3"] = "td3"
 
     def init(self, spec: AgentSpec, key: Key) -> TD3State:
@@ -113,27 +133,38 @@ class TD3(ReplayAgent):
             copy(critics),
             init_adam(actor),
             init_adam(critics),
+            init_moments(spec.observation_size),
             init_unit(),
         )
 
     def observe(self, state: TD3State, episodes: Episodes) -> TD3State:
-        """Measure the unit of reward on the first episodes that pay anything."""
-        return state._replace(mean_reward=measure_unit(state.mean_reward, episodes))
+        """Measure the unit of reward on the first episodes that pay anything, those of observations on all."""
+        rows = episodes.before.reshape(-1, episodes.before.shape[-1])
+        return state._replace(
+            seen=merge(state.seen, rows, episodes.mask.reshape(-1)),
+            mean_reward=measure_unit(state.mean_reward, episodes),
+        )
 
-    def actor(self, state: TD3State) -> MLP:
-        """The network of π."""
-        return state.actor
+    def actor(self, state: TD3State) -> Actor:
+        """The network of π, and the units in which it reads."""
+        return Actor(state.actor, state.seen)
+
+    def read(
+        self, seen: Moments, observation: Float[Array, "*batch observation"]
+    ) -> Float[Array, "*batch observation"]:
+        """An observation as the networks read it."""
+        return standardise(seen, observation) if self.standardise else observation
 
     def act(
         self,
         spec: AgentSpec,
-        actor: MLP,
+        actor: Actor,
         observation: Float[Array, "*batch observation"],
         noise: Float[Array, "*batch action"] | None,
     ) -> Float[Array, "*batch action"]:
         """π(o), plus ``noise`` in units of ``exploration_noise``, clipped to the action range."""
         actions = action_range(spec)
-        chosen = policy(actor, actions, observation)
+        chosen = policy(actor.network, actions, self.read(actor.seen, observation))
         return chosen if noise is None else actions.disturb(chosen, self.exploration_noise * noise)
 
     def bootstrap(
@@ -151,8 +182,9 @@ class TD3(ReplayAgent):
         """
         actions, limit = action_range(spec), self.target_noise_clip
         noise = jnp.clip(self.target_noise * noise, -limit, limit)
-        smoothed = actions.disturb(policy(state.target_actor, actions, next_observation), noise)
-        value = values(state.target_critics, next_observation, smoothed).min(axis=0)
+        read = self.read(state.seen, next_observation)
+        smoothed = actions.disturb(policy(state.target_actor, actions, read), noise)
+        value = values(state.target_critics, read, smoothed).min(axis=0)
         return self.discount * jnp.where(terminated, 0.0, value)
 
     def update_critics(
@@ -163,9 +195,10 @@ class TD3(ReplayAgent):
         ``critic_loss`` is the loss in units of u², summed over critics, before the step.
         """
         target = reward / unit_of(state.mean_reward) + later
+        read = self.read(state.seen, observation)
 
         def loss_of(critics: MLP) -> Scalar:
-            error = values(critics, observation, action) - target
+            error = values(critics, read, action) - target
             return (error**2).mean(axis=1).sum()
 
         loss, gradient = jax.value_and_grad(loss_of)(state.critics)
@@ -173,13 +206,15 @@ class TD3(ReplayAgent):
         return state._replace(critics=critics, critic_optimiser=optimiser), {"critic_loss": loss}
 
     def update_actor(self, spec: AgentSpec, state: TD3State, observation: Observations, key: Key) -> TD3State:
-        """One Adam step of the actor on −Q_1(o, π(o)), and one Polyak step of all targets."""
-        actions = action_range(spec)
+        """One Adam step of the actor on −Q_1(o, π(o)) plus ``saturation``, and one Polyak step of all targets."""
+        actions, read = action_range(spec), self.read(state.seen, observation)
         first_critic: MLP = jax.tree.map(lambda leaf: leaf[0], state.critics)
 
         def loss_of(actor: MLP) -> Scalar:
-            action = policy(actor, actions, observation)
-            return -first_critic(jnp.concatenate([observation, action], axis=-1)).mean()
+            pushed = actor(read)
+            value = first_critic(jnp.concatenate([read, actions.squash(pushed)], axis=-1)).mean()
+            beyond = (jax.nn.relu(jnp.abs(pushed) - _SATURATED) ** 2).sum(axis=-1).mean()
+            return self.saturation * beyond - value
 
         gradient = jax.grad(loss_of)(state.actor)
         actor, optimiser = adam(state.actor, gradient, state.actor_optimiser, self.learning_rate)
@@ -195,7 +230,7 @@ def policy(
     actor: MLP, actions: ActionRange, observation: Float[Array, "*batch observation"]
 ) -> Float[Array, "*batch action"]:
     """The deterministic action π(o), inside the action range."""
-    return actions.middle + actions.half_width * jnp.tanh(actor(observation))
+    return actions.squash(actor(observation))
 
 
 def values(

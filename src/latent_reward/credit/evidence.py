@@ -10,6 +10,10 @@ yᵀA⁻¹X_gX_gᵀA⁻¹y / σ²(tr A⁻¹X_gX_gᵀ + 1/(1 + ρ_g)), which is 1
 switched off by itself: its ρ_g goes to the smallest one allowed. The weights are w_g = ρ_g X_gᵀA⁻¹y, and their
 posterior has the covariance σ²(D − D Xᵀ A⁻¹ X D) with the ρ_g of all columns on the diagonal of D.
 
+A model that is a little wrong explains a few returns exactly with effects that do not exist, of whatever varies least
+between episodes, such as actions. So N equations are explained to within 3/N of their size by columns that nobody
+chose (ρ_g ≤ N²/10), and exactly only by those that somebody did.
+
 There are as many unknowns as equations, of which the newest ``EQUATIONS`` are kept.
 """
 
@@ -21,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from latent_reward.data.moments import inverse
 from latent_reward.types import AgentMask, Returns, Scalar
 
 EQUATIONS = 256  # the newest episodes that weights are solved from
@@ -28,9 +33,17 @@ _FEW = 64  # while there are at most so many, the matrices have this size, and �
 _SWEEPS = 10  # of the fixed point at most; it goes on with the next solution
 _SETTLED = 0.1  # of −2 log-likelihood per unit of log ρ: less ends the sweeps
 _LEAST, _MOST = 1e-8, 1e4  # ρ of a group that is switched off, and the largest that single precision can take
+_KNOWN = 0.1  # ρ of a group that is not exact is at most so much times the square of the number of equations
 _DOUBT = 1.0  # −2 log of the prior of ρ is so many times log(1 + ρ)
 _BACK = 1e-2  # the least ρ that goes on from the last solution, so that a group can come back
 _HIGH = 1e2  # ρ of a second start: with few equations, what explains them all is often not found from below
+
+
+class Columns(NamedTuple):
+    """A group of columns: how many there are, and whether few equations may be explained exactly by them."""
+
+    number: int
+    exact: bool = False
 
 
 class Equations(NamedTuple):
@@ -57,9 +70,9 @@ class Equations(NamedTuple):
     solved: Scalar
 
 
-def init_equations(groups: tuple[int, ...]) -> Equations:
-    """No equations yet; every weight is 0. ``groups`` has the number of columns of each group."""
-    zero, columns = jnp.zeros(()), sum(groups)
+def init_equations(groups: tuple[Columns, ...]) -> Equations:
+    """No equations yet; every weight is 0."""
+    zero, columns = jnp.zeros(()), sum(group.number for group in groups)
     return Equations(
         jnp.zeros((EQUATIONS, columns)),
         jnp.zeros(EQUATIONS),
@@ -123,7 +136,7 @@ class System(NamedTuple):
 
 def solve(
     equations: Equations,
-    groups: tuple[int, ...],
+    groups: tuple[Columns, ...],
     mean: Float[Array, " column"],
     spread: Float[Array, " column"],
     due: Bool[Array, ""],
@@ -132,9 +145,9 @@ def solve(
 
     Args:
         equations: what is known.
-        groups: columns of each group, in their order.
+        groups: the groups, in the order of the columns.
         mean: of each column over single steps.
-        spread: its standard deviation; a column with 0 gets no weight.
+        spread: its unit, as a rule its standard deviation; a column with 0 gets no weight.
         due: whether there is anything to do.
     """
     few = equations.episodes <= _FEW
@@ -154,7 +167,7 @@ def solve(
 
 def _solve(
     equations: Equations,
-    groups: tuple[int, ...],
+    groups: tuple[Columns, ...],
     mean: Float[Array, " column"],
     spread: Float[Array, " column"],
     rows: int,
@@ -170,7 +183,7 @@ def _solve(
 
     def climb(before, chosen):
         start, doubt, goes_on = chosen
-        prior = _climb(system, jnp.where(goes_on, before, start), doubt)
+        prior = _climb(system, groups, jnp.where(goes_on, before, start), doubt)
         lower, dual = _factor(system, prior)
         return prior, (prior, dual, _surprise(system, lower, dual) + _DOUBT * jnp.log1p(prior).sum())
 
@@ -186,20 +199,24 @@ def _solve(
     return equations._replace(weight=weight, bias=bias, prior=prior, solved=equations.episodes)
 
 
-def _climb(system: System, start: Float[Array, " group"], doubt: Scalar) -> Float[Array, " group"]:
+def _climb(
+    system: System, groups: tuple[Columns, ...], start: Float[Array, " group"], doubt: Scalar
+) -> Float[Array, " group"]:
     """The fixed point from ``start`` on, until no ρ matters any more or for a limited number of sweeps.
 
     The prior of ρ is (1 + ρ)^(−``doubt``/2).
     """
     flat = system.kernels.reshape(len(start), -1)
+    limit = jnp.clip(_KNOWN * system.number**2, 1.0, _MOST)
+    most = jnp.where(np.array([group.exact for group in groups]), _MOST, limit)
 
     def sweep(carry):
         number, prior, _ = carry
         lower, dual = _factor(system, prior)
-        inverse = jax.scipy.linalg.cho_solve((lower, True), jnp.eye(len(system.y)))
+        precision = jax.scipy.linalg.cho_solve((lower, True), jnp.eye(len(system.y)))
         explained = ((system.kernels @ dual) @ dual) / _noise(system, dual)
-        expected = flat @ inverse.reshape(-1) + doubt / (1.0 + prior)
-        after = jnp.clip(prior * (explained + 1e-9) / (expected + 1e-9), _LEAST, _MOST)
+        expected = flat @ precision.reshape(-1) + doubt / (1.0 + prior)
+        after = jnp.clip(prior * (explained + 1e-9) / (expected + 1e-9), _LEAST, most)
         moves = (after != prior) & (jnp.abs(prior * (explained - expected)) > _SETTLED)
         return number + 1, after, moves.any()
 
@@ -224,7 +241,7 @@ def _surprise(
 
 def make_system(
     equations: Equations,
-    groups: tuple[int, ...],
+    groups: tuple[Columns, ...],
     mean: Float[Array, " column"],
     spread: Float[Array, " column"],
     size: int = EQUATIONS,
@@ -232,11 +249,11 @@ def make_system(
     """The first ``size`` equations in the units in which they are solved; other arguments as for :func:`solve`."""
     exists = jnp.arange(size) < equations.episodes
     count = jnp.maximum(exists.sum(), 1)
-    unit = jnp.where(spread > 0, 1.0 / jnp.where(spread > 0, spread, 1.0), 0.0)
+    unit = inverse(spread)
     rows = _centred((equations.sums - equations.pairs[:, None] * mean)[:size] * unit, exists, count)
     target = _centred(equations.target[:size, None], exists, count)[:, 0]
     root = jnp.sqrt((target**2).sum() / count)
-    ends = np.cumsum(groups)[:-1]
+    ends = np.cumsum([group.number for group in groups])[:-1]
     sizes = jnp.stack([jnp.sqrt((part**2).sum() / count) for part in jnp.split(rows, ends, axis=1)])
     scale = _by_column(1.0 / jnp.where(sizes > 0, sizes, 1.0), groups)
     rows = rows * scale
@@ -253,9 +270,10 @@ def _factor(
     return lower, jax.scipy.linalg.cho_solve((lower, True), system.y)
 
 
-def _by_column(values: Float[Array, " group"], groups: tuple[int, ...]) -> Float[Array, " column"]:
+def _by_column(values: Float[Array, " group"], groups: tuple[Columns, ...]) -> Float[Array, " column"]:
     """The value of each column's group."""
-    return jnp.repeat(values, np.array(groups), total_repeat_length=sum(groups))
+    numbers = np.array([group.number for group in groups])
+    return jnp.repeat(values, numbers, total_repeat_length=sum(numbers))
 
 
 def _centred(
@@ -268,7 +286,7 @@ def _centred(
 
 def posterior_deviation(
     equations: Equations,
-    groups: tuple[int, ...],
+    groups: tuple[Columns, ...],
     mean: Float[Array, " column"],
     spread: Float[Array, " column"],
     columns: Float[Array, "*batch column"],

@@ -36,10 +36,10 @@ class Entry:
 
 # Rewards are paid for what happens between o and o′, so that the mean of a latent over both is worth more than either.
 # Teams look at o′ only. Raw columns and random features carry what latents miss.
-_LARE = Solved(("latent", "latent-waves", "raw", "raw-waves", "termination"))
+_LARE = Solved(("latent", "latent-hinges", "raw", "raw-hinges", "termination"))
 _LARE_EPISODES = replace(_LARE, view="next")
 _LINEAR = Solved(("raw", "termination"))
-_GP = Solved(("raw", "raw-waves", "termination"))
+_GP = Solved(("raw", "raw-hinges", "termination"))
 
 # The losses of the paper with a network on latents; for half a dozen of them 64 units are enough.
 _NETWORK = PerStep("latent", "rrd-unbiased", view="both", hidden=(64, 64))
@@ -102,7 +102,7 @@ METHODS: dict[str, Entry] = {
         _LINEAR,
     ),
     "gp": Entry(
-        "linear with random Fourier features of the step: a Gaussian process",
+        "linear with random hinges of the step: a Gaussian process",
         _GP,
         _GP,
     ),

@@ -1,10 +1,11 @@
 """Credit that is solved rather than learned: no step size, no unit, no network, and with or without latents.
 
 The reward of a step is linear in groups of columns: the latents of an encoder, the raw step (o, a, a², o′), whether
-the step terminated the agent, and random Fourier features of the latents and of the raw step, with which it is a
-Gaussian process (Rahimi and Recht 2007, "Random features for large-scale kernel machines"). The weights of each group
-have a penalty of their own, all chosen by the evidence (:mod:`latent_reward.credit.evidence`), so that a group that is
-not needed is switched off, and one that carries what latents miss is switched on.
+the step terminated the agent, and random hinges of the latents and of the raw step, with which it is a Gaussian
+process (Rahimi and Recht 2007, "Random features for large-scale kernel machines", and 2008, "Weighted sums of random
+kitchen sinks"). The weights of each group have a penalty of their own, all chosen by the evidence
+(:mod:`latent_reward.credit.evidence`), so that a group that is not needed is switched off, and one that carries what
+latents miss is switched on.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from jaxtyping import Array, Bool, Float
 from latent_reward.credit.base import CreditSpec, Method, Share
 from latent_reward.credit.evidence import (
     EQUATIONS,
+    Columns,
     Equations,
     add_equations,
     init_equations,
@@ -26,26 +28,29 @@ from latent_reward.credit.evidence import (
 )
 from latent_reward.credit.features import step_features
 from latent_reward.data.episodes import Episodes, team_mean
-from latent_reward.data.moments import Moments, deviation, init_moments, merge
+from latent_reward.data.moments import deviation, init_moments, inverse, merge
 from latent_reward.encoder.view import View, latent_size
 from latent_reward.errors import LareError, require_choice
 from latent_reward.types import EpisodeFeatures, Key
 
-Group = Literal["latent", "latent-waves", "raw", "raw-waves", "termination"]
+Group = Literal["latent", "latent-hinges", "raw", "raw-hinges", "termination"]
 
-# Random features read one number of a step, two, or all of them, at a length scale of so much times √(numbers / 4).
-# What is a sum of functions of few numbers is found from fewer returns than what is not.
-_KERNELS = ((1, 3.0), (2, 3.0), (None, 4.0))
-_WAVES = {"latent-waves": 32, "raw-waves": 96}  # random features of each kind
-_COSINE = (0.99999966, -19.7390322, 64.9300124, -85.2851589, 58.8478853, -21.1581068)  # of x², for |x| ≤ ½
-_SETTLED = 10  # episodes after which the units of random features stay as they are
+_READ = (
+    1,
+    2,
+    None,
+)  # a hinge reads one number of a step, two, or all: sums of functions of few are found first
+_HINGES = {"latent-hinges": 32, "raw-hinges": 96}  # of each of these kinds
+_REACH = 2.0  # hinges bend within so many standard deviations of the mean, and are straight beyond
+_ACTION_SHARE = 1 / 3  # the prior of what an action itself is worth, beside the prior of where it leads
+_SETTLED = 10  # episodes after which the units of hinges stay as they are
 
 
-class Waves(NamedTuple):
-    """Frequencies and phases of random features, in turns."""
+class Hinges(NamedTuple):
+    """Directions of length 1 and thresholds of random hinges."""
 
-    frequencies: Float[Array, "read wave"]
-    phases: Float[Array, " wave"]
+    directions: Float[Array, "read hinge"]
+    thresholds: Float[Array, " hinge"]
 
 
 class Parts(NamedTuple):
@@ -61,14 +66,16 @@ class Solution(NamedTuple):
 
     Attributes:
         moments: of each part of a step.
-        settled: the same over the first episodes only; random features are in these units.
-        waves: of each group of random features.
+        settled: the same over the first episodes only; hinges are in these units.
+        shares: of each part, what the prior of its columns' weights is multiplied by.
+        hinges: of each group of hinges.
         equations: what is solved, and the solution.
     """
 
     moments: Parts
     settled: Parts
-    waves: dict[str, Waves]
+    shares: Parts
+    hinges: dict[str, Hinges]
     equations: Equations
 
 
@@ -107,15 +114,18 @@ class Solved(Method):
         return True
 
     def init(self, spec: CreditSpec, key: Key) -> Solution:
-        """Nothing is known; the frequencies of random features are drawn."""
+        """Nothing is known; the hinges are drawn."""
         sizes = self._sizes(spec)
-        waves = {
-            group: _draw_waves(jax.random.fold_in(key, number), getattr(sizes, _part(group)), count)
-            for number, (group, count) in enumerate(_WAVES.items())
+        hinges = {
+            group: _draw_hinges(jax.random.fold_in(key, number), getattr(sizes, _part(group)), count)
+            for number, (group, count) in enumerate(_HINGES.items())
             if group in self.groups
         }
         moments = Parts(*map(init_moments, sizes))
-        return Solution(moments, moments, waves, init_equations(self._groups(moments)))
+        where, itself = np.ones(spec.observation_size), np.full(2 * spec.action_size, _ACTION_SHARE)
+        step = jnp.asarray(np.concatenate([where, itself, where]), jnp.float32)
+        shares = Parts(jnp.ones(sizes.latent), jnp.ones(1), step)
+        return Solution(moments, moments, shares, hinges, init_equations(self._groups(moments)))
 
     def feature_size(self, spec: CreditSpec) -> int:
         """Latents, termination, and (o, a, a², o′)."""
@@ -211,29 +221,32 @@ class Solved(Method):
 
     def _width(self, moments: Parts, group: Group) -> int:
         """Columns of a group."""
-        return len(_KERNELS) * _WAVES[group] if group in _WAVES else len(getattr(moments, group).mean)
+        return len(_READ) * _HINGES[group] if group in _HINGES else len(getattr(moments, group).mean)
 
-    def _groups(self, moments: Parts) -> tuple[int, ...]:
-        """Columns of each group that is solved; random features are one group for each kernel."""
-        widths = ((group, self._width(moments, group)) for group in self.groups)
-        return tuple(
-            each
-            for group, width in widths
-            for each in ((width // len(_KERNELS),) * len(_KERNELS) if group in _WAVES else (width,))
-        )
+    def _groups(self, moments: Parts) -> tuple[Columns, ...]:
+        """The columns of each group that is solved; hinges are one group for each kind."""
+        groups: list[Columns] = []
+        for group in self.groups:
+            width = self._width(moments, group)
+            if group in _HINGES:
+                groups += [Columns(width // len(_READ))] * len(_READ)
+            else:
+                groups.append(Columns(width, exact=group == "latent"))
+        return tuple(groups)
 
     def _units(self, state: Solution) -> tuple[Float[Array, " column"], Float[Array, " column"]]:
-        """Mean and standard deviation of each column over single steps; random features have the unit 1."""
-        means, spreads = [], []
+        """Mean and unit of each column: its standard deviation over single steps by its share, or 1 for hinges."""
+        means, units = [], []
         for group in self.groups:
-            if group in _WAVES:
+            if group in _HINGES:
                 width = self._width(state.moments, group)
                 means.append(jnp.zeros(width))
-                spreads.append(jnp.ones(width))
+                units.append(jnp.ones(width))
             else:
-                means.append(getattr(state.moments, group).mean)
-                spreads.append(deviation(getattr(state.moments, group)))
-        return jnp.concatenate(means), jnp.concatenate(spreads)
+                moments = getattr(state.moments, group)
+                means.append(moments.mean)
+                units.append(deviation(moments) / getattr(state.shares, group))
+        return jnp.concatenate(means), jnp.concatenate(units)
 
     def _columns(
         self, state: Solution, features: Float[Array, "*batch feature"]
@@ -243,16 +256,18 @@ class Solved(Method):
 
         def columns(group: Group) -> Float[Array, "*batch _"]:
             part = getattr(parts, _part(group))
-            if group not in _WAVES:
+            if group not in _HINGES:
                 return part
-            return _waves(state.waves[group], getattr(state.settled, _part(group)), part)
+            settled, share = getattr(state.settled, _part(group)), getattr(state.shares, _part(group))
+            inputs = (part - settled.mean) * inverse(deviation(settled)) * share
+            return bend(state.hinges[group], inputs)
 
         return [columns(group) for group in self.groups]
 
 
 def _part(group: Group) -> str:
     """The part of a step that a group of columns is made of."""
-    return group.removesuffix("-waves")
+    return group.removesuffix("-hinges")
 
 
 def _split(state: Solution, features: Float[Array, "*batch feature"]) -> Parts:
@@ -261,31 +276,19 @@ def _split(state: Solution, features: Float[Array, "*batch feature"]) -> Parts:
     return Parts(*jnp.split(features, np.cumsum(sizes)[:-1], axis=-1))
 
 
-def _draw_waves(key: Key, size: int, count: int) -> Waves:
-    """Random frequencies of Gaussian kernels over ``size`` numbers, ``count`` for each of ``_KERNELS``."""
-    frequencies = []
-    k_phases, *keys = jax.random.split(key, 1 + len(_KERNELS))
-    for each, (order, length) in zip(keys, _KERNELS, strict=True):
-        k_frequency, k_chosen = jax.random.split(each)
-        read = min(order or size, size)
+def _draw_hinges(key: Key, size: int, count: int) -> Hinges:
+    """Random hinges over ``size`` numbers, ``count`` for each kind of ``_READ``."""
+    k_thresholds, *keys = jax.random.split(key, 1 + len(_READ))
+    directions = []
+    for each, read in zip(keys, _READ, strict=True):
+        k_direction, k_chosen = jax.random.split(each)
         ranks = jax.random.uniform(k_chosen, (size, count)).argsort(axis=0).argsort(axis=0)
-        drawn = jax.random.normal(k_frequency, (size, count)) / (2 * np.pi * length * np.sqrt(read / 4))
-        frequencies.append(jnp.where(ranks < read, drawn, 0.0))
-    phases = jax.random.uniform(k_phases, (count * len(_KERNELS),))
-    return Waves(jnp.concatenate(frequencies, axis=1), phases)
+        drawn = jax.random.normal(k_direction, (size, count)) * (ranks < (read or size))
+        directions.append(drawn / jnp.maximum(jnp.linalg.norm(drawn, axis=0), 1e-12))
+    thresholds = jax.random.uniform(k_thresholds, (count * len(_READ),), minval=-_REACH, maxval=_REACH)
+    return Hinges(jnp.concatenate(directions, axis=1), thresholds)
 
 
-def _waves(waves: Waves, units: Moments, read: Float[Array, "*batch read"]) -> Float[Array, "*batch wave"]:
-    """Random Fourier features √2 cos 2π(νᵀx + φ) of x in the units of the first episodes."""
-    scale = deviation(units)
-    inputs = jnp.where(scale > 0, (read - units.mean) / jnp.where(scale > 0, scale, 1.0), 0.0)
-    return np.float32(np.sqrt(2)) * cosine(inputs @ waves.frequencies + waves.phases)
-
-
-def cosine(turns: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """cos 2πx to within 1e-6, by a polynomial of the least largest error; five times as fast as ``jnp.cos``."""
-    square = (turns - jnp.round(turns)) ** 2
-    value = jnp.full_like(square, _COSINE[-1])
-    for coefficient in _COSINE[-2::-1]:
-        value = value * square + coefficient
-    return value
+def bend(hinges: Hinges, read: Float[Array, "*batch read"]) -> Float[Array, "*batch hinge"]:
+    """max(0, νᵀx − c) for each direction ν and threshold c."""
+    return jax.nn.relu(read @ hinges.directions - hinges.thresholds)

@@ -51,3 +51,8 @@ def deviation(moments: Moments) -> Float[Array, " feature"]:
     variance = moments.spread / jnp.maximum(moments.rows, 1.0)
     varies = variance > 1e-11 * moments.mean**2
     return jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0)
+
+
+def inverse(scale: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """1 / ``scale``, and 0 where it is 0, so that what has never varied counts for nothing."""
+    return jnp.where(scale > 0, 1.0 / jnp.where(scale > 0, scale, 1.0), 0.0)
