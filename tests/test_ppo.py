@@ -17,7 +17,7 @@ from latent_reward.data.episodes import Episodes, Played, team_return
 from latent_reward.data.spaces import Discrete
 from latent_reward.errors import LareError
 
-AGENT = PPO(hidden=(16, 16), critic_sees_time=False)
+AGENT = PPO(hidden=(16, 16), critic_sees_time=False, standardise=False)
 SIZE, ACTIONS = 3, 4
 SPEC = AgentSpec(SIZE, Discrete(ACTIONS))
 
@@ -167,7 +167,7 @@ def test_the_scale_of_returns_is_a_moving_root_mean_square_of_what_exists():
 def test_standardised_advantages_have_mean_0_and_variance_1_where_rows_exist():
     random = np.random.default_rng(0)
     advantage, mask = random.normal(5.0, 3.0, 200).astype(np.float32), random.random(200) < 0.5
-    found = np.asarray(ppo.standardise(jnp.asarray(advantage), jnp.asarray(mask)))
+    found = np.asarray(ppo.standardise_advantage(jnp.asarray(advantage), jnp.asarray(mask)))
     real = advantage[mask]
     np.testing.assert_allclose(found[mask], (real - real.mean()) / real.std(), rtol=1e-3, atol=1e-4)
     assert (found[~mask] == 0).all()
@@ -227,7 +227,7 @@ def test_updates_find_the_better_action_of_each_context():
         reward = (action == jnp.where(observation[:, 0] > 0, 2, 0)).astype(float)
         value = agent.value(nets.critic, observation, jnp.zeros(300))
         mask = jnp.ones(300, bool)
-        advantage = ppo.standardise(reward - value, mask)
+        advantage = ppo.standardise_advantage(reward - value, mask)
         rows = Rows(
             observation, jnp.zeros(300), action, log_probability, value, advantage, reward, mask, None
         )
@@ -273,7 +273,7 @@ def test_an_iteration_learns_from_the_advantages_and_targets_of_its_episodes(
     discount, bootstrap, monkeypatch
 ):
     """What ``learn`` gives to ``update``, against loops over episodes, agents and steps."""
-    agent = PPO(hidden=(16, 16), discount=discount, bootstrap=bootstrap)
+    agent = PPO(hidden=(16, 16), discount=discount, bootstrap=bootstrap, standardise=False)
     given = []
 
     def update(self, spec, state, rows, key, remaining):
@@ -322,7 +322,7 @@ def test_an_iteration_learns_from_the_advantages_and_targets_of_its_episodes(
 
 
 def test_whatever_lies_beyond_the_end_of_an_episode_changes_nothing():
-    agent = PPO(hidden=(8,), epochs=2, minibatch=16)
+    agent = PPO(hidden=(8,), epochs=2, minibatch=16, standardise=False)
     state = agent.init(SPEC, jax.random.key(0))
     learn = jax.jit(lambda state, *given: agent.learn(SPEC, state, *given, jnp.float32(1.0)))
     clean, spoilt = (learn(state, *played_episodes(spoil), jax.random.key(1)) for spoil in (None, np.nan))

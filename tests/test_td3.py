@@ -1,5 +1,6 @@
 """TD3 against NumPy, the rules it is known for, and problems whose answer is known."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -20,8 +21,8 @@ from latent_reward.optimisers import adam, init_adam, polyak
 LOW, HIGH = np.array([-1.0, 2.0], np.float32), np.array([3.0, 2.5], np.float32)
 MIDDLE, HALF_WIDTH = (LOW + HIGH) / 2, (HIGH - LOW) / 2
 SPEC = AgentSpec(3, Continuous(tuple(LOW.tolist()), tuple(HIGH.tolist())))
-AGENT = TD3(hidden=(16,), learning_rate=1e-3)
-QUIET = TD3(hidden=(16,), target_noise=0.0)
+AGENT = TD3(hidden=(16,), learning_rate=1e-3, standardise=False)
+QUIET = TD3(hidden=(16,), target_noise=0.0, standardise=False)
 
 
 initialise = jax.jit(lambda key, agent: agent.init(SPEC, key), static_argnums=1)
@@ -131,7 +132,7 @@ def test_termination_stops_the_bootstrap_and_nothing_else_does():
 
 def test_target_actions_are_smoothed_by_clipped_noise_inside_the_action_range():
     # critics without hidden layers whose value is the first action: the bootstrap shows the smoothed action
-    agent = TD3(hidden=(), discount=1.0, target_noise=10.0, target_noise_clip=0.25)
+    agent = TD3(hidden=(), discount=1.0, target_noise=10.0, target_noise_clip=0.25, standardise=False)
     state = initialise(jax.random.key(0), agent)
     weight = jnp.zeros((2, 5, 1)).at[:, 3].set(1.0)
     critics = type(state.critics)((weight,), (jnp.zeros((2, 1)),))
@@ -180,7 +181,7 @@ def test_the_actor_climbs_the_first_critic():
         return float(td3.values(new.critics, batch.observation, action)[0].mean())
 
     new, _ = update(state, batch, AGENT, True)
-    assert value(new.actor) > value(state.actor)
+    assert value(AGENT.actor(new)) > value(AGENT.actor(state))
 
 
 def test_a_fresh_agent_has_two_different_critics_and_targets_equal_to_what_they_follow():
@@ -192,7 +193,7 @@ def test_a_fresh_agent_has_two_different_critics_and_targets_equal_to_what_they_
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_actions_stay_inside_an_asymmetric_box_and_reach_its_edges(scale):
-    agent = TD3(hidden=(16,), exploration_noise=2.0)
+    agent = TD3(hidden=(16,), exploration_noise=2.0, standardise=False)
     actor = agent.actor(jax.tree.map(lambda leaf: scale * leaf, initialise(jax.random.key(1), agent)))
     observation = jax.random.normal(jax.random.key(2), (500, 3))
     noise = jax.random.normal(jax.random.key(3), (500, 2))
@@ -205,8 +206,8 @@ def test_actions_stay_inside_an_asymmetric_box_and_reach_its_edges(scale):
 
 
 def test_exploration_noise_is_in_units_of_the_action_range():
-    agent = TD3(hidden=(), exploration_noise=0.1)
-    actor = jax.tree.map(jnp.zeros_like, initialise(jax.random.key(0), agent).actor)
+    agent = TD3(hidden=(), exploration_noise=0.1, standardise=False)
+    actor = jax.tree.map(jnp.zeros_like, agent.actor(initialise(jax.random.key(0), agent)))
     noise = jax.random.normal(jax.random.key(3), (5000, 2))
     noisy = np.asarray(agent.act(SPEC, actor, jnp.zeros((5000, 3)), noise))
     np.testing.assert_allclose(noisy.mean(axis=0), MIDDLE, atol=0.02)
@@ -260,7 +261,7 @@ def test_two_seeds_side_by_side_equal_two_single_runs():
 # ---------------------------------------------------------------- problems with a known answer
 
 
-FAST = TD3(hidden=(32, 32), learning_rate=3e-3, discount=0.5, polyak=0.05)
+FAST = TD3(hidden=(32, 32), learning_rate=3e-3, discount=0.5, polyak=0.05, standardise=False)
 WIDE = AgentSpec(3, Continuous((-1.0, -0.5), (3.0, 1.5)))
 WIDE_MIDDLE, WIDE_HALF_WIDTH = jnp.array([1.0, 0.5]), jnp.array([2.0, 1.0])
 BEST = np.array([0.0, 0.8], np.float32)
@@ -292,7 +293,7 @@ def test_a_bandit_with_a_known_best_action_is_solved():
         return -(((action - BEST) / WIDE_HALF_WIDTH) ** 2).sum(axis=1)
 
     state = solve(problem(0, 0, reward, True))
-    action = FAST.act(WIDE, state.actor, jnp.eye(3)[0], None)
+    action = FAST.act(WIDE, FAST.actor(state), jnp.eye(3)[0], None)
     assert (jnp.abs(action - BEST) / WIDE_HALF_WIDTH < 0.1).all()
 
 
@@ -342,3 +343,28 @@ def test_a_step_of_adam_is_that_of_the_definition():
             size = np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8
             expected[name] = expected[name] - 0.01 * step * first[name] / (1 - 0.9**step) / size
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), parameters, expected)
+
+
+def test_a_saturated_actor_finds_its_way_back():
+    """At z = 30 the slope of tanh is 0 in single precision; only ``saturation`` moves the actor then."""
+
+    def furthest(agent):
+        state, rows = agent.init(WIDE, jax.random.key(0)), jnp.eye(3)
+        last = state.actor.biases[-1].at[:].set(30.0)
+        state = state._replace(actor=replace(state.actor, biases=(*state.actor.biases[:-1], last)))
+        for number in range(20):
+            state = agent.update_actor(WIDE, state, rows, jax.random.key(number))
+        return float(jnp.abs(state.actor(rows)).min())
+
+    assert furthest(replace(FAST, saturation=0.0)) > 29.0
+    assert furthest(FAST) < 29.0
+
+
+def test_inside_the_range_saturation_changes_nothing():
+    state, rows = FAST.init(WIDE, jax.random.key(0)), jnp.eye(3)
+    assert float(jnp.abs(state.actor(rows)).max()) < 3.0
+    found = [
+        agent.update_actor(WIDE, state, rows, jax.random.key(0))
+        for agent in (FAST, replace(FAST, saturation=0.0))
+    ]
+    assert same(*found)

@@ -65,19 +65,27 @@ def test_credit_is_the_same_in_any_unit_of_observations_and_latents(method, scal
     np.testing.assert_allclose(other, one, rtol=2e-2, atol=2e-2 * np.std(one))
 
 
-@pytest.mark.parametrize("unit", [1e-8, 1e8])
-def test_td3_learns_the_same_in_any_unit_of_reward(unit):
-    agent = lr.TD3(hidden=(8,))
-    spec = AgentSpec(2, Continuous((-1.0,), (1.0,)))
-    found = []
-    for factor in (1.0, unit):
-        state = agent.init(spec, jax.random.key(0))
-        mask, reward = jnp.ones((3, 4, 1), bool), factor * jnp.arange(12.0).reshape(3, 4, 1)
-        nothing = jnp.zeros((3, 4, 1))
-        state = agent.observe(state, Episodes(nothing, nothing, mask, ~mask, reward.sum(axis=(1, 2)), reward))
-        rows = jax.random.normal(jax.random.key(1), (16, 2)), jax.random.normal(jax.random.key(2), (16, 1))
-        for number in range(5):
-            paid = factor * jax.random.normal(jax.random.key(number), (16,))
-            state, _ = agent.update_critics(state, *rows, paid, jnp.ones(16))
-        found.append(state.critics)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *found)
+@pytest.mark.parametrize(("paid", "shown"), [(1e-8, 1.0), (1e8, 1.0), (1.0, 1e-4), (1.0, 1e4)])
+def test_td3_learns_the_same_in_any_unit_of_reward_and_observation(paid, shown):
+    agent, spec = lr.TD3(hidden=(8,)), AgentSpec(2, Continuous((-1.0,), (1.0,)))
+    units = np.array([1.0, shown], np.float32)
+
+    def trained(paid, units):
+        """Networks after a few updates, and what the agent does."""
+        random = np.random.default_rng(0)
+        draw = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)  # noqa: E731
+        state, mask = agent.init(spec, jax.random.key(0)), jnp.ones((3, 4, 1), bool)
+        reward = paid * draw(3, 4, 1)
+        played = Episodes(
+            (draw(3, 5, 1, 2) + 1) * units, draw(3, 4, 1, 1), mask, ~mask, reward.sum(axis=(1, 2)), reward
+        )
+        state = agent.observe(state, played)
+        for number in range(6):
+            observation, after = draw(16, 2) * units, draw(16, 2) * units
+            later = agent.bootstrap(spec, state, after, jnp.zeros(16, bool), draw(16, 1))
+            state, _ = agent.update_critics(state, observation, jnp.tanh(draw(16, 1)), paid * draw(16), later)
+            state = agent.update_actor(spec, state, observation, jax.random.key(number))
+        return (state.actor, state.critics), agent.act(spec, agent.actor(state), draw(9, 2) * units, None)
+
+    one, other = trained(1.0, 1.0), trained(paid, units)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), one, other)

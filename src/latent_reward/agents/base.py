@@ -7,12 +7,14 @@ as its base, and give it a line in :mod:`latent_reward.agents.registry`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Num
 
 from latent_reward.data.episodes import Episodes, Played
+from latent_reward.data.moments import Moments, standardise
 from latent_reward.data.spaces import ActionSpace
+from latent_reward.networks import MLP
 from latent_reward.types import Actions, EpisodeRewards, Key, Observations, Scalar, Scalars
 
 Metrics = dict[str, Scalar]
@@ -24,6 +26,24 @@ class AgentSpec:
 
     observation_size: int
     actions: ActionSpace
+
+
+class Actor(NamedTuple):
+    """What acts: a network, and the moments of the observations by which it reads them; None: as they are."""
+
+    network: MLP
+    seen: Moments | None
+
+    def __call__(self, observation: Float[Array, "*batch observation"]) -> Float[Array, "*batch output"]:
+        """What the network says of each observation."""
+        return self.network(read(self.seen, observation))
+
+
+def read(
+    seen: Moments | None, observation: Float[Array, "*batch observation"]
+) -> Float[Array, "*batch observation"]:
+    """Observations in units of their standard deviation over those that were seen, if there are moments of them."""
+    return observation if seen is None else standardise(seen, observation)
 
 
 @runtime_checkable

@@ -22,8 +22,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
-from latent_reward.agents.base import AgentSpec, EpisodeAgent, Metrics
+from latent_reward.agents.base import Actor, AgentSpec, EpisodeAgent, Metrics, read
 from latent_reward.data.episodes import Played
+from latent_reward.data.moments import Moments, init_moments, merge
 from latent_reward.data.spaces import Discrete
 from latent_reward.errors import LareError, require_positive
 from latent_reward.networks import MLP, init_orthogonal
@@ -51,11 +52,15 @@ class ReturnScale(NamedTuple):
 
 
 class PPOState(NamedTuple):
-    """State of a team's agents. All weights are one vector: one fused Adam step instead of one per layer."""
+    """State of a team's agents. All weights are one vector: one fused Adam step instead of one per layer.
+
+    ``seen`` has the moments of all observations, by which networks read them; None: as they are.
+    """
 
     parameters: Float[Array, " parameter"]
     optimiser: optax.OptState
     scale: ReturnScale
+    seen: Moments | None
 
 
 class Rows(NamedTuple):
@@ -96,6 +101,7 @@ class PPO(EpisodeAgent):
         critic_sees_time: whether V also reads the share of the episode that is over (published: no). With a
             fixed horizon and γ = 1 the value of a state depends on it.
         bootstrap: whether to bootstrap with V(o_T) where the horizon cuts an episode.
+        standardise: whether networks read standardised observations (published: no).
     """
 
     discount: float = 1.0
@@ -113,6 +119,7 @@ class PPO(EpisodeAgent):
     hidden: tuple[int, ...] = (64, 64)
     critic_sees_time: bool = True
     bootstrap: bool = False
+    standardise: bool = True
     kind: Literal["ppo"] = "ppo"
 
     def __post_init__(self):
@@ -128,7 +135,12 @@ class PPO(EpisodeAgent):
         if not isinstance(spec.actions, Discrete):
             raise LareError("agent: PPO needs discrete actions, and these are continuous; use TD3")
         parameters, _ = ravel_pytree(self._init_networks(spec, key))
-        return PPOState(parameters, init_adam(parameters), ReturnScale(jnp.zeros(()), jnp.zeros(())))
+        return PPOState(
+            parameters,
+            init_adam(parameters),
+            ReturnScale(jnp.zeros(()), jnp.zeros(())),
+            init_moments(spec.observation_size) if self.standardise else None,
+        )
 
     def networks(self, spec: AgentSpec, parameters: Float[Array, " parameter"]) -> Networks:
         """Actor and critic, cut out of the vector of all weights."""
@@ -151,14 +163,14 @@ class PPO(EpisodeAgent):
             init_orthogonal(k_critic, (seen, *self.hidden, 1), 1.0),
         )
 
-    def actor(self, spec: AgentSpec, state: PPOState) -> MLP:
-        """The network of π."""
-        return self.networks(spec, state.parameters).actor
+    def actor(self, spec: AgentSpec, state: PPOState) -> Actor:
+        """The network of π, and the units in which it reads."""
+        return Actor(self.networks(spec, state.parameters).actor, state.seen)
 
     def act(
         self,
         spec: AgentSpec,
-        actor: MLP,
+        actor: Actor,
         observation: Float[Array, "*batch observation"],
         key: Key,
         available: Bool[Array, "*batch action"] | None = None,
@@ -169,7 +181,7 @@ class PPO(EpisodeAgent):
         return action, _chosen(log_probabilities, action)
 
     def best(
-        self, spec: AgentSpec, actor: MLP, observation: Float[Array, "*batch observation"]
+        self, spec: AgentSpec, actor: Actor, observation: Float[Array, "*batch observation"]
     ) -> Int[Array, "*batch"]:
         """The most probable action."""
         return log_policy(actor, observation).argmax(axis=-1)
@@ -199,7 +211,11 @@ class PPO(EpisodeAgent):
         )
         scale, size = update_return_scale(state.scale, self.returns_to_go(reward), mask)
         horizon = len(reward)
-        observation = jnp.where(_observed(mask, cut)[..., None], observation, 0.0)
+        observed = jnp.where(_observed(mask, cut)[..., None], observation, 0.0)
+        observation = read(state.seen, observed)  # as when these episodes were played
+        if state.seen is not None:
+            rows = observed[:-1].reshape(-1, observed.shape[-1])
+            state = state._replace(seen=merge(state.seen, rows, mask.reshape(-1)))
         elapsed = jnp.broadcast_to((jnp.arange(horizon + 1) / horizon)[:, None, None], observation.shape[:-1])
         values = self.value(self.networks(spec, state.parameters).critic, observation, elapsed)
         continues = jnp.concatenate([mask[1:], jnp.zeros_like(mask[:1])])
@@ -210,7 +226,7 @@ class PPO(EpisodeAgent):
             action,
             jnp.where(mask, log_probability, 0.0),
             values[:-1],
-            standardise(advantage, mask),
+            standardise_advantage(advantage, mask),
             advantage + values[:-1],
             mask,
             available,
@@ -321,7 +337,7 @@ class PPO(EpisodeAgent):
 
 
 def log_policy(
-    actor: MLP,
+    actor: MLP | Actor,
     observation: Float[Array, "*batch observation"],
     available: Bool[Array, "*batch action"] | None = None,
 ) -> Float[Array, "*batch action"]:
@@ -363,7 +379,9 @@ def update_return_scale(
     return scale, jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1.0)), 1.0)
 
 
-def standardise(advantage: Float[Array, "*batch"], mask: Bool[Array, "*batch"]) -> Float[Array, "*batch"]:
+def standardise_advantage(
+    advantage: Float[Array, "*batch"], mask: Bool[Array, "*batch"]
+) -> Float[Array, "*batch"]:
     """Mean 0 and variance 1 over the rows that exist; 0 elsewhere."""
     count = jnp.maximum(mask.sum(), 1)
     centred = jnp.where(mask, advantage - jnp.where(mask, advantage, 0.0).sum() / count, 0.0)

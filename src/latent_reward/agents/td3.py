@@ -21,9 +21,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from latent_reward.agents.base import AgentSpec, Metrics, ReplayAgent
+from latent_reward.agents.base import Actor, AgentSpec, Metrics, ReplayAgent, read
 from latent_reward.data.episodes import Episodes
-from latent_reward.data.moments import Moments, init_moments, merge, standardise
+from latent_reward.data.moments import Moments, init_moments, merge
 from latent_reward.data.spaces import Continuous
 from latent_reward.data.unit import init_unit, measure_unit, unit_of
 from latent_reward.errors import LareError
@@ -64,13 +64,6 @@ def action_range(spec: AgentSpec) -> ActionRange:
     return ActionRange(jnp.asarray((low + high) / 2), jnp.asarray((high - low) / 2))
 
 
-class Actor(NamedTuple):
-    """What acts: a network, and the moments of the observations that it reads."""
-
-    network: MLP
-    seen: Moments
-
-
 class TD3State(NamedTuple):
     """Networks, optimisers, moments of observations and of R/L. Critics are one MLP with a leading axis of two."""
 
@@ -80,7 +73,7 @@ class TD3State(NamedTuple):
     target_critics: MLP
     actor_optimiser: optax.OptState
     critic_optimiser: optax.OptState
-    seen: Moments
+    seen: Moments | None
     mean_reward: Moments
 
 
@@ -133,27 +126,21 @@ class TD3(ReplayAgent):
             copy(critics),
             init_adam(actor),
             init_adam(critics),
-            init_moments(spec.observation_size),
+            init_moments(spec.observation_size) if self.standardise else None,
             init_unit(),
         )
 
     def observe(self, state: TD3State, episodes: Episodes) -> TD3State:
-        """Measure the unit of reward on the first episodes that pay anything, those of observations on all."""
+        """Measure the unit of reward on the first episodes that pay anything, and those of observations on all."""
+        state = state._replace(mean_reward=measure_unit(state.mean_reward, episodes))
+        if state.seen is None:
+            return state
         rows = episodes.before.reshape(-1, episodes.before.shape[-1])
-        return state._replace(
-            seen=merge(state.seen, rows, episodes.mask.reshape(-1)),
-            mean_reward=measure_unit(state.mean_reward, episodes),
-        )
+        return state._replace(seen=merge(state.seen, rows, episodes.mask.reshape(-1)))
 
     def actor(self, state: TD3State) -> Actor:
         """The network of π, and the units in which it reads."""
         return Actor(state.actor, state.seen)
-
-    def read(
-        self, seen: Moments, observation: Float[Array, "*batch observation"]
-    ) -> Float[Array, "*batch observation"]:
-        """An observation as the networks read it."""
-        return standardise(seen, observation) if self.standardise else observation
 
     def act(
         self,
@@ -164,7 +151,7 @@ class TD3(ReplayAgent):
     ) -> Float[Array, "*batch action"]:
         """π(o), plus ``noise`` in units of ``exploration_noise``, clipped to the action range."""
         actions = action_range(spec)
-        chosen = policy(actor.network, actions, self.read(actor.seen, observation))
+        chosen = actions.squash(actor(observation))
         return chosen if noise is None else actions.disturb(chosen, self.exploration_noise * noise)
 
     def bootstrap(
@@ -182,9 +169,9 @@ class TD3(ReplayAgent):
         """
         actions, limit = action_range(spec), self.target_noise_clip
         noise = jnp.clip(self.target_noise * noise, -limit, limit)
-        read = self.read(state.seen, next_observation)
-        smoothed = actions.disturb(policy(state.target_actor, actions, read), noise)
-        value = values(state.target_critics, read, smoothed).min(axis=0)
+        seen = read(state.seen, next_observation)
+        smoothed = actions.disturb(actions.squash(state.target_actor(seen)), noise)
+        value = values(state.target_critics, seen, smoothed).min(axis=0)
         return self.discount * jnp.where(terminated, 0.0, value)
 
     def update_critics(
@@ -195,10 +182,10 @@ class TD3(ReplayAgent):
         ``critic_loss`` is the loss in units of u², summed over critics, before the step.
         """
         target = reward / unit_of(state.mean_reward) + later
-        read = self.read(state.seen, observation)
+        seen = read(state.seen, observation)
 
         def loss_of(critics: MLP) -> Scalar:
-            error = values(critics, read, action) - target
+            error = values(critics, seen, action) - target
             return (error**2).mean(axis=1).sum()
 
         loss, gradient = jax.value_and_grad(loss_of)(state.critics)
@@ -207,12 +194,12 @@ class TD3(ReplayAgent):
 
     def update_actor(self, spec: AgentSpec, state: TD3State, observation: Observations, key: Key) -> TD3State:
         """One Adam step of the actor on −Q_1(o, π(o)) plus ``saturation``, and one Polyak step of all targets."""
-        actions, read = action_range(spec), self.read(state.seen, observation)
+        actions, seen = action_range(spec), read(state.seen, observation)
         first_critic: MLP = jax.tree.map(lambda leaf: leaf[0], state.critics)
 
         def loss_of(actor: MLP) -> Scalar:
-            pushed = actor(read)
-            value = first_critic(jnp.concatenate([read, actions.squash(pushed)], axis=-1)).mean()
+            pushed = actor(seen)
+            value = first_critic(jnp.concatenate([seen, actions.squash(pushed)], axis=-1)).mean()
             beyond = (jax.nn.relu(jnp.abs(pushed) - _SATURATED) ** 2).sum(axis=-1).mean()
             return self.saturation * beyond - value
 
@@ -224,13 +211,6 @@ class TD3(ReplayAgent):
             target_actor=polyak(state.target_actor, actor, self.polyak),
             target_critics=polyak(state.target_critics, state.critics, self.polyak),
         )
-
-
-def policy(
-    actor: MLP, actions: ActionRange, observation: Float[Array, "*batch observation"]
-) -> Float[Array, "*batch action"]:
-    """The deterministic action π(o), inside the action range."""
-    return actions.squash(actor(observation))
 
 
 def values(

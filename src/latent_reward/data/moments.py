@@ -40,10 +40,9 @@ def merge(moments: Moments, rows: Float[Array, "row feature"], mask: Bool[Array,
 def standardise(moments: Moments, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
     """Shift and scale features to mean 0 and variance 1 over the rows so far, and clip them to ±10.
 
-    A feature that has been constant is not scaled.
+    A feature that has been constant is 0, and before the first row all are.
     """
-    scale = deviation(moments)
-    return jnp.clip((x - moments.mean) / jnp.where(scale > 0, scale, 1.0), -10.0, 10.0)
+    return jnp.clip((x - moments.mean) * inverse(deviation(moments)), -10.0, 10.0)
 
 
 def deviation(moments: Moments) -> Float[Array, " feature"]:
