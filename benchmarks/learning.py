@@ -23,11 +23,11 @@ from latent_reward.report.curves import PANELS, draw_curve, save_figure, series
 from latent_reward.report.log import read_metrics
 from latent_reward.training.config import spell_seeds
 
-ALL = ("dense", "lare", "rrd-unbiased", "uniform", "episodic", "rd")
+ALL = ("dense", "lare", "gp", "linear", "rrd-unbiased", "rd", "uniform", "episodic")
 ITERATION = 82 * 25  # steps of an iteration: episodes times their length
 COLOURS = {
-    "dense": "black", "lare": "tab:red", "rrd-unbiased": "tab:blue", "rd": "tab:cyan",
-    "uniform": "tab:green", "episodic": "tab:gray",
+    "dense": "black", "lare": "tab:red", "gp": "tab:orange", "linear": "tab:brown",
+    "rrd-unbiased": "tab:blue", "rd": "tab:cyan", "uniform": "tab:green", "episodic": "tab:gray",
 }  # fmt: skip
 
 

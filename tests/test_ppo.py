@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
 from latent_reward.agents import ppo
-from latent_reward.agents.base import AgentSpec
+from latent_reward.agents.base import Actor, AgentSpec
 from latent_reward.agents.ppo import PPO, Rows
 from latent_reward.data.episodes import Episodes, Played, team_return
 from latent_reward.data.spaces import Discrete
@@ -113,7 +113,8 @@ def test_unavailable_actions_are_never_taken_and_have_no_gradient_problem():
     nets = networks()
     observation = jax.random.normal(jax.random.key(1), (500, SIZE))
     available = jax.random.bernoulli(jax.random.key(2), 0.4, (500, ACTIONS)).at[:, 1].set(True)
-    action, log_probability = AGENT.act(SPEC, nets.actor, observation, jax.random.key(3), available)
+    actor = Actor(nets.actor, None)
+    action, log_probability = AGENT.act(SPEC, actor, observation, jax.random.key(3), available)
     assert available[jnp.arange(500), action].all()
     log_probabilities = ppo.log_policy(nets.actor, observation, available)
     np.testing.assert_array_equal(log_probability, log_probabilities[jnp.arange(500), action])
@@ -223,7 +224,7 @@ def test_updates_find_the_better_action_of_each_context():
         k_x, k_act, k_learn = jax.random.split(key, 3)
         observation = jax.random.normal(k_x, (300, SIZE))
         nets = agent.networks(SPEC, state.parameters)
-        action, log_probability = agent.act(SPEC, nets.actor, observation, k_act)
+        action, log_probability = agent.act(SPEC, Actor(nets.actor, None), observation, k_act)
         reward = (action == jnp.where(observation[:, 0] > 0, 2, 0)).astype(float)
         value = agent.value(nets.critic, observation, jnp.zeros(300))
         mask = jnp.ones(300, bool)
@@ -334,7 +335,7 @@ def test_whatever_lies_beyond_the_end_of_an_episode_changes_nothing():
 def test_the_best_action_is_the_most_probable_one():
     actor = AGENT.actor(SPEC, AGENT.init(SPEC, jax.random.key(0)))
     observation = jax.random.normal(jax.random.key(1), (50, SIZE))
-    expected = [forward(actor, row).argmax() for row in np.asarray(observation, np.float64)]
+    expected = [forward(actor.network, row).argmax() for row in np.asarray(observation, np.float64)]
     np.testing.assert_array_equal(AGENT.best(SPEC, actor, observation), expected)
 
 
@@ -342,3 +343,21 @@ def test_the_best_action_is_the_most_probable_one():
 def test_a_count_below_one_is_refused(name):
     with pytest.raises(LareError, match=rf"^{name}: 0 is not possible"):
         PPO(**{name: 0})
+
+
+def test_nothing_depends_on_the_unit_of_an_observation():
+    """The first iteration reads zeros, the second what the first has measured."""
+    agent = PPO(hidden=(8,), epochs=2, minibatch=16)
+    units = jnp.asarray([1.0, 1e-4, 1e4])
+
+    def learned(units):
+        state = agent.init(SPEC, jax.random.key(0))
+        played, reward = played_episodes()
+        shown = played.episodes._replace(observation=played.episodes.observation * units)
+        for number in range(3):
+            given = played._replace(episodes=shown), reward, jax.random.key(number), jnp.float32(1.0)
+            state, _ = agent.learn(SPEC, state, *given)
+        actor = agent.actor(SPEC, state)
+        return actor(shown.observation)
+
+    np.testing.assert_allclose(learned(units), learned(jnp.ones(3)), rtol=1e-3, atol=1e-4)
