@@ -35,7 +35,7 @@ class Entry:
 
 
 # Rewards are paid for what happens between o and o′, so that the mean of a latent over both is worth more than either.
-# Teams look at o′ only. Raw columns and random features carry what latents miss.
+# Teams look at o′ only. Raw columns and random hinges carry what latents miss.
 _LARE = Solved(("latent", "latent-hinges", "raw", "raw-hinges", "termination"))
 _LARE_EPISODES = replace(_LARE, view="next")
 _LINEAR = Solved(("raw", "termination"))
