@@ -139,12 +139,15 @@ def _describe(setup: "Setup") -> None:
 def _show(found: "Trust", method: str, updates: int) -> None:
     if np.isfinite(found.explained):
         screen.print(
-            f"held-out returns explained by {method}, {updates:,} updates: {found.explained:.3f} (1 is all, 0 is "
-            f"no better than a constant); by length alone: {found.by_length:.3f}"
+            f"held-out returns explained by {method}, {f'{updates:,} updates' if updates else 'solved'}: "
+            f"{found.explained:.3f} (1 is all, 0 is no better than a constant); by length alone: {found.by_length:.3f}"
         )
     elif not found.problem:
         screen.print(
             f"held-out returns are not measured: {method} is a reference that spreads the return itself"
         )
     if np.isfinite(found.correlation):
-        screen.print(f"correlation with the true rewards in held-out episodes: {found.correlation:.3f}")
+        screen.print(
+            f"correlation with the true rewards in held-out episodes: {found.correlation:.3f} (slope "
+            f"{found.slope:.3g}, bias {found.bias:.3g})"
+        )

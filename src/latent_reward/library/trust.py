@@ -8,6 +8,7 @@ from latent_reward.credit import metrics
 from latent_reward.library.assign import HOLD_OUT, Setup, fitted, sums
 
 _ENOUGH = 10  # episodes; fewer say nothing
+_FORCE = "or write the rewards nevertheless with --force"
 _CHANCE = 1.64  # standard errors; 5 of 100 useless fits look better than this
 
 
@@ -19,12 +20,16 @@ class Trust:
         explained: 1 − Σ(R − Σ r̂)² / Σ(R − R̄)², R̄ the mean of the other episodes: 1 is perfect, 0 is a constant.
         by_length: the same for a straight line through return and length.
         correlation: of r̂ with the true reward over all held-out steps.
+        slope: of the true reward as a straight line of r̂ there; 1 is right.
+        bias: mean of r̂ less the true reward there, in its standard deviations.
         problem: why the rewards should not be used, and what to do; empty if nothing speaks against them.
     """
 
     explained: float
     by_length: float
     correlation: float
+    slope: float
+    bias: float
     problem: str
 
 
@@ -36,16 +41,16 @@ def measure(setup: Setup, updates: int, seed: int) -> Trust:
     """
     credit, true = setup.method.credit, setup.returns
     if credit.reference:
-        return Trust(np.nan, np.nan, np.nan, "")
+        return _unknown("")
     count = len(true)
     if count < _ENOUGH:
         return _unknown(
             f"there are only {count} episodes, and at least {_ENOUGH} are needed to tell if returns are explained; "
-            "record more"
+            f"record more, {_FORCE}"
         )
     if np.ptp(true) == 0:
         return _unknown(
-            f"all {count} returns are {true[0]:g}, so there is nothing to assign; record episodes that differ"
+            f"all {count} returns are {true[0]:g}, so there is nothing to assign; record episodes that differ, {_FORCE}"
         )
     rows = np.zeros((count, metrics.COLUMNS))
     constant, line, predicted = np.zeros(count), np.zeros(count), np.zeros(count)
@@ -62,9 +67,15 @@ def measure(setup: Setup, updates: int, seed: int) -> Trust:
     errors = [(each - true) ** 2 for each in (predicted, constant, line)]
     explained, by_length = (1.0 - each.sum() / errors[1].sum() for each in (errors[0], errors[2]))
     known = rows[~np.isnan(rows[:, 4])]
-    correlation = metrics.credit_correlation(known) if len(known) else np.nan
+    correlation = slope = bias = np.nan
+    if len(known):
+        correlation, slope, bias = (
+            metrics.credit_correlation(known),
+            metrics.credit_slope(known),
+            metrics.credit_bias(known),
+        )
     problem = _problem(explained, by_length, errors, setup.method.name)
-    return Trust(float(explained), float(by_length), correlation, problem)
+    return Trust(float(explained), float(by_length), correlation, slope, bias, problem)
 
 
 def _problem(explained: float, by_length: float, errors: list[np.ndarray], method: str) -> str:
@@ -92,4 +103,4 @@ def _better(errors: np.ndarray, than: np.ndarray) -> bool:
 
 
 def _unknown(problem: str) -> Trust:
-    return Trust(np.nan, np.nan, np.nan, f"{problem}, or write the rewards nevertheless with --force")
+    return Trust(np.nan, np.nan, np.nan, np.nan, np.nan, problem)
