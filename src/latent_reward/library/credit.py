@@ -156,12 +156,17 @@ class Credit:
     def fit(self, updates: int = 1) -> dict[str, float]:
         """Make so many updates on the stored episodes; returns what the last one shows.
 
+        A method that is solved has learned when an episode was added: updates change nothing, and nothing is shown.
+
         Raises:
             LareError: no episode was added yet, or ``updates`` is below 1.
         """
         require_positive(updates=updates)
         if not int(self._buffer.newest_episode):
             raise LareError("fit: there are no episodes yet; add some first")
+        if not self.method.credit.draws:
+            self.updates += updates
+            return {}
         key = jax.random.fold_in(self._key, 1)
         first, count = jnp.int32(self.updates), jnp.int32(updates)
         self._state, shown = core.fit(self._core, self._state, self._buffer, key, first, count)
