@@ -255,7 +255,9 @@ def test_termination_reaches_the_buffer_and_a_time_limit_does_not(lare):
 def test_nothing_is_learned_before_the_warm_up_or_the_first_whole_episode(lare):
     fresh = trained(lare, steps=0).state.agent
     for training in (trained(lare, steps=22, warmup=22), trained(lare, steps=10, warmup=0)):
-        agent = training.state.agent._replace(mean_reward=fresh.mean_reward)  # the unit is measured before
+        agent = training.state.agent._replace(
+            mean_reward=fresh.mean_reward, seen=fresh.seen
+        )  # measured before
         jax.tree.map(np.testing.assert_array_equal, agent, fresh)
         (report,) = training.evaluate()
         assert np.isnan(report.losses["critic_loss"])

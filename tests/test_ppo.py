@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from latent_reward.agents import ppo
 from latent_reward.agents.base import Actor, AgentSpec
 from latent_reward.agents.ppo import PPO, Rows
+from latent_reward.data import shuffle
 from latent_reward.data.episodes import Episodes, Played, team_return
 from latent_reward.data.spaces import Discrete
 from latent_reward.errors import LareError
@@ -174,7 +175,7 @@ def test_standardised_advantages_have_mean_0_and_variance_1_where_rows_exist():
     assert (found[~mask] == 0).all()
 
 
-stride_shuffle = jax.jit(ppo.stride_shuffle)
+stride_shuffle = jax.jit(shuffle.stride_shuffle)
 
 
 @settings(deadline=None, max_examples=20)

@@ -17,7 +17,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
@@ -25,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from latent_reward.agents.base import Actor, AgentSpec, EpisodeAgent, Metrics, read
 from latent_reward.data.episodes import Played
 from latent_reward.data.moments import Moments, init_moments, merge
+from latent_reward.data.shuffle import stride_shuffle
 from latent_reward.data.spaces import Discrete
 from latent_reward.errors import LareError, require_positive
 from latent_reward.networks import MLP, init_orthogonal
@@ -32,8 +32,6 @@ from latent_reward.optimisers import adam, init_adam
 from latent_reward.types import EpisodeRewards, Key, Scalar
 
 _NEVER = -1e9  # the logit of an action that is not available: its probability is exactly 0
-# Coprime to the number of rows, so that a stride visits each row once; times any number of rows below 2³¹.
-_PRIMES = tuple(n for n in range(101, 1000) if all(n % d for d in range(2, 32)))
 _SCALE_RATE = 0.05  # share of the newest iteration in the scale of returns
 
 
@@ -386,16 +384,3 @@ def standardise_advantage(
     count = jnp.maximum(mask.sum(), 1)
     centred = jnp.where(mask, advantage - jnp.where(mask, advantage, 0.0).sum() / count, 0.0)
     return centred / (jnp.sqrt((centred**2).sum() / count) + 1e-8)
-
-
-def stride_shuffle(key: Key, shuffled: Int[Array, " row"]) -> Int[Array, " row"]:
-    """The same rows in another order: every s-th of them from a random one on, s a random prime.
-
-    Sorting random numbers in every epoch, which is how rows are permuted here, took a quarter of an update.
-    """
-    count = len(shuffled)
-    k_stride, k_start = jax.random.split(key)
-    strides = np.array([prime for prime in _PRIMES if count % prime], np.int32)
-    stride = jax.random.choice(k_stride, strides)
-    start = jax.random.randint(k_start, (), 0, count)
-    return shuffled[(start + stride * jnp.arange(count)) % count]
