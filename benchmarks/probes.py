@@ -51,6 +51,10 @@ PROBES = {
         lambda x, v, a: (-abs(x - 0.5), False),
         {"calm": lambda x, v, a: -(v**2), "effort": lambda x, v, a: -(a**2)},
     ),
+    "regulate": Probe(  # as linear, but the latents say nothing of the position
+        lambda x, v, a: (-(x**2) - 0.1 * a**2, False),
+        {"calm": lambda x, v, a: -(v**2), "effort": lambda x, v, a: -(a**2)},
+    ),
     "crash": Probe(  # no latent shows that the episode ends, which costs most
         _crash, {"nearness": lambda x, v, a: -abs(x - 0.9), "speed": lambda x, v, a: v}
     ),
