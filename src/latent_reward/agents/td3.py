@@ -79,7 +79,7 @@ class TD3State(NamedTuple):
 
 @dataclass(frozen=True)
 class TD3(ReplayAgent):
-    """Hyper-parameters; the defaults are those of the published experiments.
+    """Hyper-parameters; the defaults are those of the published experiments unless said otherwise.
 
     Attributes:
         discount: γ.

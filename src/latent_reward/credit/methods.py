@@ -125,12 +125,16 @@ class Recipe:
     credit: Credit
 
 
-def find_method(name: str, experience: Experience) -> Recipe:
-    """The method called ``name``, with its settings for agents that learn in this way.
+def find_method(name: str | Recipe, experience: Experience) -> Recipe:
+    """The method called ``name``, with its settings for agents that learn in this way; a recipe is itself.
 
     Raises:
         LareError: there is none; the message has near misses, or says what the method is for.
     """
+    if isinstance(name, Recipe):
+        return name
+    if not isinstance(name, str):
+        raise LareError(f"method: {name!r} is no method; give a name, such as 'lare', or a recipe")
     if name not in METHODS:
         known = [each for each, entry in METHODS.items() if entry.settings(experience) is not None]
         raise LareError(

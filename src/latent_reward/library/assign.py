@@ -137,7 +137,7 @@ def prepare(
     seen = np.ndim(found[0].observations)
     agents = np.shape(found[0].observations)[1] if seen == 3 else 1
     where = find_where(task, observation_space, action_space, max(map(len, found)), max(agents, 1))
-    recipe = find_method(method, where.experience) if isinstance(method, str) else method
+    recipe = find_method(method, where.experience)
     credit = recipe.credit
     if credit.needs_step_rewards:
         silent = next((number for number, each in enumerate(found) if each.rewards is None), None)

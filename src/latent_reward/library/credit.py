@@ -88,7 +88,7 @@ class Credit:
         if not 0 <= seed < 1 << 32:
             raise LareError(f"seed: {seed} is not possible; give a whole number from 0 to 2³² − 1")
         where = find_where(task, observation_space, action_space, horizon, agents)
-        recipe = find_method(method, where.experience) if isinstance(method, str) else method
+        recipe = find_method(method, where.experience)
         self._start(where, recipe, choose_encoder(where, recipe, encoder), capacity, seed)
 
     @classmethod

@@ -44,9 +44,7 @@ def choose_method(method: Recipe | str | Mapping[str, Any], experience: Experien
     Raises:
         LareError: there is no such method or setting, or a value is of the wrong type.
     """
-    if isinstance(method, Recipe):
-        return method
-    if isinstance(method, str):
+    if not isinstance(method, Mapping):
         return find_method(method, experience)
     given = dict(method)
     name = given.pop("name", "lare")
