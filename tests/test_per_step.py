@@ -1,5 +1,7 @@
 """Decoders of single steps: known rewards are recovered from returns, in any unit and at any length of episode."""
 
+import inspect
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -200,6 +202,10 @@ def test_every_method_has_its_own_name_and_a_misspelt_one_is_met_with_a_suggesti
     for name in METHODS.keys() - there.keys():
         with pytest.raises(LareError, match=rf"^method: {name} is for "):
             find_method(name, experience)
+    for value in (None, 3, ["lare"], Reference("dense")):
+        with pytest.raises(LareError, match=rf"^method: {re.escape(repr(value))} is no method; give a name"):
+            inspect.unwrap(find_method)(value, experience)  # past the type checks of the tests
+    assert find_method(find_method("dense", experience), experience) == find_method("dense", experience)
 
 
 # ---------------------------------------------------------------- moments
