@@ -14,6 +14,10 @@ A model that is a little wrong explains a few returns exactly with effects that 
 between episodes, such as actions. So N equations are explained to within 3/N of their size by columns that nobody
 chose (ρ_g ≤ N²/10), and exactly only by those that somebody did.
 
+Solutions that explain the returns equally well follow one another as returns come in, and an agent cannot follow
+credit that jumps. So the weights are a mean of this solution and the weights before it, which have a share of
+½(n/N)² if they knew n of the N equations.
+
 There are as many unknowns as equations, of which the newest ``EQUATIONS`` are kept.
 """
 
@@ -34,6 +38,7 @@ _SWEEPS = 10  # of the fixed point at most; it goes on with the next solution
 _SETTLED = 0.1  # of −2 log-likelihood per unit of log ρ: less ends the sweeps
 _LEAST, _MOST = 1e-8, 1e4  # ρ of a group that is switched off, and the largest that single precision can take
 _KNOWN = 0.1  # ρ of a group that is not exact is at most so much times the square of the number of equations
+_OLD = 0.5  # share of the weights before, had they known as many equations
 _DOUBT = 1.0  # −2 log of the prior of ρ is so many times log(1 + ρ)
 _BACK = 1e-2  # the least ρ that goes on from the last solution, so that a group can come back
 _HIGH = 1e2  # ρ of a second start: with few equations, what explains them all is often not found from below
@@ -193,6 +198,8 @@ def _solve(
     prior, dual = priors[best], duals[best]
     weight = system.size * system.scale * _by_column(prior, groups) * (system.rows.T @ dual)
     weight = jnp.where((equations.episodes > 1) & (system.size > 0), weight, 0.0)
+    old = _OLD * (equations.solved / jnp.maximum(equations.episodes, 1.0)) ** 2
+    weight = old * equations.weight + (1.0 - old) * weight
     exists = jnp.arange(EQUATIONS) < equations.episodes
     level = jnp.where(exists, equations.target - equations.sums @ weight, 0.0).sum()
     bias = level / jnp.maximum(jnp.where(exists, equations.pairs, 0.0).sum(), 1e-12)
