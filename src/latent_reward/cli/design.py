@@ -26,6 +26,8 @@ def design(
     base_url: Annotated[str | None, arg(metavar="URL")] = None,
     key_variable: Annotated[str | None, arg(metavar="NAME")] = None,
     max_tokens: int = 4096,
+    reasoning_effort: Annotated[str | None, arg(metavar="LEVEL")] = None,
+    timeout: Annotated[float, arg(metavar="S")] = 300,
     budget_tokens: Annotated[int | None, arg(metavar="N")] = None,
     budget_dollars: Annotated[float | None, arg(metavar="X")] = None,
     record: Annotated[Path | None, arg(metavar="DIR")] = None,
@@ -51,7 +53,10 @@ def design(
         anonymous: show the model shuffled fields under neutral names.
         base_url: a server with OpenAI's chat protocol; OPENAI_BASE_URL or OpenAI by default.
         key_variable: the environment variable that holds the key of that server; OPENAI_API_KEY for OpenAI.
-        max_tokens: maximum length of an answer.
+        max_tokens: maximum length of an answer, thoughts included.
+        reasoning_effort: how much a thinking model thinks (such as low or high), as the server names it; left out
+            where the server refuses it.
+        timeout: longest time without data, in seconds; an answer may take four times as long.
         budget_tokens: limit on the tokens of all calls.
         budget_dollars: limit on the cost of all calls.
         record: folder of the recorded replies; OUT/record by default.
@@ -75,7 +80,7 @@ def design(
     try:
         encoder = design_encoder(
             task,
-            model=Server(model, base_url, key_variable, max_tokens),
+            model=Server(model, base_url, key_variable, max_tokens, timeout, reasoning_effort),
             out=out,
             draw=draw,
             protocol=dataclasses.replace(find_protocol(protocol), candidates=n),

@@ -14,7 +14,7 @@ from latent_reward.errors import LareError
 
 Select = Literal["merge", "best", "union"]
 # Failures of a single answer, after which the design goes on with the other candidates.
-_LOST = ("refused", "truncated", "empty", "malformed")
+_LOST = ("refused", "truncated", "empty", "malformed", "unbounded")
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def design_encoder(
     budget = Budget(budget_tokens, budget_dollars, price_of(server.model))
     turns: list[tuple[Request, Reply]] = []
     with _background(play) as episodes:  # started before the client, whose import takes a second
-        client = None if replay else connect(server, budget, ledger)
+        client = None if replay else connect(server, budget, ledger, say=say)
         ask = recorded(client, server.model, record, ledger=ledger, warn=say)
         ask = _noted(ask, turns, out / "dialogue.json", say)
         view = training_view(whole)

@@ -15,6 +15,7 @@ Failure = Literal[
     "truncated",  # cut off at the limit of tokens
     "empty",  # no choice, or one without text
     "malformed",  # the server's answer is not a chat completion
+    "unbounded",  # it is too large, or does not end
     "busy",  # 429
     "server",  # 5xx and 408, 409
     "timeout",
@@ -82,9 +83,10 @@ class ModelError(LareError):
     """No usable answer from the model: the kind of failure, and one line with the remedy."""
 
     def __init__(self, kind: Failure, message: str):
-        """Keep the kind, so that a caller can count failures or change the question."""
+        """Keep the kind, so that a caller can count failures or change the question, and the message itself."""
         super().__init__(f"model: {message}")
         self.kind: Failure = kind
+        self.said = message
 
 
 Ask = Callable[[Request], Reply]

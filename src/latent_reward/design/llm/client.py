@@ -1,57 +1,43 @@
 """The client of a language model on any server with OpenAI's chat protocol.
 
-A question is sent in the most specific form that the server accepts and retried where that can help. Each call is
+A question is sent in the most specific form that works with the server, and retried where that can help. Each call is
 counted against the budget before it and written into the ledger after it. The key is read from the environment and
 never appears in a message, the ledger or a record.
 """
 
-import math
-import os
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
+from latent_reward.design.llm.answer import Answer, read_completion
 from latent_reward.design.llm.ask import Ask, Failure, ModelError, Reply, Request
 from latent_reward.design.llm.budget import Budget, Ledger, Usage, estimate, estimate_text
-from latent_reward.design.llm.wire import Dialect, printable, redact, retry_after, status_error
-from latent_reward.errors import LareError, extra_needed, require_positive
-
-KEY_VARIABLE = "OPENAI_API_KEY"
-URL_VARIABLE = "OPENAI_BASE_URL"
-OPENAI = "https://api.openai.com/v1"
+from latent_reward.design.llm.diagnose import connection_error, unusable
+from latent_reward.design.llm.server import KEY_VARIABLE, OPENAI, Address, Server, address_of
+from latent_reward.design.llm.transport import http_client, moved_to, within
+from latent_reward.design.llm.wire import Dialect, can_be_simpler, redact, retry_after, status_error
+from latent_reward.design.reply import read_reply
+from latent_reward.errors import LareError, extra_needed
 
 # Retries of a failed call. A wrong key, model or request stays wrong.
 _RETRIES: dict[Failure, int] = {
     "busy": 5, "server": 4, "disconnected": 3, "timeout": 2, "unreachable": 2, "malformed": 2, "empty": 2,
-    "refused": 1, "truncated": 1, "rejected": 0,
+    "refused": 1, "truncated": 1, "unbounded": 0, "rejected": 0,
 }  # fmt: skip
 _AT_ONCE: tuple[Failure, ...] = ("empty", "refused", "truncated")  # the server works: no need to wait
-_BILLED: tuple[Failure, ...] = ("timeout", "disconnected", "malformed")  # failures that may have been charged
-_URL_REMEDY = "check that the base URL is that of an OpenAI-compatible server (it usually ends in /v1)"
+# Failures that may have been charged.
+_BILLED: tuple[Failure, ...] = ("timeout", "disconnected", "malformed", "unbounded")
 _LONGEST_BACK_OFF = 30.0
+_LONGEST_WAIT = 60.0
 _LONGEST_CONNECT = 15.0
+_LONGEST_ANSWER = 4  # in units of the time without data
+_MOST_REFUSALS = 8
 _SHORTEST_SECRET = 8  # a shorter key is a placeholder such as EMPTY, which may occur in an answer
-
-
-@dataclass(frozen=True)
-class Server:
-    """A model and the server that has it.
-
-    Without ``base_url`` it is the one in ``OPENAI_BASE_URL``, or OpenAI, and the key is in ``OPENAI_API_KEY``. Any
-    other server gets a key only from the variable that ``key_variable`` names, so that the key of one provider
-    never reaches another. ``timeout_s`` limits the time without data, ``max_tokens`` the length of an answer.
-    """
-
-    model: str
-    base_url: str | None = None
-    key_variable: str | None = None
-    max_tokens: int = 4096
-    timeout_s: float | int = 300
+_EXCERPT = 2000
 
 
 def connect(
@@ -60,21 +46,48 @@ def connect(
     ledger: Ledger | None = None,
     *,
     sleep: Callable[[float], object] = time.sleep,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Ask:
     """A thread-safe function that asks the model of ``server``; LareError if its settings cannot work.
 
     It raises BudgetError before a call that could exceed a limit, and ModelError when retries are used up or cannot
-    help.
+    help. ``say`` is called with what the user should know: that a form of answer does not work with this server, or
+    that the key travels unencrypted.
     """
-    place, key, variable = _checked(server)
+    address = address_of(server)
     with extra_needed("model: asking one", "design"):
         import openai  # its import takes a second
 
-    patience = openai.Timeout(server.timeout_s, connect=min(server.timeout_s, _LONGEST_CONNECT))
-    client = openai.OpenAI(api_key=key or "none", base_url=place, max_retries=0, timeout=patience)
+    if address.exposed:
+        say(
+            f"warning: the key in {address.variable} is sent unencrypted to {address.place}; use https if you can"
+        )
+    client = openai.OpenAI(
+        api_key=address.key or "none",
+        base_url=address.place,
+        max_retries=0,
+        http_client=http_client(
+            _LONGEST_ANSWER * server.timeout_s,
+            patience=openai.Timeout(server.timeout_s, connect=min(server.timeout_s, _LONGEST_CONNECT)),
+            all_headers=address.variable == KEY_VARIABLE,
+        ),
+    )
     # OpenAI's newer models accept only the newer name; many other servers ignore it and would not limit the answer.
-    dialect = Dialect(limit="max_completion_tokens" if place == OPENAI else "max_tokens")
-    return _Session(client, server, place, key, variable, budget or Budget(), ledger, sleep, dialect).ask
+    limit = "max_completion_tokens" if address.place == OPENAI else "max_tokens"
+    dialect = Dialect(limit=limit, effort=server.reasoning_effort)
+    return _Session(client, server, address, budget or Budget(), ledger, sleep, say, dialect).ask
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a call cost and maybe answered, its failure, and what to do about that."""
+
+    reply: Reply
+    error: ModelError | None = None
+    wait: float | None = None  # the seconds that the server asks to wait
+    refused: tuple[str, str | None] | None = None  # complaint and parameter, if the form may be why
+    doubtful: bool = False  # whether the form may be why nothing usable was written
+    excerpt: str = ""  # of a text that cannot be used
 
 
 @dataclass
@@ -83,53 +96,109 @@ class _Session:
 
     client: Any
     server: Server
-    place: str
-    key: str | None = field(repr=False)
-    variable: str | None
+    address: Address
     budget: Budget
     ledger: Ledger | None
     sleep: Callable[[float], object]
+    say: Callable[[str], object]
     dialect: Dialect
     learning: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, request: Request) -> Reply:
-        """The answer to a question, with the retries that each failure allows."""
+        """The answer to a question, in the first dialect that works, with the retries that each failure allows."""
+        dialect = start = self.dialect
+        tried: set[Dialect] = set()
         failures: Counter[Failure] = Counter()
+        reason, broken, lowering = "", 0, True
         while True:
-            reply, error, wait = self._call(request)
+            outcome = self._call(request, dialect, start)
+            error = outcome.error
             if error is None:
-                return reply
+                self._learn(start, dialect, reason, unreadable=outcome.doubtful)
+                return outcome.reply
+            tried.add(dialect)
+            other = None
+            if outcome.refused:
+                if len(tried) <= _MOST_REFUSALS:
+                    other = next(
+                        (each for each in dialect.simpler(*outcome.refused) if each not in tried), None
+                    )
+                if other is None:
+                    raise error
+            elif error.kind == "server" and lowering:
+                broken += 1
+                # The first failure may pass. If it recurs, each lower form is tried once, and if none works, the
+                # form is not the reason.
+                other = dialect.lower() if broken > 1 else None
+                if other is None and broken > 1:
+                    dialect, lowering = start, False
+            elif outcome.doubtful:
+                other = dialect.lower(paid=True)
+            known = self.dialect
+            if other is not None and known != start and known not in tried:
+                other = start = known  # another thread has learned from its own failure
+            if other is not None:
+                reason = reason or error.said
+                failures[error.kind] += outcome.doubtful
+                dialect = other
+                continue
             failures[error.kind] += 1
             if failures[error.kind] > _RETRIES[error.kind]:
                 raise error
+            if outcome.wait is not None and outcome.wait > _LONGEST_WAIT * _RETRIES["busy"]:
+                raise ModelError(error.kind, f"{error.said} (the server asks to wait {outcome.wait:.0f} s)")
             if error.kind not in _AT_ONCE:
                 # 1, 2, 4, … up to 30 seconds, times a random factor, so that threads spread out
                 back_off = min(_LONGEST_BACK_OFF, 2.0 ** (failures.total() - 1)) * random.uniform(0.5, 1.0)
-                self.sleep(back_off if wait is None else wait)
+                self.sleep(back_off if outcome.wait is None else min(outcome.wait, _LONGEST_WAIT))
 
-    def _call(self, request: Request) -> "_Outcome":
+    def _learn(self, start: Dialect, found: Dialect, reason: str, *, unreadable: bool) -> None:
+        """Remember what works for the rest of the design, and say once what does not."""
+        if unreadable:
+            found = found.lower(paid=True) or found
+            reason = reason or "the answer is not what the form demands"
+        if found == start:
+            return
+        with self.learning:
+            before, self.dialect = self.dialect, self.dialect.merged(start, found)
+            after = self.dialect
+        cause = reason.partition("; ")[0]
+        if after.form != before.form:
+            self.say(
+                f"{self.address.place} fails where answers have the form {before.form} ({cause}); "
+                f"they are asked for as {after.form} from now on"
+            )
+        if after.effort != before.effort:
+            self.say(f"{self.address.place} refuses a reasoning effort ({cause}); it is left out from now on")
+
+    def _call(self, request: Request, dialect: Dialect, start: Dialect) -> _Outcome:
         """One call within the budget, and its line in the ledger. An interrupted call counts in full."""
         most = Usage(estimate(request.messages, request.keys), self.server.max_tokens, 1)
         self.budget.reserve(most)
-        reply, outcome, started = self._reply(most, estimated=True), "interrupted", time.monotonic()
+        started, word = time.monotonic(), "interrupted"
+        outcome = _Outcome(self._reply(most, estimated=True))
         try:
-            reply, error, wait = self._attempt(request, most)
-            outcome = error.kind if error else "ok"
-            return reply, error, wait
+            outcome = self._attempt(request, dialect, most)
+            word = outcome.error.kind if outcome.error else "ok"
+            return outcome
         finally:
+            reply = outcome.reply
             self.budget.settle(most, Usage(reply.prompt_tokens, reply.completion_tokens, 1))
             if self.ledger is not None:
+                more = {"instead_of": start.form} if dialect.form != start.form else {}
+                more |= {"excerpt": outcome.excerpt[:_EXCERPT]} if outcome.excerpt else {}
                 self.ledger.write(
                     request,
                     self.server.model,
                     reply,
-                    outcome,
+                    word,
                     seconds=round(time.monotonic() - started, 3),
-                    form=self.dialect.form,
-                    temperature=request.temperature if self.dialect.temperature else None,
+                    form=dialect.form,
+                    temperature=request.temperature if dialect.temperature else None,
+                    **more,
                 )
 
-    def _attempt(self, request: Request, most: Usage) -> "_Outcome":
+    def _attempt(self, request: Request, dialect: Dialect, most: Usage) -> _Outcome:
         """Send the question and interpret the response.
 
         A refused or failed request is free. If the connection broke or timed out after sending, the server may have
@@ -137,140 +206,108 @@ class _Session:
         """
         import openai
 
+        arguments = dialect.arguments(self.server.model, request, self.server.max_tokens)
         try:
-            answer = self._send(request)
-        except (openai.OpenAIError, ValueError) as problem:
-            error = self._explain(problem)
-            response = getattr(problem, "response", None)
-            wait = None if response is None else retry_after(response.headers)
-            billed = error.kind in _BILLED
-            return self._reply(most if billed else Usage(), estimated=billed), error, wait
-        text, error = self._text(answer)
-        usage, model = getattr(answer, "usage", None), getattr(answer, "model", None)
-        counts: list[Any] = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-        known = all(type(count) is int and count >= 0 for count in counts) and sum(counts) > 0
-        used = Usage(*counts) if known else Usage(most.prompt_tokens, estimate_text(text))
-        name = redact(model, self.key) if isinstance(model, str) and model else self.server.model
-        return self._reply(used, estimated=not known, text=text, model=name), error, None
-
-    def _reply(self, used: Usage, *, estimated: bool, text: str = "", model: str = "") -> Reply:
-        cost = self.budget.cost(used)
-        return Reply(text, model, used.prompt_tokens, used.completion_tokens, estimated, cost)
-
-    def _send(self, request: Request) -> Any:
-        """The completion as the client library returns it, in the first dialect that the server accepts."""
-        import openai
-
-        dialect, refused = self.dialect, set()
-        while True:
-            arguments = dialect.arguments(self.server.model, request, self.server.max_tokens)
-            try:
-                return self.client.chat.completions.create(**arguments)
-            except openai.APIStatusError as error:
-                refused.add(dialect)
-                other = None
-                if error.status_code in (400, 422, 500, 501):
-                    param = getattr(error, "param", None)
-                    other = dialect.without(f"{error.body}", param if isinstance(param, str) else None)
-                    if error.status_code >= 500 and other and other.form == dialect.form:
-                        other = None  # some servers fail on an unknown form, none on a number
-                if other is None or other in refused:
-                    raise
-                with self.learning:
-                    if self.dialect == dialect:  # else another thread has learned from its own refusal
-                        self.dialect = other
-                    dialect = self.dialect
-
-    def _explain(self, problem: Exception) -> ModelError:
-        """The error for the user."""
-        import openai
-
-        place = self.place
-        if isinstance(problem, openai.APIStatusError):
-            body: Any = problem.body
-            message = body.get("message") if isinstance(body, dict) else None
-            complaint = redact(message if isinstance(message, str) else f"{body or ''}", self.key)
-            code, model = getattr(problem, "code", None), self.server.model
-            return status_error(problem.status_code, complaint, code, model, place, self.variable)
-        if not isinstance(problem, openai.APIConnectionError):
-            said = redact(f"{problem}", self.key)
-            return ModelError(
-                "malformed", f"{place} answered with no chat completion ({said}); {_URL_REMEDY}"
+            body = within(
+                _LONGEST_ANSWER * self.server.timeout_s,
+                lambda: (
+                    self.client.chat.completions.with_raw_response.create(**arguments).http_response.content
+                ),
             )
-        if type(problem.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
-            message = f"cannot connect to {place}; is the server up, and is the base URL right?"
-            return ModelError("unreachable", message)
-        if isinstance(problem, openai.APITimeoutError):
-            seconds = f"{self.server.timeout_s:g} s"
-            remedy = "give it more time or ask for fewer tokens"
-            return ModelError("timeout", f"{place} sent nothing for {seconds}; {remedy}")
+            answer = read_completion(body)
+        except openai.APIStatusError as problem:
+            return self._of_status(problem)
+        except ModelError as error:
+            return self._failed(error, most)
+        except openai.OpenAIError as problem:
+            cause = problem.__cause__
+            error = (
+                cause
+                if isinstance(cause, ModelError)
+                else connection_error(problem, self.server, self.address)
+            )
+            return self._failed(error, most)
+        except ValueError as problem:
+            return self._failed(self._malformed(redact(f"{problem}", self.address.key)), most)
+        return self._of_answer(request, dialect, answer, most)
+
+    def _of_status(self, problem: Any) -> _Outcome:
+        """The outcome of a response with a status that is an error."""
+        body, code, status = problem.body, getattr(problem, "code", None), problem.status_code
+        said = body.get("message") if isinstance(body, dict) else None
+        complaint = redact(said if isinstance(said, str) else f"{body or ''}"[:20_000], self.address.key)
+        if 300 <= status < 400:
+            place = redact(moved_to(problem.response.headers.get("location", "")), self.address.key)
+            message = (
+                f"{self.address.place} redirects to {place}, where no key is sent; give the right --base-url"
+            )
+            return _Outcome(self._reply(Usage()), ModelError("rejected", message))
+        param = getattr(problem, "param", None)
+        full = redact(f"{body}"[:20_000], self.address.key)
+        return self._refusal(status, complaint, code, (full, param if isinstance(param, str) else None),
+                             retry_after(problem.response.headers))  # fmt: skip
+
+    def _refusal(
+        self,
+        status: int,
+        complaint: str,
+        code: object,
+        refused: tuple[str, str | None],
+        wait: float | None = None,
+    ) -> _Outcome:
+        address = self.address
+        error = status_error(status, complaint, code, self.server.model, address.place, address.variable)
+        simpler = can_be_simpler(status, code)
+        return _Outcome(self._reply(Usage()), error, wait, refused if simpler else None)
+
+    def _failed(self, error: ModelError, most: Usage) -> _Outcome:
+        billed = error.kind in _BILLED
+        return _Outcome(self._reply(most if billed else Usage(), estimated=billed), error)
+
+    def _malformed(self, what: str) -> ModelError:
+        remedy = "check that --base-url is that of an OpenAI-compatible server (it usually ends in /v1)"
         return ModelError(
-            "disconnected", f"{place} broke the connection before it had answered; try again later"
+            "malformed", f"{self.address.place} answered with no chat completion ({what}); {remedy}"
         )
 
-    def _text(self, answer: Any) -> tuple[str, ModelError | None]:
-        """The text of an answer, and the error that keeps it from being used."""
-        name, choices = self.server.model, getattr(answer, "choices", "")
-        if not isinstance(choices, list | None):
-            message = f"{self.place} answered with no chat completion; {_URL_REMEDY}"
-            return "", ModelError("malformed", message)
-        if not choices:
-            said = redact(f"{getattr(answer, 'error', None) or ''}", self.key)
-            detail = f" ({said})" if said else ""
-            return "", ModelError("empty", f"{name} sent no choice{detail}; ask again or use another model")
-        message, reason = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
-        text, refusal = _content(getattr(message, "content", None)), getattr(message, "refusal", None)
-        if self.key and len(self.key) >= _SHORTEST_SECRET:
-            text = text.replace(self.key, "[key]")
-        error = None
-        if refusal or reason == "content_filter":
-            said = redact(f"{refusal}", self.key)[:200] if refusal else "stopped by a content filter"
-            error = ModelError("refused", f"{name} refused ({said}); rephrase the task or use another model")
-        elif reason == "length":
-            limit = f"{self.server.max_tokens} tokens; allow more per answer"
-            error = ModelError("truncated", f"the answer of {name} was cut off at {limit}")
-        elif not text.strip():
-            error = ModelError("empty", f"{name} sent an empty answer; ask again or use another model")
-        return text, error
+    def _of_answer(self, request: Request, dialect: Dialect, answer: Answer, most: Usage) -> _Outcome:
+        """The outcome of a chat completion: its text, or why that cannot be used."""
+        key = self.address.key
+        if not answer.choice and answer.code is not None:
+            complaint = redact(answer.complaint, key)
+            return self._refusal(answer.code, complaint, None, (complaint, None))
+        text, thoughts = answer.text, answer.thoughts
+        if not text.strip() and _readable(thoughts, request):
+            text, thoughts = thoughts, ""
+        if key and len(key) >= _SHORTEST_SECRET:
+            text = text.replace(key, "[key]")
+        written = most.completion_tokens if answer.cut else estimate_text(answer.text + answer.thoughts)
+        used = Usage(*answer.usage) if answer.usage else Usage(most.prompt_tokens, written)
+        reply = self._reply(used, estimated=answer.usage is None, text=text, model=redact(answer.model, key))
+        answer = replace(answer, text=text, thoughts=thoughts, refusal=redact(answer.refusal, key)[:200],
+                         complaint=redact(answer.complaint, key))  # fmt: skip
+        error = unusable(answer, self.server, complete=_complete(text, request))
+        if error is None:
+            constrained = dialect.lower() is not None
+            return _Outcome(reply, doubtful=constrained and not _readable(text, request))
+        doubtful = error.kind in ("empty", "truncated") and not (answer.cut and thoughts.strip())
+        return _Outcome(reply, error, doubtful=doubtful, excerpt=text.strip())
+
+    def _reply(self, used: Usage, *, estimated: bool = False, text: str = "", model: str = "") -> Reply:
+        cost = self.budget.cost(used)
+        name = model or (self.server.model if text else "")
+        return Reply(text, name, used.prompt_tokens, used.completion_tokens, estimated, cost)
 
 
-_Outcome = tuple[Reply, ModelError | None, float | None]
-"""What a call cost and maybe answered, its failure, and how many seconds the server asks to wait."""
-
-
-def _content(content: Any) -> str:
-    """The text of a message: a string, or the text parts of a list (other parts are reasoning and images)."""
-    if isinstance(content, list):
-        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        content = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
-    return printable(content) if isinstance(content, str) else ""
-
-
-def _checked(server: Server) -> tuple[str, str | None, str | None]:
-    """Base URL, key, and the variable that holds the key; raises LareError for unusable settings."""
-    if not server.model.strip():
-        raise LareError("model: the name is empty; give the name the server knows the model by")
-    require_positive(max_tokens=server.max_tokens)
-    if not (math.isfinite(server.timeout_s) and server.timeout_s > 0):
-        raise LareError(f"timeout_s: {server.timeout_s} is not a positive number of seconds; give one")
-    place = (server.base_url or os.environ.get(URL_VARIABLE) or OPENAI).rstrip("/")
+def _readable(text: str, request: Request) -> bool:
+    """Whether the texts that were asked for can be read from ``text``."""
     try:
-        parts = urlsplit(place)
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
-    except ValueError:
-        usable, parts = False, None
-    if parts is not None and (parts.username or parts.password or parts.query):
-        raise LareError(
-            "base_url: it holds a user, password or query; put the key into an environment variable"
-        )
-    if not usable:
-        raise LareError(f"base_url: {place!r} is not a URL; give one such as http://localhost:8000/v1")
-    variable = server.key_variable or (KEY_VARIABLE if server.base_url is None or place == OPENAI else None)
-    key = os.environ.get(variable, "").strip() if variable else ""
-    if not key and (server.key_variable or place == OPENAI):
-        raise LareError(
-            f"key: the environment variable {variable} is not set; put the key for {place} into it"
-        )
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise LareError(f"key: {variable} holds blanks or characters that no key has; copy the key again")
-    return place, key or None, variable
+        read_reply(text, request.keys)
+    except LareError:
+        return False
+    return True
+
+
+def _complete(text: str, request: Request) -> bool:
+    """Whether a text that was cut off had ended before, as where a grammar adds blanks up to the limit."""
+    return text.rstrip().endswith(("}", "```")) and _readable(text, request)
