@@ -15,33 +15,41 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+HELLO = '{"Functions": "hello"}'  # the shortest text with a source in it
+
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer; ``cut`` closes the line after so many bytes of the body, ``delay`` waits first."""
+    """One HTTP answer; ``cut`` closes the line after so many bytes of the body, ``delay`` waits first.
+
+    A ``body`` of bytes or text is sent as it is, anything else as JSON. ``endless``: the body is sent again and again
+    with so many seconds between, until the client hangs up.
+    """
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: int | None = None
+    endless: float | None = None
 
 
 Behaviour = Answer | Callable[[dict], Answer]
 
 
 def reply(
-    content: str | None,
+    content: Any,
     *,
-    usage: tuple[int, int] | None = (100, 50),
+    usage: Any = (100, 50),
     finish_reason: str = "stop",
     refusal: str | None = None,
     model: str = "served-model",
     delay: float = 0.0,
     cut: int | None = None,
+    **more: Any,
 ) -> Answer:
-    """A chat completion with this text."""
-    message = {"role": "assistant", "content": content, "refusal": refusal}
+    """A chat completion with this text; ``more`` goes into the message."""
+    message = {"role": "assistant", "content": content, "refusal": refusal, **more}
     body = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -49,10 +57,12 @@ def reply(
         "model": model,
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
     }
-    if usage is not None:
+    if isinstance(usage, tuple):
         body["usage"] = {
             "prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage),
         }  # fmt: skip
+    elif usage is not None:
+        body["usage"] = usage
     return Answer(body=body, delay=delay, cut=cut)
 
 
@@ -103,6 +113,11 @@ class ModelServer:
             with self._lock:
                 self._busy -= 1
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the test is over."""
+        return self._stopped.is_set()
+
     def wait(self, seconds: float) -> None:
         """Wait, but not beyond the end of the test."""
         self._stopped.wait(seconds)
@@ -141,16 +156,20 @@ def _handler(server: ModelServer):
                 answer = server.next_answer(self.path, body, headers)
                 if answer.delay:
                     server.wait(answer.delay)
-            content = (
-                answer.body.encode() if isinstance(answer.body, str) else json.dumps(answer.body).encode()
-            )
+            content = answer.body
+            if not isinstance(content, bytes):
+                content = (content if isinstance(content, str) else json.dumps(content)).encode()
             self.send_response(answer.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            for name, value in answer.headers.items():
+            headers = {"Content-Type": "application/json", **answer.headers}
+            if answer.endless is None:
+                headers["Content-Length"] = str(len(content))
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content if answer.cut is None else content[: answer.cut])
+            while answer.endless is not None and not server.stopped:
+                server.wait(answer.endless)
+                self.wfile.write(content)
 
         def log_message(self, *_):
             """Tests print what they need."""

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 
 import pytest
-from model_server import reply, serve, status
+from model_server import HELLO, reply, serve, status
 
 from latent_reward.design.llm.ask import Message, ModelError, Request, ask_all
 from latent_reward.design.llm.budget import Budget, BudgetError, Ledger, Price, Usage, estimate, price_of
@@ -24,7 +24,7 @@ def numbered(index, **settings):
 
 def test_stops_before_the_call_that_could_cross_the_limit():
     budget = Budget(tokens=1000)
-    with serve(reply("hello", usage=(100, 250))) as server:
+    with serve(reply(HELLO, usage=(100, 250))) as server:
         ask = ask_with(server, budget, max_tokens=300)
         ask(QUESTION)
         ask(QUESTION)
@@ -36,7 +36,7 @@ def test_stops_before_the_call_that_could_cross_the_limit():
 
 def test_money_is_counted_at_the_price_of_the_model():
     budget = Budget(dollars=0.01, price=Price(input=2.0, output=10.0))
-    with serve(reply("hello", usage=(500, 400))) as server:
+    with serve(reply(HELLO, usage=(500, 400))) as server:
         ask = ask_with(server, budget, max_tokens=500)
         assert ask(QUESTION).cost == pytest.approx(500 * 2e-6 + 400 * 10e-6)
         with pytest.raises(BudgetError, match=r"0\.0050 of 0\.01 \$ are left"):
@@ -47,7 +47,8 @@ def test_money_is_counted_at_the_price_of_the_model():
 def test_failed_calls_are_free_and_lost_ones_count_in_full():
     asked = estimate(QUESTION.messages, QUESTION.keys)
     for behaviour, used in (
-        (status(400, "bad"), Usage(0, 0, 1)),
+        (status(401, "bad"), Usage(0, 0, 1)),
+        (status(400, "bad"), Usage(0, 0, 6)),  # each time with something left out
         (reply("late", delay=5), Usage(3 * asked, 3 * 300, 3)),
         (reply(None, refusal="no", usage=(9, 1)), Usage(18, 2, 2)),
     ):
@@ -60,7 +61,7 @@ def test_failed_calls_are_free_and_lost_ones_count_in_full():
 def test_a_budget_holds_for_parallel_calls_together():
     asked = estimate(QUESTION.messages, QUESTION.keys)
     budget = Budget(tokens=3 * (asked + 100))
-    with serve(reply("hello", usage=(asked, 100), delay=0.05)) as server:
+    with serve(reply(HELLO, usage=(asked, 100), delay=0.05)) as server:
         answers = ask_all(
             ask_with(server, budget, max_tokens=100), [numbered(i) for i in range(8)], workers=8
         )
@@ -72,11 +73,11 @@ def test_a_budget_holds_for_parallel_calls_together():
 def test_a_call_waits_for_others_if_their_reservations_alone_are_in_the_way():
     asked = estimate(QUESTION.messages, QUESTION.keys)
     budget = Budget(tokens=asked + 1000 + 8 * 20)
-    with serve(reply("hello", usage=(10, 10), delay=0.02)) as server:
+    with serve(reply(HELLO, usage=(10, 10), delay=0.02)) as server:
         answers = ask_all(
             ask_with(server, budget, max_tokens=1000), [numbered(i) for i in range(8)], workers=4
         )
-    assert [answer.text for answer in answers] == ["hello"] * 8
+    assert [answer.text for answer in answers] == [HELLO] * 8
     assert server.most_at_once == 1
 
 
@@ -128,7 +129,7 @@ def test_a_table_that_is_no_table_is_refused_in_one_line(tmp_path, text):
 def test_the_ledger_has_a_line_for_every_call(tmp_path):
     ledger = Ledger(tmp_path / "new" / "calls.jsonl")
     budget = Budget(price=Price(1.0, 2.0))
-    with serve(status(500, "oops"), reply("hello", usage=(30, 40))) as server:
+    with serve(status(500, "oops"), reply(HELLO, usage=(30, 40))) as server:
         ask_with(server, budget, ledger)(numbered(3, draw=2, purpose="summary"))
     failed, done = map(json.loads, ledger.path.read_text("utf-8").splitlines())
     assert (failed["outcome"], failed["prompt_tokens"], failed["cost"]) == ("server", 0, 0.0)

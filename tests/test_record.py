@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import os
 import threading
 from dataclasses import replace
 
 import pytest
-from model_server import reply, serve, status
+from model_server import HELLO, reply, serve, status
 
 from latent_reward.design.llm.ask import Message, ModelError, Reply, Request, ask_all
 from latent_reward.design.llm.budget import Ledger
@@ -80,9 +81,9 @@ def test_a_question_is_paid_for_once(folder, tmp_path):
 
 
 def test_the_same_question_at_another_address_is_the_same(folder):
-    with serve(reply("hello")) as one, serve(reply("other")) as two:
+    with serve(reply(HELLO)) as one, serve(reply("other")) as two:
         recorded(connect(Server("m", one.url)), "m", folder)(QUESTION)
-        assert recorded(connect(Server("m", two.url)), "m", folder)(QUESTION).text == "hello"
+        assert recorded(connect(Server("m", two.url)), "m", folder)(QUESTION).text == HELLO
         assert two.requests == []
 
 
@@ -138,38 +139,71 @@ def damages():
         "a part missing": edit(lambda content: content["reply"].pop("text")),
         "a part more": edit(lambda content: content["reply"].update(cached=False)),
         "another question": edit(lambda content: content["question"].update(index=0)),
+        "no digest": edit(lambda content: content.pop("digest")),
+        "less than nothing": edit(signed(completion_tokens=-(10**6))),
+        "not a number": edit(signed(prompt_tokens=float("nan"))),
+        "a number as text": edit(signed(prompt_tokens="10")),
+        "a number of many digits": lambda path: path.write_text(
+            path.read_text().replace(": 10,", f": {'1' * 9999},")
+        ),
+        "no text": edit(signed(text=["a"])),
     }
 
 
+def signed(**changes):
+    """A change with a digest that fits, as whoever reads this file can make one."""
+
+    def change(content):
+        content["reply"].update(changes)
+        text = json.dumps(content["reply"], sort_keys=True, separators=(",", ":"))
+        content["digest"] = hashlib.sha256(text.encode()).hexdigest()
+
+    return change
+
+
 @pytest.mark.parametrize("damage", damages().values(), ids=damages())
-def test_a_damaged_file_is_a_miss_and_is_named(folder, damage):
+def test_a_file_that_was_changed_is_an_error_and_stays_as_it_is(folder, damage):
     ask, asked = counting()
-    told = []
-    answer = recorded(ask, "m", folder, warn=told.append)
+    answer = recorded(ask, "m", folder)
     answer(QUESTION)
     (path,) = folder.iterdir()
     damage(path)
-    with pytest.raises(LareError, match=f"{path} is damaged .*; run once without replay") as caught:
-        recorded(None, "m", folder)(QUESTION)
-    assert "\n" not in str(caught.value)
+    content = path.read_bytes()
+    for again in (answer, recorded(None, "m", folder)):
+        with pytest.raises(LareError, match=f"{path} is damaged or was edited .* or delete it") as caught:
+            again(QUESTION)
+        assert "\n" not in str(caught.value)
+    assert (len(asked), path.read_bytes()) == (1, content)
+    path.unlink()
     assert answer(QUESTION).text == "answer 2"
-    assert len(told) == 1
-    assert f"{path} is damaged" in told[0]
-    assert recorded(None, "m", folder)(QUESTION).text == "answer 2"
-    assert len(asked) == 2
 
 
-def test_damage_is_a_warning_unless_told_otherwise(folder):
-    ask, _ = counting()
-    recorded(ask, "m", folder)(QUESTION)
-    next(folder.iterdir()).write_text("")
-    with pytest.warns(UserWarning, match="is damaged"):
-        recorded(ask, "m", folder)(QUESTION)
+def test_what_is_no_file_is_not_opened(folder):
+    answer = recorded(counting()[0], "m", folder)
+    answer(QUESTION)
+    (path,) = folder.iterdir()
+    path.unlink()
+    os.mkfifo(path)  # to read from it would wait forever
+    with pytest.raises(LareError, match="it is no file"):
+        answer(QUESTION)
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(LareError, match=r"ledger: .* is no file"):
+        Ledger(folder / "pipe")
+
+
+def test_a_ledger_whose_last_line_was_cut_off_goes_on_in_a_line_of_its_own(tmp_path):
+    path = tmp_path / "calls.jsonl"
+    path.write_text('{"time": "2030')
+    Ledger(path).write(QUESTION, "m", ANSWER, "ok")
+    Ledger(path).write(QUESTION, "m", ANSWER, "ok")
+    first, *rest = path.read_text("utf-8").splitlines()
+    assert first == '{"time": "2030'
+    assert [json.loads(line)["outcome"] for line in rest] == ["ok", "ok"]
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(LareError, match="record: cannot make"):
+    with pytest.raises(LareError, match="record: cannot write"):
         recorded(counting()[0], "m", tmp_path / "file" / "record")
 
 

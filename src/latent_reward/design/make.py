@@ -106,7 +106,7 @@ def design_encoder(
     turns: list[tuple[Request, Reply]] = []
     with _background(play) as episodes:  # started before the client, whose import takes a second
         client = None if replay else connect(server, budget, ledger, say=say)
-        ask = recorded(client, server.model, record, ledger=ledger, warn=say)
+        ask = recorded(client, server.model, record, ledger=ledger)
         ask = _noted(ask, turns, out / "dialogue.json", say)
         view = training_view(whole)
         judge = Evaluator(described, shown, orders, view, episodes, candidates, reward, limits, on_judged)

@@ -19,6 +19,7 @@ from latent_reward.files import to_json
 
 PRICES_VARIABLE = "LARE_PRICES"
 _PRICES = Path(__file__).with_name("prices.yaml")
+_LARGEST_TABLE = 1_000_000  # bytes
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _Dollars = Annotated[float, pydantic.Field(ge=0, lt=1e6, allow_inf_nan=False)]
 
@@ -107,7 +108,7 @@ class Budget:
             return (
                 f"tokens: the next call could use {after.tokens - self.used.tokens:,} tokens, but "
                 f"{self.tokens - self.used.tokens:,} of {self.tokens:,} are left; raise the limit of tokens, "
-                "lower the tokens per answer or ask for fewer candidates"
+                "lower --max-tokens or ask for fewer candidates"
             )
         if self.dollars is not None and cost > self.dollars:
             spent = self.cost(self.used) or 0.0
@@ -150,8 +151,10 @@ def price_of(model: str, path: Path | None = None) -> Price | None:
 def _read_prices(path: Path) -> dict[str, Price]:
     table = pydantic.TypeAdapter(dict[str, Price], config=pydantic.ConfigDict(coerce_numbers_to_str=True))
     try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_TABLE:
+            raise ValueError("it is not a file of at most 1 MB")
         return table.validate_python(yaml.safe_load(path.read_text("utf-8")) or {})
-    except (OSError, yaml.YAMLError, ValueError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise LareError(
             f"prices: {path} is not a table of prices ({one_line(error)}); write one row per "
             "model, `NAME: {input: 2.5, output: 10}`, in US dollars per million tokens"
@@ -162,12 +165,17 @@ class Ledger:
     """A file with one JSON line per call; safe to share between threads. LareError if it cannot be written."""
 
     def __init__(self, path: Path):
-        """Append to ``path``, whose folder is created if necessary."""
+        """Append to ``path``, whose folder is created if necessary. What is there is kept and never read."""
         self.path = path
         self._lock = threading.Lock()
+        if path.exists() and not path.is_file():
+            raise LareError(f"ledger: {path} is no file; remove it, or choose another folder")
         with disk_errors(f"ledger: cannot write {path}", "choose another folder"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("a").close()
+            with path.open("ab+") as file:
+                # A last line that was cut off, as when the disk was full, stays a line of its own.
+                if file.tell() and file.seek(-1, os.SEEK_END) is not None and file.read(1) != b"\n":
+                    file.write(b"\n")
 
     def write(self, request: Request, model: str, reply: Reply, outcome: str, **more: Any) -> None:
         """Add one line: the time, the question, the model, what the answer cost, and ``more``."""

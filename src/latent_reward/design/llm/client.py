@@ -84,6 +84,7 @@ class _Outcome:
 
     reply: Reply
     error: ModelError | None = None
+    status: int | None = None  # of the response, if that is an error
     wait: float | None = None  # the seconds that the server asks to wait
     refused: tuple[str, str | None] | None = None  # complaint and parameter, if the form may be why
     doubtful: bool = False  # whether the form may be why nothing usable was written
@@ -127,11 +128,12 @@ class _Session:
                     raise error
             elif error.kind == "server" and lowering:
                 broken += 1
-                # The first failure may pass. If it recurs, each lower form is tried once, and if none works, the
-                # form is not the reason.
-                other = dialect.lower() if broken > 1 else None
-                if other is None and broken > 1:
-                    dialect, lowering = start, False
+                # The first failure may pass, as may some of an overloaded server. If it recurs, each lower form is
+                # tried once, and if none works, the form is not the reason.
+                if broken > (1 if outcome.status in (None, 500) else _RETRIES["server"]):
+                    other = dialect.lower()
+                    if other is None:
+                        dialect, lowering = start, False
             elif outcome.doubtful:
                 other = dialect.lower(paid=True)
             known = self.dialect
@@ -258,7 +260,7 @@ class _Session:
         address = self.address
         error = status_error(status, complaint, code, self.server.model, address.place, address.variable)
         simpler = can_be_simpler(status, code)
-        return _Outcome(self._reply(Usage()), error, wait, refused if simpler else None)
+        return _Outcome(self._reply(Usage()), error, status, wait, refused if simpler else None)
 
     def _failed(self, error: ModelError, most: Usage) -> _Outcome:
         billed = error.kind in _BILLED

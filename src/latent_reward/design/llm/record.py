@@ -1,22 +1,37 @@
 """A record of replies: each question is paid for once, and a design can be repeated without a model.
 
 One JSON file per reply, named by the question: messages, model, temperature, draw, candidate and keys of the answer.
-The address of the server and the API key are not part of the question.
+The address of the server and the API key are not part of the question. A file that was edited or damaged is an error,
+so that nothing is paid for again, or replaced, unasked.
 """
 
 import hashlib
 import json
-import warnings
-from collections.abc import Callable
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+import pydantic
 
 from latent_reward.design.llm.ask import Ask, Reply, Request
 from latent_reward.design.llm.budget import Ledger
 from latent_reward.errors import LareError, disk_errors, one_line
 from latent_reward.files import to_json, write_text
 
-_STORED = ("text", "model", "prompt_tokens", "completion_tokens", "estimated")
+_LARGEST = 50_000_000  # bytes; a reply has at most 10 million
+_Tokens = Annotated[int, pydantic.Field(ge=0, le=1_000_000_000)]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True))
+class _Stored:
+    """What is kept of a reply."""
+
+    text: str
+    model: str
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens
+    estimated: bool
 
 
 def key_of(request: Request, model: str) -> str:
@@ -30,36 +45,34 @@ def recorded(
     folder: Path,
     *,
     ledger: Ledger | None = None,
-    warn: Callable[[str], object] = warnings.warn,
 ) -> Ask:
     """``ask`` with a record in ``folder``: a known question is answered from it, a new answer is added.
 
     Only answers are recorded, never failures. With ``ask=None`` the record is replayed, and a question that is not
-    in it is an error. A damaged file counts as missing; ``warn`` is called with the reason.
+    in it is an error.
 
-    Raises LareError if the folder cannot be made or, for a replay, does not exist; the returned function raises it if
-    ``ask`` does or a replayed question has no reply.
+    Raises LareError if the folder cannot be written or, for a replay, does not exist; the returned function raises it
+    if ``ask`` does, a replayed question has no reply, or the file of its reply was changed.
     """
     if ask is not None:
-        with disk_errors(f"record: cannot make {folder}", "choose another folder"):
+        with disk_errors(f"record: cannot write {folder}", "choose another folder"):
             folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # before an answer is paid for
     elif not folder.is_dir():
         raise LareError(
             f"replay: there is no record in {folder}; run once without replay, or correct the path"
         )
 
     def answer(request: Request) -> Reply:
-        reply, damage = _look_up(folder, request, model)
+        reply = _look_up(folder, request, model)
         if reply is None:
             if ask is None:
                 raise LareError(
-                    f"{damage or f'replay: {folder} holds no reply to this question'}: purpose {request.purpose}, "
+                    f"replay: {folder} holds no reply to this question: purpose {request.purpose}, "
                     f"draw {request.draw}, candidate {request.index}, temperature {request.temperature:g}, model "
                     f"{model}, key {key_of(request, model)[:12]}…; run once without replay, or use the task, goal, "
                     "model and settings of the record"
                 )
-            if damage:
-                warn(f"{damage}; the question is asked again and the file replaced")
             reply = ask(request)
             write(folder, request, model, reply)
         elif ledger is not None:
@@ -71,7 +84,7 @@ def recorded(
 
 def write(folder: Path, request: Request, model: str, reply: Reply) -> Path:
     """Record a reply atomically, even if several threads or processes write it; LareError if that fails."""
-    stored = {name: getattr(reply, name) for name in _STORED}
+    stored = {name: getattr(reply, name) for name in _Stored.__dataclass_fields__}
     content = {"question": _question(request, model), "reply": stored, "digest": _digest(stored)}
     path = folder / f"{key_of(request, model)}.json"
     with disk_errors(f"record: cannot write {path}", "make room or choose another folder"):
@@ -90,18 +103,27 @@ def _digest(value: dict) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _look_up(folder: Path, request: Request, model: str) -> tuple[Reply | None, str | None]:
-    """The recorded reply if there is one, and the damage to its file if there is any."""
+def _look_up(folder: Path, request: Request, model: str) -> Reply | None:
+    """The recorded reply, None if there is none; LareError if its file is not as it was written."""
     path = folder / f"{key_of(request, model)}.json"
     try:
+        if not path.is_file():
+            if path.exists():
+                raise ValueError("it is no file")
+            return None
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST // 1_000_000} MB")
         content = json.loads(path.read_text("utf-8"))
-        if content["question"] != _question(request, model):
+        if set(content) != {"question", "reply", "digest"} or content["question"] != _question(
+            request, model
+        ):
             raise ValueError("it holds another question")
-        stored = content["reply"]
-        if set(stored) != set(_STORED) or _digest(stored) != content["digest"]:
+        stored = _Stored(**content["reply"])
+        if _digest(asdict(stored)) != content["digest"]:
             raise ValueError("its digest does not fit")
-        return Reply(**stored, cost=0.0, cached=True), None
-    except FileNotFoundError:
-        return None, None
+        return Reply(**asdict(stored), cost=0.0, cached=True)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        return None, f"record: {path} is damaged ({one_line(error)})"
+        raise LareError(
+            f"record: {path} is damaged or was edited ({one_line(error)}); restore it, or delete it to ask (and pay "
+            "for) its question again"
+        ) from None

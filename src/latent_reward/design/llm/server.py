@@ -4,7 +4,7 @@ import ipaddress
 import math
 import os
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from latent_reward.design.llm.wire import printable
 from latent_reward.errors import LareError, require_positive
@@ -93,8 +93,8 @@ def address_of(server: Server) -> Address:
 
 def _usable(place: str) -> bool:
     try:
-        parts: SplitResult = urlsplit(place)
-        named = bool(parts.scheme in ("http", "https") and parts.hostname and (parts.port or True))
+        parts = urlsplit(place)
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
     return named and place.isprintable() and " " not in place

@@ -16,15 +16,16 @@ from latent_reward.errors import LareError
 
 MAX_BYTES = 10_000_000  # an answer takes about 10,000
 _MAX_HOPS = 5
-# Sent to a server that is not the one OPENAI_API_KEY belongs to. The library adds what OPENAI_ORG_ID,
-# OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS hold, which is nobody else's business.
+# Sent to a server that is not the one OPENAI_API_KEY belongs to, beside those that the library uses itself. It adds
+# what OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS hold, which is nobody else's business.
+_OWN = "x-stainless-"
 _HEADERS = ("host", "accept", "authorization", "connection", "content-type", "content-length", "user-agent")
 _CHANGED = ("content-encoding", "content-length", "transfer-encoding")
 
 Result = TypeVar("Result")
 
 
-def http_client(total_s: float, *, patience: Any, all_headers: bool) -> Any:
+def http_client(total_s: float | int, *, patience: Any, all_headers: bool) -> Any:
     """A client for ``openai.OpenAI(http_client=…)``.
 
     ``total_s`` is the most that a response may take, ``patience`` the time-outs of the library; ``all_headers``: send
@@ -37,8 +38,9 @@ def http_client(total_s: float, *, patience: Any, all_headers: bool) -> Any:
             """The whole response; redirects are followed at the same origin only."""
             end = time.monotonic() + total_s
             if not all_headers:
-                for name in [name for name in request.headers if name.lower() not in _HEADERS]:
-                    del request.headers[name]
+                for name in list(request.headers):
+                    if name.lower() not in _HEADERS and not name.lower().startswith(_OWN):
+                        del request.headers[name]
             request.headers["Accept-Encoding"] = "identity"  # there is no bomb in what is not compressed
             settings["follow_redirects"] = False
             for _ in range(_MAX_HOPS):
@@ -59,7 +61,7 @@ def http_client(total_s: float, *, patience: Any, all_headers: bool) -> Any:
         ) from None
 
 
-def within(seconds: float, work: Callable[[], Result]) -> Result:
+def within(seconds: float | int, work: Callable[[], Result]) -> Result:
     """What ``work`` returns or raises; ModelError if it has not ended in time, and it goes on in a daemon thread.
 
     Time-outs of the library count from byte to byte, and a server that sends one now and then never meets them.
@@ -115,7 +117,7 @@ def _whole(response: Any, end: float) -> Any:
     )
 
 
-def _endless(seconds: float | None) -> ModelError:
+def _endless(seconds: float | int | None) -> ModelError:
     after = "in time" if seconds is None else f"within {seconds:g} s"
     return ModelError(
         "unbounded",

@@ -81,12 +81,12 @@ class Dialect:
         What ``param`` or the complaint names comes before the rest, but a server need not say what it dislikes: all
         that can be left out is tried, the form first.
         """
-        about = param or complaint
-        lower = self.lower()
+        about, lower = param or complaint, self.lower()
+        limit = re.search(r"max_(completion_)?tokens", about) and not _too_long(complaint)
         named = (
             ("reasoning" in about or "effort" in about, self.effort and replace(self, effort=None)),
-            (bool(_ABOUT_FORM.search(about)), lower),
-            (bool(re.search(r"max_(completion_)?tokens", about)), replace(self, limit=_LIMITS[self.limit])),
+            (_ABOUT_FORM.search(about), lower),
+            (limit, replace(self, limit=_LIMITS[self.limit])),
             ("temperature" in about, self.temperature and replace(self, temperature=False)),
         )
         hints = [dialect for mentioned, dialect in named if mentioned]
