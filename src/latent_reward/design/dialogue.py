@@ -46,8 +46,13 @@ class Dialogue:
         if len(mergeable) == 1:
             return self._repair(self.start, *judge([("1", mergeable[0])]))
         question = merging(self.start, mergeable, protocol, reward=self.evaluator.reward)
-        answer = self.ask(Request(question, protocol.merge_temperature, self.draw, 0, "merge"))
-        final = self._repair(question, *judge([("merge", answer.text)]))
+        try:
+            answer = self.ask(Request(question, protocol.merge_temperature, self.draw, 0, "merge"))
+            final = self._repair(question, *judge([("merge", answer.text)]))
+        except ModelError as error:
+            if not (passing and protocol.fall_back and error.kind in _LOST):
+                raise
+            final = None
         return passing[0] if final is None and protocol.fall_back and passing else final
 
     def _candidates(self) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from latent_reward.task.task import Task, default_role
 
 _TEXTS = Path(__file__).parent / "prompts"
 MAX_PROBLEM = 1500
+MAX_ATTEMPT = 60_000  # a longer answer is no encoder, and the whole of it would only be paid for again
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def repairing(
             text = _text("repair", problems="\n".join(f"- {each}" for each in shown))
         else:
             text = _text("repair_paper", problems=shown[-1])
-        turns += [Message("assistant", reply), Message("user", text)]
+        shown_reply = reply if len(reply) <= MAX_ATTEMPT else reply[:MAX_PROBLEM] + " …"
+        turns += [Message("assistant", shown_reply), Message("user", text)]
     return (*start, *turns)
 
 

@@ -164,14 +164,14 @@ class _Session:
         with self.learning:
             before, self.dialect = self.dialect, self.dialect.merged(start, found)
             after = self.dialect
-        cause = reason.partition("; ")[0]
+        place = self.address.place
+        cause = reason.partition("; ")[0].removeprefix(f"{place} ")[:200]
         if after.form != before.form:
             self.say(
-                f"{self.address.place} fails where answers have the form {before.form} ({cause}); "
-                f"they are asked for as {after.form} from now on"
+                f"{place}: answers in the form {before.form} fail ({cause}); from now on the form is {after.form}"
             )
         if after.effort != before.effort:
-            self.say(f"{self.address.place} refuses a reasoning effort ({cause}); it is left out from now on")
+            self.say(f"{place}: a reasoning effort is refused ({cause}); from now on it is left out")
 
     def _call(self, request: Request, dialect: Dialect, start: Dialect) -> _Outcome:
         """One call within the budget, and its line in the ledger. An interrupted call counts in full."""
@@ -279,7 +279,11 @@ class _Session:
             complaint = redact(answer.complaint, key)
             return self._refusal(answer.code, complaint, None, (complaint, None))
         text, thoughts = answer.text, answer.thoughts
-        if not text.strip() and _readable(thoughts, request):
+        if (
+            not text.strip()
+            and _readable(thoughts, request)
+            and (not answer.cut or _complete(thoughts, request))
+        ):
             text, thoughts = thoughts, ""
         if key and len(key) >= _SHORTEST_SECRET:
             text = text.replace(key, "[key]")
