@@ -84,7 +84,7 @@ class _Readings:
     def __init__(self, keys: Sequence[str]):
         self.left = _MOST_READINGS
         names = "|".join(map(re.escape, keys))
-        following = rf"(?:[}}\])]|\Z|```|~~~|[\"'`“]?(?:{names})[\"'`”]?\s*:)"
+        following = rf"(?:[}}\])]|(?P<nothing>\Z)|```|~~~|[\"'`“]?(?:{names})[\"'`”]?\s*:)"
         self.after = re.compile(rf"\s*(?:,\s*)?(?:{_COMMENT}\s*)*{following}", re.IGNORECASE)
 
     def source(self, text: str) -> str | None:
@@ -95,17 +95,18 @@ class _Readings:
             body, closing = text[opening.end() :], _CLOSING.get(mark, mark)
             ends = [match.start() for match in re.finditer(re.escape(closing), body[:_LONGEST_SOURCE])]
             for end in reversed(ends):  # the longest first, so that nothing is cut off
-                if self.left > 0 and self.after.match(body, end + len(closing)):
-                    for reading in _decoded(body[:end], raw_first=len(mark) == 3):
-                        self.left -= 1
-                        if is_program(reading):
-                            return reading
+                after = self.after.match(body, end + len(closing)) if self.left > 0 else None
+                for reading in _decoded(body[:end], raw_first=len(mark) == 3) if after else ():
+                    self.left -= 1
+                    if is_program(reading) and not (after and _in_doubt(reading, after)):
+                        return reading
         return self._joined(text[:_LONGEST_SOURCE]) or self._literal(text[:_LONGEST_SOURCE])
 
     def _literal(self, text: str) -> str | None:
         """A single string of sound JSON, whatever it holds: that it is no valid Python is for the checks to say."""
         literal = _LITERAL.match(text)
-        if literal is None or literal[1] is None or not self.after.match(text, literal.end()):
+        after = literal and self.after.match(text, literal.end())
+        if not literal or literal[1] is None or not after or after["nothing"] is not None:
             return None
         return _unescaped(literal[1]) if "def " in literal[1] else None
 
@@ -130,14 +131,20 @@ def _decoded(body: str, *, raw_first: bool) -> Iterator[str]:
         yield next(fenced(reading), reading)
 
 
+def _in_doubt(source: str, after: re.Match[str]) -> bool:
+    """Whether a program may have been cut off: nothing follows its quote, which may be one in a comment or docstring."""
+    last = source.rstrip().rpartition("\n")[2]
+    return after["nothing"] is not None and ("#" in last or last.endswith(('"', "'")))
+
+
+def _plain(escape: re.Match[str]) -> str:
+    sign = escape[1]
+    return chr(int(sign[1:], 16)) if len(sign) == 5 else _PLAIN.get(sign, escape[0])
+
+
 def _unescaped(text: str) -> str:
     """The text with the escapes of JSON decoded, and unknown ones left as they are."""
-
-    def plain(escape: re.Match[str]) -> str:
-        sign = escape[1]
-        return chr(int(sign[1:], 16)) if len(sign) == 5 else _PLAIN.get(sign, escape[0])
-
-    decoded = _ESCAPE.sub(plain, text)
+    decoded = _ESCAPE.sub(_plain, text)
     return printable(decoded.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
@@ -152,4 +159,6 @@ def _between(text: str, key: str, keys: Sequence[str]) -> str:
     if start is None:
         return ""
     following = _marker(keys).search(text, start.end())
-    return _unescaped(text[start.end() : following.start() if following else None].strip(" \t\n,{}\"'`“”"))
+    between = text[start.end() : following.start() if following else None].strip(" \t\n,{}")
+    quoted = len(between) > 1 and between[0] in "\"'`“"
+    return _unescaped(between[1:-1] if quoted else between)
