@@ -159,6 +159,18 @@ def test_a_whole_answer_with_blanks_up_to_the_limit_is_taken(client, said):
     assert said == []
 
 
+@pytest.mark.parametrize("text", [
+    f"```python\n{SOURCE}", SOURCE.rstrip() + " + {}", f"```json\n{ENCODER[:-2]}", ENCODER[:-1],
+    "```" + ENCODER[:9] + "```",
+])  # fmt: skip
+def test_what_reads_well_and_was_cut_off_is_not_taken(client, text):
+    with (
+        serve(reply(text, finish_reason="length")) as server,
+        pytest.raises(ModelError, match="--max-tokens"),
+    ):
+        client(server)(QUESTION)
+
+
 def test_a_form_that_is_not_kept_is_left_and_the_answer_is_not_lost(client, said):
     """The server ignores the schema: the answer is returned, to be sent back, and the next question is in words."""
     with serve(reply("I would rather talk."), reply("And talk."), reply(HELLO)) as server:

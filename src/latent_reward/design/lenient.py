@@ -40,6 +40,11 @@ def lenient_texts(text: str, keys: Sequence[str]) -> dict[str, str] | None:
     return None
 
 
+def names_source(text: str, keys: Sequence[str]) -> bool:
+    """Whether the last of ``keys`` stands in the text as the key of an object."""
+    return any(match[0][0] in "\"'`“‘" for match in _marker(keys[-1:]).finditer(text))
+
+
 def fenced(text: str) -> Iterator[str]:
     """What the fenced blocks of a text hold, in order."""
     return (match[3] for match in _FENCE.finditer(text))
@@ -105,8 +110,7 @@ class _Readings:
     def _literal(self, text: str) -> str | None:
         """A single string of sound JSON, whatever it holds: that it is no valid Python is for the checks to say."""
         literal = _LITERAL.match(text)
-        after = literal and self.after.match(text, literal.end())
-        if not literal or literal[1] is None or not after or after["nothing"] is not None:
+        if literal is None or literal[1] is None or not self._ends(text, literal.end()):
             return None
         return _unescaped(literal[1]) if "def " in literal[1] else None
 
@@ -121,7 +125,13 @@ class _Readings:
         glue = "" if any(piece.endswith("\n") for piece in pieces) else "\n"
         source = glue.join(pieces)
         self.left -= 1
-        return source if len(pieces) > 1 and self.after.match(text, position) and is_program(source) else None
+        whole = len(pieces) > 1 and self._ends(text, position)
+        return source if whole and is_program(source) else None
+
+    def _ends(self, text: str, position: int) -> bool:
+        """Whether a value ends at ``position`` because something else begins, not because the text is over."""
+        after = self.after.match(text, position)
+        return after is not None and after["nothing"] is None
 
 
 def _decoded(body: str, *, raw_first: bool) -> Iterator[str]:
@@ -132,7 +142,7 @@ def _decoded(body: str, *, raw_first: bool) -> Iterator[str]:
 
 
 def _in_doubt(source: str, after: re.Match[str]) -> bool:
-    """Whether a program may have been cut off: nothing follows its quote, which may be one in a comment or docstring."""
+    """Whether a program may have been cut off: nothing follows its quote, which may stand in a comment or a string."""
     last = source.rstrip().rpartition("\n")[2]
     return after["nothing"] is not None and ("#" in last or last.endswith(('"', "'")))
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from latent_reward.design.lenient import fenced, is_program, lenient_texts, slip
+from latent_reward.design.lenient import fenced, is_program, lenient_texts, names_source, slip
 from latent_reward.design.llm.answer import split_thoughts
 from latent_reward.design.llm.ask import KEYS
 from latent_reward.design.llm.wire import printable
@@ -37,15 +37,17 @@ def read_reply(text: str, keys: Sequence[str] = KEYS) -> dict[str, str]:
         texts = _texts(item, keys)
         if texts:
             found, end = texts, after
-    found = lenient_texts(final[end:], keys) or found or _unquoted(final, keys)
-    if found is None:
+    later = lenient_texts(final[end:], keys)
+    drafted = found is not None and later is None and names_source(final[end:], keys)
+    found = None if drafted else later or found or _unquoted(final, keys)
+    if found is None and not drafted:
         sources = [body for body in fenced(final) if re.search(r"^[ \t]*def \w+", body, re.MULTILINE)]
         sources = [body for body in sources if not body.lstrip().startswith("{")]
         sources = sources or [final] * is_program(final)
         found = {**dict.fromkeys(keys, ""), keys[-1]: sources[-1]} if sources else None
     if found is None:
         raise LareError(
-            f"reply: {slip(final, keys)}; answer with one JSON object with the texts {', '.join(keys)}"
+            f"reply: {slip(final[end:], keys)}; answer with one JSON object with the texts {', '.join(keys)}"
         )
     return found
 

@@ -5,6 +5,7 @@ counted against the budget before it and written into the ledger after it. The k
 never appears in a message, the ledger or a record.
 """
 
+import json
 import random
 import threading
 import time
@@ -316,4 +317,11 @@ def _readable(text: str, request: Request) -> bool:
 
 def _complete(text: str, request: Request) -> bool:
     """Whether a text that was cut off had ended before, as where a grammar adds blanks up to the limit."""
-    return text.rstrip().endswith(("}", "```")) and _readable(text, request)
+    stripped = text.strip()
+    if stripped.endswith("```") and stripped.count("```") > 1:
+        return _readable(text, request)
+    try:
+        item = json.loads(stripped[max(stripped.find("{"), 0) :], strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(item, dict) and request.keys[-1] in item and _readable(text, request)
