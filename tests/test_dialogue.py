@@ -187,6 +187,34 @@ def test_an_answer_that_is_no_json_is_sent_back(tmp_path):
     assert json.loads((tmp_path / "candidates/1/reply.json").read_text()) == {"text": "I would rather not."}
 
 
+def test_a_slip_in_the_json_costs_no_call(tmp_path):
+    """The source is whole, so it is read, checked and sealed like any other."""
+    answer = encoder_reply(NEAR).body["choices"][0]["message"]["content"]
+    with serve(reply(f"Here you are:\n{answer[:-1]},\n}}")) as server:
+        encoder = design(tmp_path, server, protocol=ONE)
+    assert len(server.requests) == 1
+    assert (tmp_path / "source.py").read_text() == NEAR
+    assert encoder.latent_names == ("closeness",)
+
+
+def test_a_slip_that_cannot_be_read_goes_back_with_its_place(tmp_path):
+    with serve(
+        reply('{"Understand": "u",\n"Functions": "import numpy as np\\ndef'), encoder_reply(NEAR)
+    ) as server:
+        design(tmp_path, server, protocol=ONE)
+    assert "its JSON breaks at line 2, column 14 (Unterminated string" in texts(server.requests[1])[2][1]
+
+
+@pytest.mark.parametrize(
+    "later", [reply("", refusal="no"), reply('{"Functions": "def', finish_reason="length")]
+)
+def test_a_merge_that_is_never_answered_falls_back_to_the_best_candidate(tmp_path, later):
+    left = [encoder_reply(NEAR), encoder_reply(CALM)]
+    with serve(lambda body: left.pop(0) if left else later) as server:
+        encoder = design(tmp_path, server)
+    assert encoder.card.protocol["chosen"] in ("1", "2")
+
+
 def test_code_that_never_compiles_ends_with_every_answer_on_disk(tmp_path):
     with serve(encoder_reply(BROKEN)) as server, pytest.raises(LareError) as caught:
         design(tmp_path, server)
