@@ -262,8 +262,30 @@ def test_a_reasoning_effort_is_sent_and_left_out_where_it_is_refused(client, sai
     with serve(lambda body: status(422, words) if "reasoning_effort" in body else reply(HELLO)) as server:
         ask = client(server, reasoning_effort="low")
         assert ask(QUESTION).text == ask(QUESTION).text == HELLO
-        assert ["reasoning_effort" in body for body in server.requests[-2:]] == [False, False]
-    assert "a reasoning effort is refused" in said[-1]
+        assert ["reasoning_effort" in body for body in server.requests] == [True, False, False]
+        assert set(forms(server)) == {"json_schema"}
+    (line,) = said
+    assert "a reasoning effort is refused (answered 422" in line
+
+
+def test_a_form_that_is_refused_does_not_cost_the_effort(client):
+    with serve(lambda body: status(400) if "response_format" in body else reply(HELLO)) as server:
+        ask = client(server, reasoning_effort="low")
+        assert ask(QUESTION).text == ask(QUESTION).text == HELLO
+        assert [body.get("reasoning_effort") for body in server.requests[-2:]] == ["low", "low"]
+        assert len(server.requests) == 6
+
+
+def test_a_server_that_takes_neither_form_nor_effort_is_talked_to_in_plain_text(client):
+    def behaviour(body):
+        return (
+            status(400)
+            if {"response_format", "reasoning_effort", "temperature"} & set(body)
+            else reply(HELLO)
+        )
+
+    with serve(behaviour) as server:
+        assert client(server, reasoning_effort="low")(QUESTION).text == HELLO
 
 
 # What a hostile server can send

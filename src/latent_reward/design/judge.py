@@ -100,7 +100,9 @@ class Evaluator:
             if isinstance(source, str):
                 candidate = self._tried(Candidate(name, text, source, next(reports), {}))
             else:
-                candidate = Candidate(name, text, "", Report((Check("reply", False, str(source)),)), {})
+                candidate = Candidate(
+                    name, text, "", Report((Check("reply", False, f"{source}".removeprefix("reply: ")),)), {}
+                )
             self._keep(candidate)
             candidates.append(candidate)
         return candidates

@@ -11,10 +11,11 @@ from pathlib import Path
 from latent_reward.design.anonymous import anonymous as shuffled
 from latent_reward.design.dialogue import Dialogue, Select
 from latent_reward.design.judge import Candidate, Evaluator, figures, reply_json
-from latent_reward.design.llm.ask import Ask, Reply, Request
+from latent_reward.design.llm.ask import Ask, ModelError, Reply, Request
 from latent_reward.design.llm.budget import Budget, Ledger, Usage, price_of
-from latent_reward.design.llm.client import Server, connect
+from latent_reward.design.llm.client import connect
 from latent_reward.design.llm.record import recorded
+from latent_reward.design.llm.server import Server, address_of
 from latent_reward.design.play import Recorded, Recording, prepare
 from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.score import training_view
@@ -90,6 +91,8 @@ def design_encoder(
     wording = require_choice("goal", goal, Variant)
     if reward and select == "union":
         raise LareError("select: a union of rewards is not a single reward; choose merge or best")
+    if not replay:
+        address_of(server)  # a wrong address is named before anything is done
     if draw < 0:
         raise LareError(f"draw: {draw} is below 0; number the draws from 0")
     if (out / CARD).exists() and not overwrite:
@@ -150,7 +153,13 @@ def _noted(ask: Ask, turns: list[tuple[Request, Reply]], path: Path, say: Say) -
     cost = ("model", "prompt_tokens", "completion_tokens")
 
     def noted(request: Request) -> Reply:
-        reply = ask(request)
+        numbers = {"candidate": f" {request.index + 1}", "repair": f" {request.index}"}
+        name = f"{request.purpose}{numbers.get(request.purpose, '')}"
+        try:
+            reply = ask(request)
+        except ModelError as error:
+            say(f"{name}: no answer ({error.said})")
+            raise
         with lock:
             turns.append((request, reply))
             content = [
@@ -160,9 +169,8 @@ def _noted(ask: Ask, turns: list[tuple[Request, Reply]], path: Path, say: Say) -
                 for question, answer in turns
             ]
             write_text(path, to_json(content, indent=2) + "\n")
-        numbers = {"candidate": f" {request.index + 1}", "repair": f" {request.index}"}
         source = "from the record" if reply.cached else f"{reply.completion_tokens:,} tokens"
-        say(f"{request.purpose}{numbers.get(request.purpose, '')}: answered ({source})")
+        say(f"{name}: answered ({source})")
         return reply
 
     return noted

@@ -36,7 +36,7 @@ _LONGEST_BACK_OFF = 30.0
 _LONGEST_WAIT = 60.0
 _LONGEST_CONNECT = 15.0
 _LONGEST_ANSWER = 4  # in units of the time without data
-_MOST_REFUSALS = 8
+_MOST_REFUSALS = 10
 _SHORTEST_SECRET = 8  # a shorter key is a placeholder such as EMPTY, which may occur in an answer
 _EXCERPT = 2000
 

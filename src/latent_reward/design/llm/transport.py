@@ -50,7 +50,7 @@ def http_client(total_s: float | int, *, patience: Any, all_headers: bool) -> An
                     return _whole(response, end)
                 response.close()
                 request = following
-            raise ModelError("rejected", "the server redirects in circles; correct the base URL")
+            raise ModelError("rejected", "the server redirects in circles; give the right --base-url")
 
     try:
         return Client(timeout=patience)
@@ -104,7 +104,7 @@ def _whole(response: Any, end: float) -> Any:
             if len(body) > MAX_BYTES:
                 raise ModelError(
                     "unbounded",
-                    f"the server sent more than {MAX_BYTES // 1_000_000} MB for one answer; check the base URL, or use "
+                    f"the server sent more than {MAX_BYTES // 1_000_000} MB for one answer; check --base-url, or use "
                     "another server",
                 )
             if time.monotonic() > end:

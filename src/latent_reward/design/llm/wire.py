@@ -75,23 +75,27 @@ class Dialect:
         place = FORMS.index(self.form) + 1
         return replace(self, form=FORMS[2 if paid and place == 1 else place])
 
-    def simpler(self, complaint: str, param: str | None) -> "Iterator[Dialect]":
-        """The dialects to try after a refused request, the most promising first.
+    def simpler(self, start: "Dialect", complaint: str, param: str | None) -> "Iterator[Dialect]":
+        """The dialects to try after a refused request, the most promising first; ``start`` was the first one tried.
 
         What ``param`` or the complaint names comes before the rest, but a server need not say what it dislikes: all
-        that can be left out is tried, the form first.
+        that can be left out is tried, first the effort alone, then the form.
         """
         about, lower = param or complaint, self.lower()
-        limit = re.search(r"max_(completion_)?tokens", about) and not _too_long(complaint)
-        named = (
-            ("reasoning" in about or "effort" in about, self.effort and replace(self, effort=None)),
-            (_ABOUT_FORM.search(about), lower),
-            (limit, replace(self, limit=_LIMITS[self.limit])),
-            ("temperature" in about, self.temperature and replace(self, temperature=False)),
-        )
-        hints = [dialect for mentioned, dialect in named if mentioned]
-        rest = [lower, named[0][1], named[3][1], named[2][1]]
-        yield from (each for each in [*hints, *rest] if isinstance(each, Dialect))
+        others = replace(self, limit=_LIMITS[self.limit])
+        silent = replace(self, effort=None) if self.effort is not None else None
+        fixed = replace(self, temperature=False) if self.temperature else None
+        if "reasoning" in about or "effort" in about:
+            yield from filter(None, [silent])
+        if _ABOUT_FORM.search(about):
+            yield from filter(None, [lower])
+        if re.search(r"max_(completion_)?tokens", about) and not _too_long(complaint):
+            yield others
+        if "temperature" in about:
+            yield from filter(None, [fixed])
+        # Without the effort only at both ends. In between it is sent again, since it was not the reason.
+        ends = silent if self.form in (start.form, FORMS[-1]) else None
+        yield from filter(None, [ends, lower and replace(lower, effort=start.effort), lower, fixed, others])
 
     def merged(self, start: "Dialect", found: "Dialect") -> "Dialect":
         """This dialect with what a question found out that began with ``start`` and ended with ``found``."""
