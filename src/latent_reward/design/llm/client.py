@@ -123,7 +123,7 @@ class _Session:
             if outcome.refused:
                 if len(tried) <= _MOST_REFUSALS:
                     other = next(
-                        (each for each in dialect.simpler(*outcome.refused) if each not in tried), None
+                        (each for each in dialect.simpler(start, *outcome.refused) if each not in tried), None
                     )
                 if other is None:
                     raise error
