@@ -526,7 +526,7 @@ def test_nothing_that_is_meant_for_openai_goes_elsewhere(client, monkeypatch):
         assert KEY not in str(server.headers[0])
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)  # this one is named for the key
         connect(Server("m"))(QUESTION)
-        assert server.headers[1]["x-gateway-token"] == "my-token"
+        assert server.headers[1]["openai-organization"] == "my-organisation"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from latent_reward.design.llm.answer import Answer, read_completion
 from latent_reward.design.llm.ask import Ask, Failure, ModelError, Reply, Request
 from latent_reward.design.llm.budget import Budget, Ledger, Usage, estimate, estimate_text
 from latent_reward.design.llm.diagnose import connection_error, unusable
+from latent_reward.design.llm.forms import Outcome, Search
 from latent_reward.design.llm.server import KEY_VARIABLE, OPENAI, Address, Server, address_of
 from latent_reward.design.llm.transport import http_client, moved_to, within
 from latent_reward.design.llm.wire import Dialect, can_be_simpler, redact, retry_after, status_error
@@ -36,7 +37,6 @@ _LONGEST_BACK_OFF = 30.0
 _LONGEST_WAIT = 60.0
 _LONGEST_CONNECT = 15.0
 _LONGEST_ANSWER = 4  # in units of the time without data
-_MOST_REFUSALS = 10
 _SHORTEST_SECRET = 8  # a shorter key is a placeholder such as EMPTY, which may occur in an answer
 _EXCERPT = 2000
 
@@ -79,19 +79,6 @@ def connect(
     return _Session(client, server, address, budget or Budget(), ledger, sleep, say, dialect).ask
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What a call cost and maybe answered, its failure, and what to do about that."""
-
-    reply: Reply
-    error: ModelError | None = None
-    status: int | None = None  # of the response, if that is an error
-    wait: float | None = None  # the seconds that the server asks to wait
-    refused: tuple[str, str | None] | None = None  # complaint and parameter, if the form may be why
-    doubtful: bool = False  # whether the form may be why nothing usable was written
-    excerpt: str = ""  # of a text that cannot be used
-
-
 @dataclass
 class _Session:
     """What all calls to one server share; only the dialect changes."""
@@ -108,42 +95,18 @@ class _Session:
 
     def ask(self, request: Request) -> Reply:
         """The answer to a question, in the first dialect that works, with the retries that each failure allows."""
-        dialect = start = self.dialect
-        tried: set[Dialect] = set()
+        search = Search(self.dialect, self.dialect)
         failures: Counter[Failure] = Counter()
-        reason, broken, lowering = "", 0, True
+        reason = ""
         while True:
-            outcome = self._call(request, dialect, start)
+            outcome = self._call(request, search)
             error = outcome.error
             if error is None:
-                self._learn(start, dialect, reason, unreadable=outcome.doubtful)
+                self._learn(search, reason, unreadable=outcome.doubtful)
                 return outcome.reply
-            tried.add(dialect)
-            other = None
-            if outcome.refused:
-                if len(tried) <= _MOST_REFUSALS:
-                    other = next(
-                        (each for each in dialect.simpler(start, *outcome.refused) if each not in tried), None
-                    )
-                if other is None:
-                    raise error
-            elif error.kind == "server" and lowering:
-                broken += 1
-                # The first failure may pass, as may some of an overloaded server. If it recurs, each lower form is
-                # tried once, and if none works, the form is not the reason.
-                if broken > (1 if outcome.status in (None, 500) else _RETRIES["server"]):
-                    other = dialect.lower()
-                    if other is None:
-                        dialect, lowering = start, False
-            elif outcome.doubtful:
-                other = dialect.lower(paid=True)
-            known = self.dialect
-            if other is not None and known != start and known not in tried:
-                other = start = known  # another thread has learned from its own failure
-            if other is not None:
+            if search.advance(outcome, self.dialect):
                 reason = reason or error.said
-                failures[error.kind] += outcome.doubtful
-                dialect = other
+                failures[error.kind] += outcome.doubtful  # it was paid for
                 continue
             failures[error.kind] += 1
             if failures[error.kind] > _RETRIES[error.kind]:
@@ -155,8 +118,9 @@ class _Session:
                 back_off = min(_LONGEST_BACK_OFF, 2.0 ** (failures.total() - 1)) * random.uniform(0.5, 1.0)
                 self.sleep(back_off if outcome.wait is None else min(outcome.wait, _LONGEST_WAIT))
 
-    def _learn(self, start: Dialect, found: Dialect, reason: str, *, unreadable: bool) -> None:
+    def _learn(self, search: Search, reason: str, *, unreadable: bool) -> None:
         """Remember what works for the rest of the design, and say once what does not."""
+        start, found = search.start, search.dialect
         if unreadable:
             found = found.lower(paid=True) or found
             reason = reason or "the answer is not what the form demands"
@@ -174,12 +138,13 @@ class _Session:
         if after.effort != before.effort:
             self.say(f"{place}: a reasoning effort is refused ({cause}); from now on it is left out")
 
-    def _call(self, request: Request, dialect: Dialect, start: Dialect) -> _Outcome:
+    def _call(self, request: Request, search: Search) -> Outcome:
         """One call within the budget, and its line in the ledger. An interrupted call counts in full."""
+        dialect, first = search.dialect, search.start.form
         most = Usage(estimate(request.messages, request.keys), self.server.max_tokens, 1)
         self.budget.reserve(most)
         started, word = time.monotonic(), "interrupted"
-        outcome = _Outcome(self._reply(most, estimated=True))
+        outcome = Outcome(self._reply(most, estimated=True))
         try:
             outcome = self._attempt(request, dialect, most)
             word = outcome.error.kind if outcome.error else "ok"
@@ -188,7 +153,7 @@ class _Session:
             reply = outcome.reply
             self.budget.settle(most, Usage(reply.prompt_tokens, reply.completion_tokens, 1))
             if self.ledger is not None:
-                more = {"instead_of": start.form} if dialect.form != start.form else {}
+                more = {"instead_of": first} if dialect.form != first else {}
                 more |= {"excerpt": outcome.excerpt[:_EXCERPT]} if outcome.excerpt else {}
                 self.ledger.write(
                     request,
@@ -201,7 +166,7 @@ class _Session:
                     **more,
                 )
 
-    def _attempt(self, request: Request, dialect: Dialect, most: Usage) -> _Outcome:
+    def _attempt(self, request: Request, dialect: Dialect, most: Usage) -> Outcome:
         """Send the question and interpret the response.
 
         A refused or failed request is free. If the connection broke or timed out after sending, the server may have
@@ -234,7 +199,7 @@ class _Session:
             return self._failed(self._malformed(redact(f"{problem}", self.address.key)), most)
         return self._of_answer(request, dialect, answer, most)
 
-    def _of_status(self, problem: Any) -> _Outcome:
+    def _of_status(self, problem: Any) -> Outcome:
         """The outcome of a response with a status that is an error."""
         body, code, status = problem.body, getattr(problem, "code", None), problem.status_code
         said = body.get("message") if isinstance(body, dict) else None
@@ -244,7 +209,7 @@ class _Session:
             message = (
                 f"{self.address.place} redirects to {place}, where no key is sent; give the right --base-url"
             )
-            return _Outcome(self._reply(Usage()), ModelError("rejected", message))
+            return Outcome(self._reply(Usage()), ModelError("rejected", message))
         param = getattr(problem, "param", None)
         full = redact(f"{body}"[:20_000], self.address.key)
         return self._refusal(status, complaint, code, (full, param if isinstance(param, str) else None),
@@ -257,15 +222,15 @@ class _Session:
         code: object,
         refused: tuple[str, str | None],
         wait: float | None = None,
-    ) -> _Outcome:
+    ) -> Outcome:
         address = self.address
         error = status_error(status, complaint, code, self.server.model, address.place, address.variable)
         simpler = can_be_simpler(status, code)
-        return _Outcome(self._reply(Usage()), error, status, wait, refused if simpler else None)
+        return Outcome(self._reply(Usage()), error, status, wait, refused if simpler else None)
 
-    def _failed(self, error: ModelError, most: Usage) -> _Outcome:
+    def _failed(self, error: ModelError, most: Usage) -> Outcome:
         billed = error.kind in _BILLED
-        return _Outcome(self._reply(most if billed else Usage(), estimated=billed), error)
+        return Outcome(self._reply(most if billed else Usage(), estimated=billed), error)
 
     def _malformed(self, what: str) -> ModelError:
         remedy = "check that --base-url is that of an OpenAI-compatible server (it usually ends in /v1)"
@@ -273,7 +238,7 @@ class _Session:
             "malformed", f"{self.address.place} answered with no chat completion ({what}); {remedy}"
         )
 
-    def _of_answer(self, request: Request, dialect: Dialect, answer: Answer, most: Usage) -> _Outcome:
+    def _of_answer(self, request: Request, dialect: Dialect, answer: Answer, most: Usage) -> Outcome:
         """The outcome of a chat completion: its text, or why that cannot be used."""
         key = self.address.key
         if not answer.choice and answer.code is not None:
@@ -296,9 +261,9 @@ class _Session:
         error = unusable(answer, self.server, complete=_complete(text, request))
         if error is None:
             constrained = dialect.lower() is not None
-            return _Outcome(reply, doubtful=constrained and not _readable(text, request))
+            return Outcome(reply, doubtful=constrained and not _readable(text, request))
         doubtful = error.kind in ("empty", "truncated") and not (answer.cut and thoughts.strip())
-        return _Outcome(reply, error, doubtful=doubtful, excerpt=text.strip())
+        return Outcome(reply, error, doubtful=doubtful, excerpt=text.strip())
 
     def _reply(self, used: Usage, *, estimated: bool = False, text: str = "", model: str = "") -> Reply:
         cost = self.budget.cost(used)

@@ -171,7 +171,7 @@ def status_error(
         )
     elif status == 429:
         kind, remedy = "busy", "run the same command later, or ask for fewer candidates at a time (--n)"
-    elif status >= 500 or status in (408, 409, 425):
+    elif (status >= 500 and status != 501) or status in (408, 409, 425):
         kind, remedy = "server", "try again later"
     elif status == 413 or code == "context_length_exceeded" or _too_long(complaint):
         remedy = "question and answer exceed the model's context; lower --max-tokens or use a longer context"
