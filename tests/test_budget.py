@@ -114,6 +114,9 @@ def test_prices_come_from_the_users_table_first(tmp_path, monkeypatch):
         "m: {input: .nan, output: 1}",
         "m: [",
         "m: {input: 1, output: 1, x: 1}",
+        "m: &m [*m]",
+        "m: " + "[" * 20_000,
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)),
     ],
 )
 def test_a_table_that_is_no_table_is_refused_in_one_line(tmp_path, text):

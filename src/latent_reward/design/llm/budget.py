@@ -148,12 +148,21 @@ def price_of(model: str, path: Path | None = None) -> Price | None:
     return None
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, with which a few lines can stand for billions."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+
 def _read_prices(path: Path) -> dict[str, Price]:
     table = pydantic.TypeAdapter(dict[str, Price], config=pydantic.ConfigDict(coerce_numbers_to_str=True))
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST_TABLE:
             raise ValueError("it is not a file of at most 1 MB")
-        return table.validate_python(yaml.safe_load(path.read_text("utf-8")) or {})
+        return table.validate_python(yaml.load(path.read_text("utf-8"), _PlainLoader) or {})
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise LareError(
             f"prices: {path} is not a table of prices ({one_line(error)}); write one row per "
