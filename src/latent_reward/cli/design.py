@@ -27,7 +27,7 @@ def design(
     key_variable: Annotated[str | None, arg(metavar="NAME")] = None,
     max_tokens: int = 4096,
     reasoning_effort: Annotated[str | None, arg(metavar="LEVEL")] = None,
-    timeout: Annotated[float, arg(metavar="S")] = 300,
+    timeout: Annotated[float, arg(metavar="S")] = 300.0,
     budget_tokens: Annotated[int | None, arg(metavar="N")] = None,
     budget_dollars: Annotated[float | None, arg(metavar="X")] = None,
     record: Annotated[Path | None, arg(metavar="DIR")] = None,
