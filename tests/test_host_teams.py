@@ -164,7 +164,6 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("words", "edits", "message"),
     [
-        ([], {"max": "env_kwargs: {broken: mixed}\nmax"}, "agent_0 and agent_1 of the team agent differ"),
         ([], {"max": "env_kwargs: {lives: []}\nmax"}, "has no agents; choose an environment with"),
         ([], {"max": "env_kwargs: {lives: [1, 2, 3]}\nmax"}, "teams[0].agents: 2, but"),
         ([], {"  - name: agent": "  - name: agent\n    members: [agent_0]"}, "agent_1 of parallel_envs:"),

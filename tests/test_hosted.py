@@ -84,7 +84,7 @@ def test_a_compiled_world_steps_on_the_host_as_it_does_alone():
     assert on_host(host) is host
     assert (host.name, host.teams, host.horizon) == (world.name, world.teams, HORIZON)
 
-    def choose(step, observations):
+    def choose(step, observations, available):
         return [(actions[:, step, None, None], np.zeros((2, 1), np.float32))]
 
     envs = [host.make(None) for _ in range(2)]
@@ -103,7 +103,7 @@ def test_a_compiled_world_steps_on_the_host_as_it_does_alone():
 
 def test_termination_in_a_compiled_world_ends_the_episode_on_the_host():
     host = on_host(push(0.8))
-    choose = lambda step, seen: [(np.ones((2, 1, 1), np.float32), np.zeros((2, 1), np.float32))]  # noqa: E731
+    choose = lambda step, *_: [(np.ones((2, 1, 1), np.float32), np.zeros((2, 1), np.float32))]  # noqa: E731
     (arrays,) = collect(host, [host.make(None) for _ in range(2)], (5, 6), choose)
     lengths = arrays.mask[:, :, 0].sum(axis=1)
     assert (lengths < HORIZON).all()
@@ -121,7 +121,7 @@ def test_several_agents_of_several_teams_keep_their_places_on_the_host():
     )
     ways = np.arange(6).reshape(2, 1, 3) % 3
 
-    def choose(step, observations):
+    def choose(step, observations, available):
         return [(each, np.zeros((1, 3), np.float32)) for each in ways]
 
     for first, arrays in zip((0, 3), collect(host, [host.make(None)], (0,), choose), strict=True):
@@ -261,7 +261,7 @@ def test_what_ends_a_gymnasium_episode_is_recorded():
     """Always up ends at the top; always down never, and the limit of the environment is a cut."""
 
     def episode(world, action):
-        choose = lambda step, seen: [(np.array([[action]]), np.zeros((1, 1), np.float32))]  # noqa: E731
+        choose = lambda step, *_: [(np.array([[action]]), np.zeros((1, 1), np.float32))]  # noqa: E731
         (arrays,) = collect(world, [world.make(None)], (0,), choose)
         return arrays
 

@@ -34,7 +34,7 @@ def world(groups=None, horizon=6, **kwargs):
 def play(host, copies=2, action=1):
     """Every agent always takes ``action``, with a log-probability that tells the step; arrays ``[copy, time, …]``."""
 
-    def choose(step, observations):
+    def choose(step, observations, available):
         shapes = [each.shape[:2] for each in observations]
         return [(np.full(shape, action), np.full(shape, -float(step))) for shape in shapes]
 
@@ -97,7 +97,7 @@ def test_teams_may_have_different_numbers_of_actions():
     assert [team.actions for team in host.teams] == [Discrete(2), Discrete(6)]
     assert host.first_action == (3, 3)
     env = host.make(None)
-    pick = lambda step, seen: [(np.array([[each]]), np.zeros((1, 1))) for each in (1, 5)]  # noqa: E731
+    pick = lambda step, seen, available: [(np.array([[each]]), np.zeros((1, 1))) for each in (1, 5)]  # noqa: E731
     few, many = collect(host, [env], (0,), pick)
     np.testing.assert_array_equal(few.reward[0, :2, 0], [5, 5])  # 1 + (3 + 1)
     np.testing.assert_array_equal(many.reward[0, :2, 0], [9, 9])
@@ -111,11 +111,6 @@ def test_teams_may_have_different_numbers_of_actions():
         ({"a": ("agent_*",), "b": ("agent_1",)}, {}, r"members: agent_1 is in the teams a and b"),
         ({"a": ("agent_0",), "b": ()}, {}, r"members: the team b does not say .*agent_0, agent_1"),
         ({"a": ("wolf_*",)}, {}, r"members: no agent of .* is called 'wolf_\*'; choose from agent_0"),
-        (
-            {"a": ()},
-            {"broken": "mixed"},
-            r"agent_0 and agent_1 of the team a differ: observations of 3 and 4",
-        ),
         ({"a": ()}, {"broken": "image"}, r"is a Box of shape \(4, 4\); .*flat vectors"),
         ({"a": ()}, {"broken": "continuous"}, r"is a Box; teams choose among a few; discretise it"),
         ({"a": ()}, {"depth": 2}, r"env_kwargs: .* refuses \{'depth': 2\}"),
@@ -220,7 +215,7 @@ def test_rollouts_repeat_the_environment_itself(tmp_path):
     rng = np.random.default_rng(0)
     plan = rng.integers(0, 5, (25, 2, 3))
     (book,) = collect(
-        host, [host.make(None) for _ in range(2)], (7, 8), lambda t, seen: [(plan[t], np.zeros((2, 3)))]
+        host, [host.make(None) for _ in range(2)], (7, 8), lambda t, *_: [(plan[t], np.zeros((2, 3)))]
     )
     for copy, seed in enumerate((7, 8)):
         env = sys.modules["mpe2.simple_spread_v3"].parallel_env(N=3)

@@ -23,6 +23,15 @@ class TaskError(LareError):
         self.field, self.message, self.remedy = field, message, remedy
 
 
+class BrokenEnvironmentError(LareError):
+    """An environment that raised an error or broke its interface: what it did, where in which episode, the remedy."""
+
+    def __init__(self, message: str, remedy: str):
+        """Keep both parts, so that a caller can say what became of its work before the remedy."""
+        super().__init__(f"{message}; {remedy}")
+        self.message, self.remedy = message, remedy
+
+
 def require_count(least: int, **counts: Any) -> None:
     """Raise if a count is not a whole number of at least ``least``.
 
@@ -79,6 +88,16 @@ def extra_needed(what: str, extra: str) -> Iterator[None]:
         ) from error
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What an error of another library says, on one line of at most 200 characters, without pydantic's appendix."""
-    return " ".join(f"{error}".partition(" [type=")[0].split())[:200]
+    try:
+        text = f"{error}"
+    except Exception:  # a stranger's error may fail in any way, too
+        text = ""
+    return " ".join(text.partition(" [type=")[0].split())[:200]
+
+
+def named(error: BaseException) -> str:
+    """The kind of an error, and in brackets what it says, on one line."""
+    text = one_line(error)
+    return f"{type(error).__name__} ({text})" if text else type(error).__name__

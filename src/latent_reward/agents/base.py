@@ -138,9 +138,13 @@ class EpisodeAgent(Protocol):
         ...
 
     def best(
-        self, spec: AgentSpec, actor: Any, observation: Float[Array, "*batch observation"]
+        self,
+        spec: AgentSpec,
+        actor: Any,
+        observation: Float[Array, "*batch observation"],
+        available: Bool[Array, "*batch action"] | None = None,
     ) -> Num[Array, "..."]:
-        """The most probable action."""
+        """The most probable of the available actions."""
         ...
 
     def learn(

@@ -179,10 +179,14 @@ class PPO(EpisodeAgent):
         return action, _chosen(log_probabilities, action)
 
     def best(
-        self, spec: AgentSpec, actor: Actor, observation: Float[Array, "*batch observation"]
+        self,
+        spec: AgentSpec,
+        actor: Actor,
+        observation: Float[Array, "*batch observation"],
+        available: Bool[Array, "*batch action"] | None = None,
     ) -> Int[Array, "*batch"]:
-        """The most probable action."""
-        return log_policy(actor, observation).argmax(axis=-1)
+        """The most probable of the available actions."""
+        return log_policy(actor, observation, available).argmax(axis=-1)
 
     def learn(
         self,

@@ -57,6 +57,7 @@ def train(
     config: Annotated[Path | None, _argument("FILE")] = None,
     assignments: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")] = (),
     resume: Annotated[Path | None, _argument("RUN")] = None,
+    drop_unfinished: FlagCreatePairsOff[bool] = False,
     wandb: Annotated[str | None, _argument("PROJECT")] = None,
     dry_run: FlagCreatePairsOff[bool] = False,
     json: AsJson = False,
@@ -67,8 +68,9 @@ def train(
 
     Without arguments: HalfCheetah-v5 for 100,000 steps with the bundled latent-reward encoder. One agent with
     continuous actions trains step by step; teams and discrete actions train in iterations of whole episodes. A setting
-    of the other kind is refused. Ctrl-C saves before it stops; `lare train --resume RUN` continues with the same
-    numbers.
+    of the other kind is refused. Ctrl-C saves before it stops, and so does an environment that fails; the same command
+    or `lare train --resume RUN` continues with the same numbers. `lare train --resume RUN --steps N` (of teams
+    `--iterations N`) extends a run to the new total N.
 
     Args:
         task: a built-in task (`lare tasks`), the path of a task file, or the id of an environment of Gymnasium or
@@ -83,7 +85,9 @@ def train(
             every other option before both.
         assignments: one setting of the agent, the method or the plan, such as agent.learning_rate=1e-3 or
             method.hidden=[64,64]; may be given several times.
-        resume: go on with this run; every other setting comes from it.
+        resume: go on with this run; every setting but a larger number of steps or iterations comes from it.
+        drop_unfinished: where a run goes on, begin its unfinished episodes again and do not repeat their steps, for an
+            environment that does not repeat itself.
         wandb: also log to this project of Weights & Biases.
         dry_run: check everything, print the whole configuration, and neither train nor write.
         json: print the result as JSON, and nothing else.
@@ -95,10 +99,13 @@ def train(
     if resume is not None:
         options = {"method": method, "seeds": seeds, "encoder": encoder, "draw": draw, "out": out}
         options |= {"max_steps": max_steps, "config": config, "set": assignments or None}
+        total = {name: settings.pop(name, None) for name in ("steps", "iterations")}
         options |= {"task": task, "dry_run": dry_run or None, **settings}
         _refuse_beside_resume([name for name, value in options.items() if value is not None])
         logger = _wandb(wandb, str(resume), {})
-        run = trainer.resume(resume, quiet=quiet or json, loggers=logger)
+        run = trainer.resume(
+            resume, drop_unfinished=drop_unfinished, quiet=quiet or json, loggers=logger, **total
+        )
     else:
         chosen: dict[str, Any] = {"task": task, "draw": draw, "out": out, "max_steps": max_steps, **settings}
         chosen |= {"encoder": encoder, "seed": None if seeds is None else parse_seeds(seeds)}
@@ -116,7 +123,7 @@ def train(
         if wandb:
             prepared = trainer.prepare(**wanted)
             logger = _wandb(wandb, str(prepared.folder), asdict(prepared.config))
-        run = trainer.train(**wanted, quiet=quiet or json, loggers=logger)
+        run = trainer.train(**wanted, drop_unfinished=drop_unfinished, quiet=quiet or json, loggers=logger)
     if json:
         print_json({"folder": str(run.folder), "metrics": list(last_rows(run.metrics).values())})
     elif not quiet:
@@ -128,7 +135,7 @@ def train(
 
 
 def _refuse_beside_resume(given: list[str]) -> None:
-    """Raise if a setting is given beside ``--resume``: a resumed run keeps its configuration."""
+    """Raise if another setting than the length is given beside ``--resume``: a run keeps its configuration."""
     if given:
         flags = ", ".join("TASK" if name == "task" else f"--{name.replace('_', '-')}" for name in given)
         raise LareError(

@@ -15,7 +15,7 @@ import numpy as np
 
 from latent_reward.data.episodes import Episodes, team_return
 from latent_reward.data.spaces import ActionSpace, Continuous
-from latent_reward.envs.base import Environment, HostWorld, ParallelEnv, World, members
+from latent_reward.envs.base import Environment, HostWorld, ParallelEnv, World, close, members
 from latent_reward.envs.recorder import EpisodeArrays, collect
 from latent_reward.envs.worlds import WORLDS, find_world
 from latent_reward.errors import LareError
@@ -116,8 +116,7 @@ def _play_on_host(
             played.append(_episode(world, env, recording.seed, number)[place])
             steps += int(played[-1].mask.sum())
     finally:
-        if callable(getattr(env, "close", None)):
-            env.close()
+        close(env)
     team = world.teams[place]
     if not steps:
         raise LareError(
@@ -133,13 +132,18 @@ def _episode(world: HostWorld, env: ParallelEnv, seed: int, number: int) -> tupl
     generator, team = np.random.default_rng([seed, number]), world.teams[0]
     if isinstance(team.actions, Continuous):
         _, policy = behaviour(number, team.actions, team.observation_size, generator)
-        act = lambda step, observations: [policy(observations[0][0, 0])[None, None]]  # noqa: E731
+        act = lambda step, observations, _: [policy(observations[0][0, 0])[None, None]]  # noqa: E731
     else:
         chosen, generator = team_actions(world, seed, number), np.random.default_rng([seed, number, 1])
-        act = lambda step, observations: [chosen[step][None, team] for team in members(world)]  # noqa: E731
+        act = lambda step, _, available: [  # noqa: E731
+            allowed(chosen[step][None, team], mask)
+            for team, mask in zip(members(world), available, strict=True)
+        ]
 
-    def choose(step: int, observations: tuple[np.ndarray, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [(each, np.zeros(each.shape[:2], np.float32)) for each in act(step, observations)]
+    def choose(
+        step: int, observations: tuple[np.ndarray, ...], available: tuple[np.ndarray | None, ...]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(each, np.zeros(each.shape[:2], np.float32)) for each in act(step, observations, available)]
 
     return collect(world, [env], [int(generator.integers(2**31))], choose)
 
@@ -155,6 +159,7 @@ def _play_compiled(world: World, place: int, recording: Recording, stop: threadi
     )
     fold_in = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(0, None)))
     alive = jax.jit(jax.vmap(world.alive)) if world.alive else None
+    available = jax.jit(jax.vmap(world.available)) if world.available else None
 
     state, running = reset(keys), np.ones(count, bool)
     seen, steps = [np.asarray(observe(state)[place])], []
@@ -164,6 +169,8 @@ def _play_compiled(world: World, place: int, recording: Recording, stop: threadi
         mask = np.repeat(running[:, None], team.agents, axis=1)
         if alive is not None:
             mask &= np.asarray(alive(state))[:, seats]
+        if available is not None:
+            chosen[moment] = allowed(chosen[moment], np.asarray(available(state)))
         state, reward, terminated = step(state, chosen[moment], fold_in(keys, moment + 1))
         paid = running[:, None] * np.asarray(reward)[:, seats]
         seen.append(np.asarray(observe(state)[place]))
@@ -241,6 +248,15 @@ def team_actions(world: Environment, seed: int, number: int) -> np.ndarray:
     agents = len(counts) if kind == "own bias" else 1
     preferences = 2 * generator.normal(size=(1, agents, most)) + generator.gumbel(size=(*shape, most))
     return np.where(np.arange(most) < counts[:, None], preferences, -np.inf).argmax(axis=-1).astype(np.int32)
+
+
+def allowed(action: np.ndarray, available: np.ndarray | None) -> np.ndarray:
+    """Each action, or where it is not available the next one that is: ``[…]`` and ``[…, action]``."""
+    if available is None:
+        return action
+    count = available.shape[-1]
+    distance = (np.arange(count) - action[..., None]) % count
+    return np.where(available, distance, count).argmin(axis=-1).astype(action.dtype)
 
 
 def _blocks(

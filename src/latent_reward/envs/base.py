@@ -6,6 +6,7 @@ evaluation and video accept either.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -23,12 +24,13 @@ ParallelEnv = Any  # PettingZoo's parallel interface; PettingZoo itself is not n
 
 @dataclass(frozen=True)
 class Team:
-    """Learning agents with the same spaces and one shared return."""
+    """Learning agents with one shared return, and networks that fit the widest observation and the most actions."""
 
     name: str  # what its members are called, in the plural
     agents: int  # how many they are
     observation_size: int  # length of each one's observation
     actions: ActionSpace  # what each of them can do
+    masked: bool = False  # whether it is declared that an agent cannot always choose every action
 
 
 class Outcome(NamedTuple):
@@ -75,6 +77,17 @@ class HostWorld:
     first_action: tuple[int, ...]  # what it calls the first action of each team, where actions are discrete
     make: Callable[[str | None], ParallelEnv]  # a fresh copy, for a render mode or None
     horizon: int  # steps after which an episode is cut
+    observation_sizes: tuple[tuple[int, ...], ...] = ()  # of each member, where they differ within a team
+    action_counts: tuple[tuple[int, ...], ...] = ()  # likewise
+
+    def __post_init__(self):
+        """Spell out what every member sees and does; by default it is what the team says."""
+        if not self.observation_sizes:
+            sizes = tuple((team.observation_size,) * team.agents for team in self.teams)
+            object.__setattr__(self, "observation_sizes", sizes)
+        if not self.action_counts:
+            counts = tuple((team.actions.size,) * team.agents for team in self.teams)
+            object.__setattr__(self, "action_counts", counts)
 
 
 Environment = World | HostWorld
@@ -84,3 +97,9 @@ def members(world: Environment) -> tuple[slice, ...]:
     """The slice of each team on an axis of all agents."""
     ends = np.cumsum([0, *(team.agents for team in world.teams)]).tolist()
     return tuple(slice(begin, end) for begin, end in pairwise(ends))
+
+
+def close(env: ParallelEnv) -> None:
+    """Close an environment; one that fails at that, or cannot be closed, harms nobody any more."""
+    with suppress(Exception):
+        env.close()

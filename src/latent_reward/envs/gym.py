@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from latent_reward.envs.spaces import described, mask_problem, parts_of
 from latent_reward.errors import TaskError, did_you_mean, one_line
 
 _REMEDIES = {
@@ -38,7 +39,10 @@ def open_env(
     try:
         _import_environment(env_id)
         with _quiet():
-            env = gymnasium.make(env_id, max_episode_steps=max_episode_steps, **kwargs)
+            # the recorder checks every result itself, and says in which step of which episode it is wrong
+            env = gymnasium.make(
+                env_id, max_episode_steps=max_episode_steps, disable_env_checker=True, **kwargs
+            )
     except ModuleNotFoundError as error:
         module = error.name or env_id.rpartition(":")[0]
         message = f"{env_id} needs the module {module!r}, which cannot be imported"
@@ -80,12 +84,18 @@ def require_spaces(name: str, env: gymnasium.Env, *, discrete: bool) -> None:
     Raises:
         TaskError: naming the space and what to wrap it with.
     """
-    for part, space in (("observation", env.observation_space), ("action", env.action_space)):
+    observation, action = (getattr(env, f"{part}_space", None) for part in ("observation", "action"))
+    if discrete:
+        observation, mask = parts_of(observation)
+        problem = mask_problem(mask, action)
+        if problem:
+            raise TaskError("env", f"{name} {problem}", "give the mask one entry for each of its actions")
+    for part, space in (("observation", observation), ("action", action)):
         choice = part == "action" and isinstance(space, gymnasium.spaces.Discrete)
         if choice and discrete:
             continue
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-            kind = type(space).__name__ + (f" of shape {space.shape}" if space.shape else "")
+            kind = described(space)
             usable = "a Box with one axis" + (" or a Discrete" if part == "action" and discrete else "")
             message = f"the {part} space of {name} is a {kind}; only {usable} can be used"
             raise TaskError("env", message, _REMEDIES[part] + (_FROM_PYTHON if discrete else ""))

@@ -8,12 +8,14 @@ import jax
 import numpy as np
 
 from latent_reward.envs.base import Environment, HostWorld, World
+from latent_reward.envs.contract import MASK
 
 
 @cache
-def _compiled(world: World) -> tuple[Callable, Callable, Callable]:
-    """``reset``, ``observe`` and ``step`` of a world, compiled once for all of its copies."""
-    return jax.jit(world.reset), jax.jit(world.observe), jax.jit(world.step)
+def _compiled(world: World) -> tuple[Callable, Callable, Callable, Callable | None]:
+    """``reset``, ``observe``, ``step`` and ``available`` of a world, compiled once for all of its copies."""
+    available = world.available and jax.jit(world.available)
+    return jax.jit(world.reset), jax.jit(world.observe), jax.jit(world.step), available
 
 
 def on_host(world: Environment) -> HostWorld:
@@ -33,13 +35,13 @@ class SteppedWorld:
     def __init__(self, world: World, names: list[str], render_mode: str | None = None):
         """There are no agents before the first reset."""
         self.world, self.possible_agents, self.agents = world, names, list[str]()
-        self._reset, self._observe, self._step = _compiled(world)
+        self._reset, self._observe, self._step, self._available = _compiled(world)
 
     def reset(self, seed: int | None = None) -> tuple[dict, dict]:
         """Start an episode that depends on the seed alone."""
         self._key, reset = jax.random.split(jax.random.key(seed or 0))
         self._state, self._steps, self.agents = self._reset(reset), 0, list(self.possible_agents)
-        return self._seen(), {name: {} for name in self.agents}
+        return self._seen(), self._infos()
 
     def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
         """Take the actions of all agents."""
@@ -52,7 +54,7 @@ class SteppedWorld:
             self.agents = []
         paid = dict(zip(there, np.asarray(reward), strict=True))
         ends = (dict.fromkeys(there, terminated), dict.fromkeys(there, truncated))
-        return self._seen(), paid, *ends, {name: {} for name in there}
+        return self._seen(), paid, *ends, self._infos()
 
     def render(self) -> np.ndarray:
         """A frame."""
@@ -60,6 +62,13 @@ class SteppedWorld:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _infos(self) -> dict[str, dict[str, np.ndarray]]:
+        """The mask of each agent's actions, if there is one."""
+        if self._available is None:
+            return {name: {} for name in self.possible_agents}
+        masks = np.asarray(self._available(self._state))
+        return {name: {MASK: mask} for name, mask in zip(self.possible_agents, masks, strict=True)}
 
     def _seen(self) -> dict[str, np.ndarray]:
         rows = [row for each in self._observe(self._state) for row in np.asarray(each)]

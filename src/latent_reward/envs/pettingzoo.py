@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
 from latent_reward.data.spaces import Discrete
-from latent_reward.envs.base import HostWorld, ParallelEnv, Team
-from latent_reward.errors import TaskError, one_line
+from latent_reward.envs.base import HostWorld, ParallelEnv, Team, close
+from latent_reward.envs.spaces import described, mask_problem, parts_of
+from latent_reward.errors import TaskError, named, one_line
 
 _KEY = "pettingzoo"
 
@@ -51,13 +52,23 @@ def world_of(name: str, make: Make, groups: Mapping[str, Sequence[str]], horizon
     """
     with opened(name, make) as env:
         members = _share_out(name, [str(each) for each in env.possible_agents], groups)
-        alike = [_alike(name, env, team, agents) for team, agents in zip(groups, members, strict=True)]
+        spaces = [[_spaces(name, env, each) for each in agents] for agents in members]
+    for team, agents, each in zip(groups, members, spaces, strict=True):
+        _require_one_start(name, team, agents, each)
+    sizes = tuple(tuple(each.box.shape[0] for each in team) for team in spaces)
+    counts = tuple(tuple(int(each.discrete.n) for each in team) for team in spaces)
     teams = tuple(
-        Team(team, len(agents), boxes[0].shape[0], Discrete(int(discrete.n)))
-        for team, agents, (boxes, discrete) in zip(groups, members, alike, strict=True)
+        Team(
+            team,
+            len(each),
+            max(size),
+            Discrete(max(count)),
+            len(set(count)) > 1 or any(one.masked for one in each),
+        )
+        for team, each, size, count in zip(groups, spaces, sizes, counts, strict=True)
     )
-    first = tuple(int(discrete.start) for _, discrete in alike)
-    return HostWorld(name, teams, members, first, make, horizon)
+    first = tuple(int(team[0].discrete.start) for team in spaces)
+    return HostWorld(name, teams, members, first, make, horizon, sizes, counts)
 
 
 @dataclass(frozen=True)
@@ -83,15 +94,16 @@ def find_kinds(name: str, env: ParallelEnv) -> tuple[Kind, ...]:
     """
     everybody = [str(each) for each in env.possible_agents]
     alike: dict[tuple, list[str]] = {}
+    spaces: dict[str, Spaces] = {}
     for agent in everybody:
-        box, discrete = _spaces(name, env, agent)
+        box, discrete, _ = spaces[agent] = _spaces(name, env, agent)
         numbered = re.fullmatch(r"(.*?)\d+", agent)
         key = (numbered[1] if numbered else "", box.shape, int(discrete.n), int(discrete.start))
         alike.setdefault(key, []).append(agent)
     kinds: dict[str, Kind] = {}
     for (stem, _, actions, _), members in alike.items():
         called = _team_name(stem, kinds)
-        boxes, _ = _alike(name, env, called, members)
+        boxes = [spaces[each].box for each in members]
         pattern = f"{stem}*"
         only = [each for each in everybody if fnmatchcase(each, pattern)] == members
         kinds[called] = Kind(
@@ -122,8 +134,7 @@ def opened(name: str, make: Make) -> Iterator[ParallelEnv]:
         _check_parallel(name, env)
         yield env
     finally:
-        if callable(getattr(env, "close", None)):
-            env.close()
+        close(env)
 
 
 def find_maker(name: str, kwargs: Mapping[str, Any]) -> Make:
@@ -171,8 +182,15 @@ def _check_parallel(name: str, env: ParallelEnv) -> None:
     if missing:
         remedy = "name a function that makes a PettingZoo parallel environment"
         raise TaskError(_KEY, f"what {name} makes has no {', '.join(missing)}", remedy)
-    if not env.possible_agents:
+    try:
+        names = [str(each) for each in env.possible_agents]
+    except Exception as error:  # a stranger's code may fail in any way
+        raise TaskError(_KEY, f"possible_agents of {name} raised {named(error)}", "make it a list") from error
+    if not names:
         raise TaskError(_KEY, f"{name} has no agents", "choose an environment with at least one")
+    if len(set(names)) < len(names):
+        message = f"two agents of {name} have the same name among {', '.join(names)}"
+        raise TaskError(_KEY, message, "name every agent once in possible_agents")
 
 
 def _share_out(
@@ -202,36 +220,56 @@ def _share_out(
     return tuple(tuple(each for each in agents if owner[each] == team) for team in groups)
 
 
-def _spaces(
-    name: str, env: ParallelEnv, agent: str
-) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Discrete]:
-    """The spaces of an agent; raise unless they are a vector and a discrete choice."""
+class Spaces(NamedTuple):
+    """What an agent sees and does, and whether a mask lies beside its observation."""
+
+    box: gymnasium.spaces.Box
+    discrete: gymnasium.spaces.Discrete
+    masked: bool
+
+
+def _spaces(name: str, env: ParallelEnv, agent: str) -> Spaces:
+    """The spaces of an agent; raise unless they are a vector, perhaps with a mask, and a discrete choice."""
     key = next(each for each in env.possible_agents if str(each) == agent)
-    box, discrete = env.observation_space(key), env.action_space(key)
+    whole, discrete = (_space(name, env, part, key) for part in ("observation_space", "action_space"))
+    box, mask = parts_of(whole)
     if not isinstance(box, gymnasium.spaces.Box) or len(box.shape) != 1:
-        kind = type(box).__name__ + (f" of shape {box.shape}" if box.shape else "")
-        message = f"the observation of {agent} in {name} is a {kind}; only a Box with one axis can be used"
-        raise TaskError(_KEY, message, "wrap the environment so that observations are flat vectors")
+        message = f"the observation of {agent} in {name} is a {described(box)}; only a Box with one axis can be used"
+        remedy = "wrap the environment so that observations are flat vectors"
+        if isinstance(box, gymnasium.spaces.Dict):
+            remedy += ", alone or as 'observation' beside an 'action_mask'"
+        raise TaskError(_KEY, message, remedy)
     if not isinstance(discrete, gymnasium.spaces.Discrete):
         message = f"the action of {agent} in {name} is a {type(discrete).__name__}; teams choose among a few"
         remedy = "discretise it: wrap the environment so that each action is one of a few vectors"
         raise TaskError(_KEY, message, remedy)
-    return box, discrete
+    problem = mask_problem(mask, discrete)
+    if problem:
+        raise TaskError(
+            _KEY, f"{agent} in {name} {problem}", "give the mask one entry for each of its actions"
+        )
+    return Spaces(box, discrete, mask is not None)
 
 
-def _alike(
-    name: str, env: ParallelEnv, team: str, agents: Sequence[str]
-) -> tuple[list[gymnasium.spaces.Box], gymnasium.spaces.Discrete]:
-    """The observation spaces of a team's agents and their action space; raise unless they are alike."""
-    boxes, discretes = zip(*(_spaces(name, env, each) for each in agents), strict=True)
-    for each, box, discrete in zip(agents, boxes, discretes, strict=True):
-        if (box.shape, discrete) != (boxes[0].shape, discretes[0]):
-            message = (
-                f"{agents[0]} and {each} of the team {team} differ: observations of {boxes[0].shape[0]} and "
-                f"{box.shape[0]} numbers, {discretes[0].n} and {discrete.n} actions"
-            )
-            raise TaskError("teams", message, "put agents that see and act alike in a team")
-    return list(boxes), discretes[0]
+def _space(name: str, env: ParallelEnv, part: str, key: Any) -> gymnasium.Space:
+    function = getattr(env, part)
+    if not callable(function):
+        message = f"{part} of {name} is a {type(function).__name__}, not a function of the agent"
+        raise TaskError(_KEY, message, f"write `def {part}(self, agent)`, which returns the agent's space")
+    try:
+        return function(key)
+    except Exception as error:  # a stranger's code may fail in any way
+        raise TaskError(_KEY, f"{part} of {name} raised {named(error)}", "fix the environment") from error
+
+
+def _require_one_start(name: str, team: str, agents: Sequence[str], spaces: Sequence[Spaces]) -> None:
+    """Raise unless the actions of a team are counted from the same number."""
+    for agent, each in zip(agents, spaces, strict=True):
+        starts = int(spaces[0].discrete.start), int(each.discrete.start)
+        if starts[0] != starts[1]:
+            pair = f"{agents[0]} and {agent} of the team {team} in {name}"
+            message = f"{pair} count their actions from {starts[0]} and {starts[1]}"
+            raise TaskError("teams", message, "put agents that count alike in a team")
 
 
 def _team_name(stem: str, taken: Collection[str]) -> str:

@@ -1,11 +1,12 @@
 """The configuration of a run, as one frozen value and as JSON."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pydantic
 
 from latent_reward.credit.methods import Recipe
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, require_count
 from latent_reward.files import to_json
 from latent_reward.training.plan import Plan
 
@@ -68,6 +69,39 @@ class RunConfig:
         if seed is not None and seed not in self.seeds:
             raise LareError(f"seed: the run has no seed {seed}, only {', '.join(map(str, self.seeds))}")
         return 0 if seed is None else self.seeds.index(seed)
+
+
+def first_difference(one: Any, other: Any, name: str = "") -> str:
+    """Where two configurations, as plain data, differ first, such as ``plan.rounds is 300 and not 400``."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        inner = (
+            first_difference(one.get(key), other.get(key), f"{name}.{key}" if name else key)
+            for key in {**one, **other}
+        )
+        return next(filter(None, inner), "")
+    return "" if one == other else f"{name} is {one!r} and not {other!r}"
+
+
+def extended(config: RunConfig, steps: int | None = None, iterations: int | None = None) -> RunConfig:
+    """The configuration of a longer training, of ``steps`` or ``iterations`` in all.
+
+    Raises:
+        LareError: it is shorter than before, or counted in the other unit.
+    """
+    plan = config.plan
+    unit, other = ("steps", "iterations") if plan.experience.kind == "replay" else ("iterations", "steps")
+    given = {"steps": steps, "iterations": iterations}
+    if given[other] is not None:
+        raise LareError(f"{other}: {plan.agent.kind} trains for {unit}; write --{unit} N, the new total")
+    total = given[unit]
+    if total is None:
+        return config
+    require_count(1, **{unit: total})
+    if total < plan.rounds:
+        raise LareError(
+            f"{unit}: a run of {plan.rounds:,} {unit} cannot be cut to {total:,}; give a larger number, the new total"
+        )
+    return replace(config, plan=replace(plan, rounds=int(total)))
 
 
 def spell_seeds(seeds: tuple[int, ...]) -> str:

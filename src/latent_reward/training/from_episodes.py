@@ -125,7 +125,7 @@ def learn_from(
     """Learn in iteration ``index`` of every seed from episodes played on the host; the first axis is the seed."""
 
     def one(states, arrays, key):
-        played = tuple(Played(each.episodes(), each.log_probability, None, None) for each in arrays)
+        played = tuple(Played(each.episodes(), each.log_probability, each.available, None) for each in arrays)
         return _learn_all(learner, states, played, key, index, jnp.array(True))
 
     return over_seeds(one, states, arrays, keys, apart=True)
@@ -149,17 +149,18 @@ def act(
     learner: EpisodeLearner,
     states: tuple[State, ...],
     observations: tuple[Float[Array, "seed episode _ _"], ...],
+    available: tuple[Bool[Array, "seed episode _ _"] | None, ...],
     keys: Keys,
     step: Int[Array, ""],
 ) -> tuple[tuple[Num[Array, "seed episode _ ..."], Float[Array, "seed episode _"]], ...]:
     """What every agent of every copy does, and the log-probability of that, from the policies of their seeds."""
 
-    def one(states, observations, key):
+    def one(states, observations, available, key):
         drawn = jax.random.split(jax.random.fold_in(key, step), len(observations))
-        chosen = zip(policies(learner, states), observations, drawn, strict=True)
-        return tuple(policy(seen, key, None) for policy, seen, key in chosen)
+        chosen = zip(policies(learner, states), observations, drawn, available, strict=True)
+        return tuple(policy(seen, key, choices) for policy, seen, key, choices in chosen)
 
-    return jax.vmap(one)(states, observations, keys)
+    return jax.vmap(one)(states, observations, available, keys)
 
 
 def policies(learner: EpisodeLearner, states: tuple[State, ...]) -> tuple[Policy, ...]:

@@ -9,12 +9,12 @@ Every step, for all seeds side by side:
 Every ``evaluate_every`` steps the deterministic policy plays fixed, seeded episodes.
 
 No random number depends on history: keys come from (seed, step), resets from (seed, episode number). So a checkpoint
-needs only the learner's arrays and the actions of the unfinished episode, which are replayed on resume.
+needs only the learner's arrays and the actions of the unfinished episode, which are replayed on resume. Where an
+environment fails in a step, the actions of that step are kept as well: a resumed run takes them first.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 from latent_reward import checkpoint
 from latent_reward.credit import metrics
 from latent_reward.data.spaces import Continuous
-from latent_reward.envs.base import HostWorld
+from latent_reward.envs.base import HostWorld, close
 from latent_reward.envs.recorder import Recorder, blank
 from latent_reward.errors import LareError
 from latent_reward.report.evaluation import Report
@@ -35,6 +35,7 @@ from latent_reward.training.from_replay import ReplayLearner
 from latent_reward.training.learner import State, TeamLearner, saved
 from latent_reward.training.plan import Plan, Replay
 from latent_reward.training.players import Copies, Results
+from latent_reward.training.slot import EnvSlot
 
 _NOISE_STEPS = 256  # steps whose exploration noise is drawn in one call
 
@@ -55,42 +56,6 @@ def replay_learner(teams: tuple[TeamLearner, ...], plan: Plan) -> ReplayLearner:
         min(plan.experience.buffer_size, max(plan.rounds, horizon)),
         plan.experience.refresh_episodes,
     )
-
-
-@dataclass
-class EnvSlot:
-    """One seed's environment with its unfinished episode, and the measurements of the seed's credit."""
-
-    seed: int
-    recorder: Recorder
-    episodes: int = 0
-    training_return: float = np.nan
-    window: metrics.Sums = field(default_factory=metrics.init_window)
-
-    def reset(self) -> None:
-        """Start the next episode, from a state that depends on (seed, episode number) only."""
-        where = f"of episode {self.episodes} (seed {self.seed})"
-        self.recorder.begin(seed_for(self.seed, HostPurpose.RESET, self.episodes), where)
-
-    def replay(self, actions: np.ndarray, observation: np.ndarray) -> None:
-        """Restore an unfinished episode by taking its actions again.
-
-        Raises:
-            LareError: the environment does not arrive at the saved ``observation``.
-        """
-        self.reset()
-        for action in actions:
-            self.recorder.step([action])
-        if not np.allclose(self.observation, observation, rtol=1e-5, atol=1e-5):
-            raise LareError(
-                f"resume: {self.recorder.world.name} did not repeat its steps from the same seed and actions, so this "
-                "run cannot be resumed exactly; start a new run"
-            )
-
-    @property
-    def observation(self) -> np.ndarray:
-        """What the agents see now, ``[agent, observation]``."""
-        return self.recorder.arrays[0].observation[self.recorder.copy, self.recorder.steps]
 
 
 class OffPolicy:
@@ -120,6 +85,8 @@ class OffPolicy:
         self.player = DeterministicPlayer(learner, seeds, world)
         self.step = 0
         self.pending_updates = 0  # steps whose update has not been started
+        self._begun: np.ndarray | None = None  # the actions of a step that not every environment has taken
+        self._taken: list[int] = []  # steps that each environment had taken before that one
         self._stored = False
         self._losses: dict[str, Any] = {}
         self._noise_block: tuple[int, np.ndarray] = (-1, np.empty(0))  # which block of steps, and their noise
@@ -140,6 +107,18 @@ class OffPolicy:
 
     def advance(self, until: int | None = None) -> None:
         """Take one step in every seed's environment and learn meanwhile; ``until`` is at least one step ahead."""
+        if self._begun is None:
+            self._begun = self._choose()
+        self._taken = [slot.recorder.steps for slot in self.slots]
+        running = [slot.recorder.step([action]) for slot, action in zip(self.slots, self._begun, strict=True)]
+        self._begun = None
+        self.step += 1
+        if not all(running):
+            self.flush_updates()
+            self._store(~np.asarray(running))
+
+    def _choose(self) -> np.ndarray:
+        """The actions of this step, and the start of the updates that are due."""
         learning = self.step >= self.warmup and self._stored
         if self.step >= self.warmup:
             observation = np.stack([slot.observation for slot in self.slots])
@@ -151,11 +130,7 @@ class OffPolicy:
             self.pending_updates += 1
             if self.step % self.learner.agent.policy_delay == 0:
                 self._update(self.step, update_actor=True)
-        running = [slot.recorder.step([action]) for slot, action in zip(self.slots, actions, strict=True)]
-        self.step += 1
-        if not all(running):
-            self.flush_updates()
-            self._store(~np.asarray(running))
+        return actions
 
     def _noise(self) -> np.ndarray:
         block, index = divmod(self.step, _NOISE_STEPS)
@@ -178,7 +153,7 @@ class OffPolicy:
         Until the actor is updated they do not change any action, so ``advance`` collects them for one call.
         """
         if self.pending_updates:
-            self._update(self.step - 1, update_actor=False)
+            self._update(self.step - (self._begun is None), update_actor=False)
 
     def _update(self, last: int, *, update_actor: bool) -> None:
         agent, credit, self._losses = core.update(
@@ -215,42 +190,84 @@ class OffPolicy:
                     EpisodeEnd(slot.seed, "", self.step, slot.episodes, slot.training_return, length)
                 )
             slot.episodes += 1
-            slot.reset()
+            slot.recorder.forget()
         self._stored = all(slot.episodes > 0 for slot in self.slots)
+        for index in np.flatnonzero(ended):
+            self.slots[index].reset()
 
     def save(self, path: Path, config: str) -> None:
-        """Write a checkpoint: the learner's arrays, and the unfinished episode of each seed."""
+        """Write a checkpoint: the learner's arrays, and the unfinished episode of each seed.
+
+        This is also possible after an environment has failed, or was interrupted, in ``advance`` or ``evaluate``.
+        """
         self.flush_updates()
+        taken = [slot.recorder.steps for slot in self.slots] if self._begun is None else self._taken
         unfinished = [
             {
-                "observation": slot.observation,
-                "action": self.arrays.action[index, : slot.recorder.steps],
+                # nothing was seen yet where the reset has failed
+                "observation": self.arrays.observation[index, steps][: None if slot.recorder.playing else 0],
+                "action": self.arrays.action[index, :steps],
                 "window": slot.window,
             }
-            for index, slot in enumerate(self.slots)
+            for index, (slot, steps) in enumerate(zip(self.slots, taken, strict=True))
         ]
         slots = [[slot.seed, slot.episodes, slot.training_return] for slot in self.slots]
+        begun = {} if self._begun is None else {"begun": self._begun}
         checkpoint.write(
             path,
-            {**checkpoint.named(saved(self.states), "state"), **checkpoint.named(unfinished, "slot")},
-            {"step": self.step, "slots": slots},
+            {
+                **checkpoint.named(saved(self.states), "state"),
+                **checkpoint.named(unfinished, "slot"),
+                **begun,
+            },
+            {"step": self.step, "slots": slots, **dict.fromkeys(begun, True)},
             config,
         )
 
-    def restore(self, path: Path, config: str) -> None:
-        """Restore the state of a checkpoint, including unfinished episodes."""
+    def restore(self, path: Path, config: str, *, drop_unfinished: bool = False) -> None:
+        """Restore the state of a checkpoint.
+
+        Unfinished episodes are played again up to where they were, or begun again with ``drop_unfinished``.
+
+        Raises:
+            LareError: the checkpoint does not fit, or an environment does not repeat its steps.
+        """
         stored = checkpoint.read(path, config)
-        (self.state,) = checkpoint.restored(self.states, "state", stored)
+        (self.state,) = checkpoint.restored(self._resized(stored), "state", stored)
         self.step = stored.header["step"]
+        self._begun = stored.array("begun") if stored.header.get("begun") else None
         nothing = dict.fromkeys(("observation", "action", "window"), 0)
         unfinished = checkpoint.arrays([nothing] * len(self.slots), "slot", stored)
         for slot, (_, episodes, last), left in zip(
             self.slots, stored.header["slots"], unfinished, strict=True
         ):
             slot.episodes, slot.training_return, slot.window = episodes, last, left["window"]
-            slot.replay(left["action"], left["observation"])
+            if drop_unfinished or not left["observation"].size:
+                slot.reset()
+            else:
+                slot.replay(left["action"], left["observation"])
         self._stored = all(slot.episodes > 0 for slot in self.slots)
         self._clock, self._clock_step = time.perf_counter(), self.step
+
+    def _resized(self, stored: checkpoint.Stored) -> tuple[State, ...]:
+        """Fresh states whose buffers are as large as the saved ones, if episodes have left those.
+
+        The buffer of a run that was extended is larger than before. Rows are found by their number modulo its size, so
+        only a buffer that still holds everything can grow.
+        """
+        buffer = self.state.buffer
+        assert buffer is not None
+        if not stored.array("state[0].buffer.oldest_episode").any():
+            return self.states
+
+        def sized(path, leaf):
+            rows = stored.array("state[0].buffer" + jax.tree_util.keystr(path)).shape
+            smaller = leaf.ndim > 1 and rows[:1] + rows[2:] == leaf.shape[:1] + leaf.shape[2:]
+            if not smaller or rows[1] >= leaf.shape[1]:
+                return leaf
+            return jax.device_put(np.zeros(rows, leaf.dtype), leaf.sharding)
+
+        return (self.state._replace(buffer=jax.tree_util.tree_map_with_path(sized, buffer)),)
 
     def evaluate(self) -> list[Report]:
         """Play the fixed evaluation episodes with the deterministic policy and report on every seed."""
@@ -304,7 +321,7 @@ class OffPolicy:
     def close(self) -> None:
         """Close every environment."""
         for slot in self.slots:
-            slot.recorder.env.close()
+            close(slot.recorder.env)
         self.player.close()
 
 
@@ -319,7 +336,12 @@ class DeterministicPlayer:
         """Returns of each seed, whose episodes are played side by side."""
         purpose = HostPurpose.FINAL_EVALUATION if final else HostPurpose.EVALUATION
         resets = [seed_for(seed, purpose, episode) for seed in self.seeds for episode in range(episodes)]
-        (arrays,) = self._copies.play(resets, self._choose(states, len(self.seeds)))
+
+        def where(copy: int) -> str:
+            seed, episode = divmod(copy, episodes)
+            return f"of evaluation episode {episode} (seed {self.seeds[seed]})"
+
+        (arrays,) = self._copies.play(resets, self._choose(states, len(self.seeds)), where)
         return ((arrays.total.reshape(len(self.seeds), episodes), None),)
 
     def frames(self, states: tuple[State, ...], seed: int) -> tuple[list[Any], float]:
@@ -334,7 +356,7 @@ class DeterministicPlayer:
     def _choose(self, states: tuple[State, ...], seeds: int):
         actor = self.learner.agent.actor(states[0].agent)
 
-        def choose(step: int, observations: tuple[np.ndarray, ...]):
+        def choose(step: int, observations: tuple[np.ndarray, ...], _: tuple[np.ndarray | None, ...]):
             (seen,) = observations
             apart = seen.reshape(seeds, -1, *seen.shape[1:])
             action = np.asarray(core.exploit(self.learner, actor, apart))

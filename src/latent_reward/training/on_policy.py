@@ -31,6 +31,14 @@ from latent_reward.training.players import Copies, Player, Results
 from latent_reward.types import Keys
 
 _PER_CALL = 10  # iterations in one compiled call: the time until Ctrl-C is heard
+_UNMEASURED: Any = Measures(  # of a run that was resumed and has played no iteration since
+    losses={"value_loss": np.nan},
+    training_return=np.nan,
+    credit=metrics.init_window(1),
+    uncertainty=np.nan,
+    returns=None,
+    lengths=None,
+)
 _FRAMES_PER_SECOND = 10.0  # particle worlds move in steps of 0.1 s
 
 
@@ -89,7 +97,8 @@ class OnPolicy:
             assert isinstance(self.player, HostPlayer)
             self.iteration = min(start + 1, last)
             k_play, k_learn = _split(self._keys, start)
-            played = self.player.play(self.states, k_play, self.learner.experience.episodes)
+            episodes = self.learner.experience.episodes
+            played = self.player.play(self.states, k_play, episodes, first=start * episodes)
             self.states, self._measures = core.learn_from(
                 self.learner, self.states, played, k_learn, jnp.int32(start)
             )
@@ -126,19 +135,12 @@ class OnPolicy:
 
     def _report(self, index: int, team: int, results: tuple, speed: float) -> Report:
         returns, won = results[0][index], None if results[1] is None else results[1][index]
-        measured = jax.tree.map(lambda leaf: np.asarray(leaf)[index], self._measures[team])
+        measured = _UNMEASURED
+        if self._measures:
+            measured = jax.tree.map(lambda leaf: np.asarray(leaf)[index], self._measures[team])
+            self._require_finite(self.world.teams[team].name, measured)
         losses = {"decoder_loss": np.nan, **{name: float(loss) for name, loss in measured.losses.items()}}
-        name, unknown = self.world.teams[team].name, float(measured.uncertainty)
-        if not np.isfinite(measured.training_return):
-            raise LareError(
-                f"reward: {self.world.name} paid the {name} {measured.training_return} per episode up to step "
-                f"{self.step}; every reward must be a finite number, so correct the world"
-            )
-        if not np.isfinite(losses["value_loss"]):
-            raise LareError(
-                f"value_loss: it is {losses['value_loss']} at step {self.step}, so training has diverged; lower "
-                "the agent's learning_rate, or check what its world pays and shows for numbers that are not finite"
-            )
+        unknown = float(measured.uncertainty)
         fitted = self.iteration > 1  # those of the first iteration are predicted before anything is fitted
         learner, credit = self.learner.teams[team], self.states[team].credit
         return Report(
@@ -156,14 +158,26 @@ class OnPolicy:
             warning=learner.warning(measured.credit, credit, index, unknown) if fitted else "",
         )
 
+    def _require_finite(self, team: str, measured: Measures) -> None:
+        if not np.isfinite(measured.training_return):
+            raise LareError(
+                f"reward: {self.world.name} paid the {team} {measured.training_return} per episode up to step "
+                f"{self.step}; every reward must be a finite number, so correct the world"
+            )
+        if not np.isfinite(measured.losses["value_loss"]):
+            raise LareError(
+                f"value_loss: it is {measured.losses['value_loss']} at step {self.step}, so training has diverged; "
+                "lower the agent's learning_rate, or look for numbers that are not finite in what its world gives"
+            )
+
     def save(self, path: Path, config: str) -> None:
         """Write a checkpoint: the learner's arrays, and how many iterations are done."""
         checkpoint.write(
             path, checkpoint.named(saved(self.states), "state"), {"iteration": self.iteration}, config
         )
 
-    def restore(self, path: Path, config: str) -> None:
-        """Restore the state of a checkpoint."""
+    def restore(self, path: Path, config: str, *, drop_unfinished: bool = False) -> None:
+        """Restore the state of a checkpoint; no episode is unfinished between two iterations."""
         stored = checkpoint.read(path, config)
         self.states = checkpoint.restored(self.states, "state", stored)
         self.iteration = stored.header["iteration"]
@@ -212,11 +226,25 @@ class HostPlayer:
         """Nothing is open yet."""
         self.learner, self.seeds, self._copies = learner, tuple(seeds), Copies(world)
 
-    def play(self, states: tuple[State, ...], keys: Keys, episodes: int) -> tuple[EpisodeArrays, ...]:
-        """Play ``episodes`` episodes of each seed; returns every team's, ``[seed, episode, …]``."""
+    def play(
+        self, states: tuple[State, ...], keys: Keys, episodes: int, first: int | None = None
+    ) -> tuple[EpisodeArrays, ...]:
+        """Play ``episodes`` episodes of each seed; returns every team's, ``[seed, episode, …]``.
+
+        ``first`` is the number of the first one in training; None for an evaluation.
+
+        Raises:
+            BrokenEnvironmentError: the environment raises an error or breaks its interface.
+        """
+
+        def where(copy: int) -> str:
+            seed, episode = divmod(copy, episodes)
+            kind = "evaluation " if first is None else ""
+            return f"of {kind}episode {(first or 0) + episode} (seed {self.seeds[seed]})"
+
         k_reset, k_act = _split(keys, 0)
         resets = np.asarray(jax.vmap(lambda key: jax.random.bits(key, (episodes,)) >> 1)(k_reset))
-        arrays = self._copies.play(resets.reshape(-1).tolist(), self._choose(states, k_act))
+        arrays = self._copies.play(resets.reshape(-1).tolist(), self._choose(states, k_act), where)
         return jax.tree.map(lambda leaf: leaf.reshape(len(keys), episodes, *leaf.shape[1:]), arrays)
 
     def evaluate(self, states: tuple[State, ...], episodes: int, *, final: bool = False) -> Results:
@@ -238,9 +266,10 @@ class HostPlayer:
     def _choose(self, states: tuple[State, ...], keys: Keys):
         seeds, acting = len(keys), tuple(state._replace(credit=None, buffer=None) for state in states)
 
-        def choose(step: int, observations: tuple[np.ndarray, ...]):
-            seen = tuple(each.reshape(seeds, -1, *each.shape[1:]) for each in observations)
-            chosen = core.act(self.learner, acting, seen, keys, np.int32(step))
+        def choose(step: int, observations: tuple[np.ndarray, ...], available: tuple[np.ndarray | None, ...]):
+            apart = lambda each: each.reshape(seeds, -1, *each.shape[1:])  # noqa: E731
+            seen, choices = jax.tree.map(apart, (observations, available))
+            chosen = core.act(self.learner, acting, seen, choices, keys, np.int32(step))
             flat = lambda each: np.asarray(each).reshape(-1, *each.shape[2:])  # noqa: E731
             return [(flat(action), flat(log_probability)) for action, log_probability in chosen]
 

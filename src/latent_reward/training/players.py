@@ -5,9 +5,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from latent_reward.envs.base import HostWorld, ParallelEnv
+from latent_reward.envs.base import HostWorld, ParallelEnv, close
 from latent_reward.envs.recorder import Choose, EpisodeArrays, collect
-from latent_reward.errors import LareError
+from latent_reward.errors import BrokenEnvironmentError, LareError, named
 from latent_reward.training.learner import State
 
 Results = tuple[tuple[np.ndarray, np.ndarray | None], ...]
@@ -39,11 +39,27 @@ class Copies:
         self.world = world
         self._envs: list[ParallelEnv] = []
 
-    def play(self, resets: Sequence[int], choose: Choose) -> tuple[EpisodeArrays, ...]:
-        """One episode in each of as many copies as there are ``resets``, their seeds."""
+    def play(
+        self,
+        resets: Sequence[int],
+        choose: Choose,
+        where: Callable[[int], str] = lambda copy: "of an episode",
+    ) -> tuple[EpisodeArrays, ...]:
+        """One episode in each of as many copies as there are ``resets``, their seeds; ``where`` names each in errors.
+
+        Raises:
+            BrokenEnvironmentError: a copy cannot be made, raises an error or breaks its interface.
+        """
         while len(self._envs) < len(resets):
-            self._envs.append(self.world.make(None))
-        return collect(self.world, self._envs[: len(resets)], resets, choose)
+            try:
+                self._envs.append(self.world.make(None))
+            except Exception as error:  # a stranger's code may fail in any way
+                reason = str(error) if isinstance(error, LareError) else f"env: {named(error)}"
+                raise BrokenEnvironmentError(
+                    f"{reason} (copy {len(self._envs)} of {self.world.name})",
+                    "let each copy be made as the first was",
+                ) from error
+        return collect(self.world, self._envs[: len(resets)], resets, choose, where)
 
     def film(self, reset: int, choose: Choose) -> tuple[list[Any], float]:
         """The pictures of one episode, before each step and at its end, and how many there are in a second.
@@ -73,13 +89,13 @@ class Copies:
     def close(self) -> None:
         """Close every copy."""
         for env in self._envs:
-            env.close()
+            close(env)
         self._envs = []
 
 
 def _watched(choose: Choose, look: Callable[[], Any]) -> Choose:
-    def watched(step: int, observations: tuple[np.ndarray, ...]):
+    def watched(step: int, observations: tuple[np.ndarray, ...], available: tuple[np.ndarray | None, ...]):
         look()
-        return choose(step, observations)
+        return choose(step, observations, available)
 
     return watched

@@ -1,5 +1,6 @@
 """Check what a training is asked for and resolve every default, before anything is written."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -20,9 +21,9 @@ from latent_reward.task.bare import BareTask, find_task
 from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
 from latent_reward.training.callbacks import OnEpisode
-from latent_reward.training.config import CHECKPOINT, CONFIG, RunConfig, spell_seeds
+from latent_reward.training.config import CHECKPOINT, CONFIG, RunConfig, first_difference, spell_seeds
 from latent_reward.training.plan import make_plan
-from latent_reward.training.run import Training, encoder_folders, make_training
+from latent_reward.training.run import Training, encoder_folders, load_run, make_training
 from latent_reward.training.settings import choose_method
 
 
@@ -71,7 +72,7 @@ def prepare(
     The arguments are those of :func:`latent_reward.train`.
 
     Raises:
-        LareError: an argument does not exist or does not fit, or the folder holds a run already.
+        LareError: an argument does not exist or does not fit, or the folder holds another run, or a finished one.
     """
     found, env = find_task(task, max_steps)
     world = open_environment(found, env)
@@ -82,8 +83,9 @@ def prepare(
     config = RunConfig(found.name, method, seeds, origin, plan)
     config.require_readable()
     folder = Path(out) if out else Path("runs") / found.name / method.name / spell_seeds(seeds)
-    _require_free(folder)
-    return Prepared(found, env, world, config, chosen, folder)
+    prepared = Prepared(found, env, world, config, chosen, folder)
+    goes_on(prepared)
+    return prepared
 
 
 def _choose_encoders(
@@ -147,15 +149,39 @@ def _origin(given: AnyEncoder | None, first: Encoder) -> str:
     return f"given, source {first.card.source_sha256[:12]}"
 
 
-def _require_free(folder: Path) -> None:
-    """Raise if a folder holds a run already."""
-    if (folder / CONFIG).exists() and not (folder / CHECKPOINT).exists():
+def goes_on(prepared: Prepared) -> bool:
+    """Whether the folder holds this very training, unfinished, with a checkpoint to go on from.
+
+    A training that stopped before its first checkpoint has learned nothing, and begins again.
+
+    Raises:
+        LareError: the folder holds another run, or a finished one.
+    """
+    folder = prepared.folder
+    if not (folder / CONFIG).exists():
+        return False
+    saved = (folder / CHECKPOINT).exists()
+    state = "holds a run already" if saved else "holds a run that stopped before its first checkpoint"
+    remedy = (
+        f"continue it with `lare train --resume {folder}`, or choose another folder with --out"
+        if saved
+        else "remove the folder, or choose another with --out"
+    )
+    try:
+        run = load_run(folder, env=prepared.env)
+    except LareError as error:
+        raise LareError(f"out: {folder} {state}; {remedy} ({error})") from error
+    different = first_difference(json.loads(run.config.to_json()), json.loads(prepared.config.to_json()))
+    if not different and run.task != prepared.task:
+        different = "its task is another one"
+    if not different and run.encoders != prepared.encoders:
+        different = "its encoder is another one"
+    if different:
+        raise LareError(f"out: {folder} {state} ({different}); {remedy}")
+    if saved and run.finished:
+        unit = "steps" if run.config.plan.experience.kind == "replay" else "iterations"
         raise LareError(
-            f"out: {folder} holds a run that stopped before its first checkpoint; remove the folder, or choose "
-            "another with --out"
+            f"out: {folder} holds a run already, which is finished; extend it with `lare train --resume {folder} "
+            f"--{unit} N`, or choose another folder with --out"
         )
-    if (folder / CONFIG).exists():
-        raise LareError(
-            f"out: {folder} holds a run already; continue it with `lare train --resume {folder}`, "
-            "or choose another folder with --out"
-        )
+    return saved

@@ -4,6 +4,7 @@
 ``task.yaml``, ``encoder/``     copies, so that the folder stands on its own
 ``metrics.jsonl``           one line per seed, team and evaluation; ``tensorboard/`` holds the same numbers
 ``checkpoint.safetensors``  the state to resume from, replaced atomically
+``history.jsonl``           one line each time that it was started, resumed, extended, stopped, or failed
 ``learning_curve.png``      returns and credit quality so far
 """
 
@@ -19,14 +20,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 
 from latent_reward import checkpoint
 from latent_reward.agents.base import EpisodeAgent, ReplayAgent
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.data.episodes import Played
+from latent_reward.data.spaces import Discrete
 from latent_reward.encoder.encoder import Encoder
-from latent_reward.envs.base import Environment, World
+from latent_reward.envs.base import Environment, Team, World
 from latent_reward.envs.hosted import on_host
 from latent_reward.envs.rollout import play
 from latent_reward.errors import LareError, require_positive
@@ -73,6 +75,21 @@ class Run:
     def metrics(self) -> list[dict]:
         """Every logged line, oldest first."""
         return read_metrics(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has been trained to its last round, and evaluated there.
+
+        Raises:
+            LareError: the checkpoint is missing or damaged.
+        """
+        plan, header = self.config.plan, checkpoint.read(self.folder / CHECKPOINT).header
+        done = header.get("step" if plan.experience.kind == "replay" else "iteration", 0)
+        return done >= plan.rounds and evaluated(self.folder, header.get("step", self._steps(done)))
+
+    def _steps(self, iterations: int) -> int:
+        """Environment steps of each seed in as many iterations, every episode counted in full."""
+        return iterations * self.world.horizon * getattr(self.config.plan.experience, "episodes", 1)
 
     @cached_property
     def world(self) -> Environment:
@@ -177,17 +194,27 @@ class Run:
         self,
         observation: Float[np.ndarray, "*batch observation"],
         *,
+        available: Bool[np.ndarray, "*batch action"] | None = None,
         seed: int | None = None,
         team: str | None = None,
     ) -> Num[np.ndarray, "..."]:
-        """The policy's best action for each observation: without exploration, the most probable one."""
+        """The policy's best action for each observation: without exploration, the most probable one.
+
+        ``available`` has the actions to choose from. It is needed where agents cannot always choose every action.
+
+        Raises:
+            LareError: the run has no such seed or team, or ``available`` is missing, does not fit, or allows nothing.
+        """
         learner, state = self._pick(seed, team)
+        place = self.world.teams[0 if team is None else self.teams.index(team)]
         seen = jnp.asarray(observation, jnp.float32)
+        restricted = place.masked or getattr(self.world, "available", None) is not None
+        choices = _choices(place, seen.shape[:-1], available, restricted)
         if learner.agent.learns_from == "replay":
             agent = cast(ReplayAgent, learner.agent)
             return np.asarray(agent.act(learner.spec, agent.actor(state.agent), seen, None))
         agent = cast(EpisodeAgent, learner.agent)
-        return np.asarray(agent.best(learner.spec, agent.actor(learner.spec, state.agent), seen))
+        return np.asarray(agent.best(learner.spec, agent.actor(learner.spec, state.agent), seen, choices))
 
     def evaluate(self, episodes: int = 10) -> dict[str, Float[np.ndarray, "seed episode"]]:
         """True returns of each team in ``episodes`` seeded episodes of each seed.
@@ -250,6 +277,24 @@ class Run:
         return self._learners[number], jax.tree.map(lambda leaf: leaf[index], self._states[number])
 
 
+def _choices(team: Team, batch: tuple[int, ...], available: Any, restricted: bool) -> jax.Array | None:
+    """The actions that agents of a team can choose from, checked; None: all, which is refused if ``restricted``."""
+    if available is None:
+        if restricted:
+            raise LareError(
+                f"available: the {team.name} cannot always choose every action; give the mask of each observation"
+            )
+        return None
+    found, shape = np.asarray(available), (*batch, team.actions.size)
+    if not isinstance(team.actions, Discrete) or found.shape != shape:
+        raise LareError(
+            f"available: a mask of shape {found.shape} does not fit; discrete actions need {shape}"
+        )
+    if not found.astype(bool).any(axis=-1).all():
+        raise LareError("available: a mask allows no action; allow at least one for each observation")
+    return jnp.asarray(found, bool)
+
+
 def make_player(config: RunConfig, teams: tuple[TeamLearner, ...], world: Environment) -> Player:
     """The player for the policies of a run."""
     if config.plan.experience.kind == "replay":
@@ -273,6 +318,23 @@ def make_training(
     if plan.experience.kind == "replay":
         return OffPolicy(replay_learner(teams, plan), plan, config.seeds, on_host(world), on_episode)
     return OnPolicy(episode_learner(teams, plan), plan, config.seeds, world, on_episode)
+
+
+def evaluated(folder: Path, step: int) -> bool:
+    """Whether the metrics of a run have an evaluation at ``step``."""
+    return any(row.get("step") == step for row in read_metrics(folder))
+
+
+def saved_rounds(path: Path) -> Any:
+    """The length of the training that a checkpoint was written in; None if it says none.
+
+    Raises:
+        LareError: the checkpoint is missing or damaged.
+    """
+    try:
+        return json.loads(checkpoint.read(path).config)["plan"]["rounds"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None  # restoring says what is wrong
 
 
 def load_run(folder: str | Path, *, env: Any = None) -> Run:

@@ -1,8 +1,9 @@
 """Train a run from a task and a method to a finished folder, or resume one that was stopped."""
 
 import platform
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,27 @@ import yaml
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit.methods import Recipe
 from latent_reward.encoder.encoder import save
-from latent_reward.errors import LareError
+from latent_reward.envs.recorder import InterruptedEnvironment
+from latent_reward.errors import BrokenEnvironmentError, LareError, disk_errors
 from latent_reward.files import to_json, write_text
 from latent_reward.library.where import AnyEncoder
 from latent_reward.report.curves import can_draw, draw_run
 from latent_reward.report.log import Log, Logger
 from latent_reward.report.progress import Progress
 from latent_reward.training.callbacks import Callbacks, OnCheckpoint, OnEpisode, OnEvaluation, Saved
-from latent_reward.training.config import CHECKPOINT, CONFIG, FORMAT, RunConfig, spell_seeds
+from latent_reward.training.config import CHECKPOINT, CONFIG, FORMAT, RunConfig, extended, spell_seeds
+from latent_reward.training.folder import claimed, lengths, note
 from latent_reward.training.interrupt import Interrupt
-from latent_reward.training.prepare import Prepared, prepare
-from latent_reward.training.run import Run, Training, encoder_folders, load_run, make_training
+from latent_reward.training.prepare import Prepared, goes_on, prepare
+from latent_reward.training.run import (
+    Run,
+    Training,
+    encoder_folders,
+    evaluated,
+    load_run,
+    make_training,
+    saved_rounds,
+)
 
 
 def train(
@@ -35,6 +46,7 @@ def train(
     seed: int | Sequence[int] = 0,
     out: str | Path | None = None,
     max_steps: int | None = None,
+    drop_unfinished: bool = False,
     quiet: bool = False,
     on_episode: OnEpisode | None = None,
     on_evaluation: OnEvaluation | None = None,
@@ -43,6 +55,8 @@ def train(
     **settings: Any,
 ) -> Run:
     """Train agents that see one return per episode, and return the finished run.
+
+    The same call goes on with a run that was stopped: from its last checkpoint, or from the beginning if there is none.
 
     Args:
         task: a task, the name of a built-in one, the path of a task file, the id of an environment, an environment of
@@ -56,6 +70,7 @@ def train(
         seed: one seed, or several that train in lockstep.
         out: the run folder; None is ``runs/<task>/<method>/<seeds>``.
         max_steps: steps after which an episode is cut; None takes those of the task or of the environment.
+        drop_unfinished: see :func:`resume`; only read where a stopped run goes on.
         quiet: print nothing.
         on_episode: called with an :class:`~latent_reward.training.callbacks.EpisodeEnd` after each training episode.
         on_evaluation: called with one :class:`~latent_reward.report.evaluation.Report` per seed and team after each
@@ -68,25 +83,35 @@ def train(
             :mod:`latent_reward.training.plan`.
 
     Raises:
-        LareError: an argument does not exist or does not fit; nothing is trained then.
+        LareError: an argument does not exist or does not fit, or the folder holds another run, or is being trained in;
+            nothing is trained then. Or the environment fails or breaks its interface: what was learned is saved then,
+            and the same call goes on.
     """
     use_compilation_cache()
     prepared = prepare(
         task, method, encoder=encoder, draw=draw, seed=seed, out=out, max_steps=max_steps, **settings
     )
-    training = prepared.begin(on_episode)
+    training, folder, config = prepared.begin(on_episode), prepared.folder, prepared.config
+    callbacks = Callbacks(on_evaluation, on_checkpoint, tuple(loggers))
     try:
-        _create(prepared)
-        callbacks = Callbacks(on_evaluation, on_checkpoint, tuple(loggers))
-        _train(prepared.folder, prepared.config, training, quiet, callbacks)
+        with claimed(folder):
+            if goes_on(prepared):  # asked again: another process may have trained until now
+                _restore(load_run(folder, env=prepared.env), training, drop_unfinished)
+            else:
+                _create(prepared)
+                note(folder, "started", step=0, rounds=config.plan.rounds, versions=_versions())
+            _train(folder, config, training, quiet, callbacks)
     finally:
         training.close()
-    return load_run(prepared.folder, env=prepared.env)
+    return load_run(folder, env=prepared.env)
 
 
 def resume(
     folder: str | Path,
     *,
+    steps: int | None = None,
+    iterations: int | None = None,
+    drop_unfinished: bool = False,
     env: Any = None,
     quiet: bool = False,
     on_episode: OnEpisode | None = None,
@@ -94,10 +119,17 @@ def resume(
     on_checkpoint: OnCheckpoint | None = None,
     loggers: Sequence[Logger] = (),
 ) -> Run:
-    """Continue a run that was stopped, with the same numbers as if it had not been.
+    """Continue a run that was stopped, with the same numbers as if it had not been, or extend one.
+
+    An extended run goes on as one that was planned with the larger total: evaluations and checkpoints keep their
+    intervals, and what is annealed over the training (PPO's step size and clip) is as far as it would be there.
 
     Args:
         folder: the folder of the run.
+        steps: the new total of environment steps of an agent that learns from replay; None leaves it as it is.
+        iterations: the new total of iterations of agents that learn from whole episodes.
+        drop_unfinished: begin the unfinished episode of each seed again instead of repeating its steps, for an
+            environment that does not repeat itself. The steps of that episode are not learned from.
         env: the environment or the function, of a run that was trained in one.
         quiet: print nothing.
         on_episode: as for :func:`train`, and so are the other callbacks and ``loggers``.
@@ -106,18 +138,53 @@ def resume(
         loggers: see there.
 
     Raises:
-        LareError: the folder holds no run, its checkpoint is missing or damaged, ``config.json`` was changed, or
-            ``env`` is missing.
+        LareError: the folder holds no run or is being trained in, its checkpoint is missing or damaged, ``config.json``
+            was changed, ``env`` is missing, the environment does not repeat the unfinished episode or fails, or the new
+            total is smaller.
     """
     run = load_run(folder, env=env)
-    training = make_training(run.config, run.world, run.encoders, on_episode)
+    config = extended(run.config, steps, iterations)
+    if not (run.folder / CHECKPOINT).exists():
+        raise LareError(
+            f"checkpoint: {run.folder / CHECKPOINT} does not exist; the run stopped before its first checkpoint, so "
+            "start it again with the command that began it"
+        )
+    training = make_training(config, run.world, run.encoders, on_episode)
     try:
-        training.restore(run.folder / CHECKPOINT, run.config.to_json())
-        callbacks = Callbacks(on_evaluation, on_checkpoint, tuple(loggers))
-        _train(run.folder, run.config, training, quiet, callbacks)
+        with claimed(run.folder):
+            _restore(run, training, drop_unfinished)
+            if config != run.config:
+                _extend(run, config, training.step)
+            callbacks = Callbacks(on_evaluation, on_checkpoint, tuple(loggers))
+            _train(run.folder, config, training, quiet, callbacks)
     finally:
         training.close()
     return load_run(folder, env=env)
+
+
+def _restore(run: Run, training: Training, drop_unfinished: bool) -> None:
+    """Go on from the checkpoint of a run, which may have been written before the run was extended."""
+    path, config, before = run.folder / CHECKPOINT, run.config, lengths(run.folder)
+    saved = saved_rounds(path)
+    if saved in before:
+        config = replace(config, plan=replace(config.plan, rounds=saved))
+    training.restore(path, config.to_json(), drop_unfinished=drop_unfinished)
+    dropped = {"dropped_unfinished": True} if drop_unfinished else {}
+    note(
+        run.folder,
+        "resumed",
+        step=training.step,
+        rounds=run.config.plan.rounds,
+        versions=_versions(),
+        **dropped,
+    )
+
+
+def _extend(run: Run, config: RunConfig, step: int) -> None:
+    """Make a run longer. A kill between any two lines leaves a run that can be resumed, or extended again."""
+    rounds = run.config.plan.rounds, config.plan.rounds
+    note(run.folder, "extended", step=step, before=rounds[0], rounds=rounds[1])
+    _write_config(run.folder, config)
 
 
 def _create(prepared: Prepared) -> None:
@@ -132,12 +199,17 @@ def _create(prepared: Prepared) -> None:
         for encoder, place in zip(prepared.encoders, encoder_folders(folder / "encoder", task), strict=True):
             if encoder is not None:
                 save(encoder, place)
-        stored = {"format": FORMAT, "config": prepared.config, "versions": _versions()}
-        write_text(folder / CONFIG, to_json(stored, indent=1) + "\n")
+        _write_config(folder, prepared.config)
     except OSError as error:
         raise LareError(
             f"out: cannot write the run folder {folder}: {error}; choose another with --out"
         ) from error
+
+
+def _write_config(folder: Path, config: RunConfig) -> None:
+    stored = {"format": FORMAT, "config": config, "versions": _versions()}
+    with disk_errors(f"out: cannot write {folder / CONFIG}", "make the run folder writable"):
+        write_text(folder / CONFIG, to_json(stored, indent=1) + "\n")
 
 
 def _versions() -> dict[str, str]:
@@ -150,13 +222,15 @@ def _versions() -> dict[str, str]:
 
 
 def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, callbacks: Callbacks) -> None:
-    """Train to the last step, logging and saving on the way; Ctrl-C saves before it stops."""
+    """Train to the last step, logging and saving on the way.
+
+    Ctrl-C saves before it stops, and so does an environment that fails.
+    """
     plan = config.plan
     steps, evaluate_every, checkpoint_every = (
         training.steps_per_round * rounds
         for rounds in (plan.rounds, plan.evaluate_every, plan.checkpoint_every)
     )
-
     drawing = can_draw()
 
     def save() -> None:
@@ -165,6 +239,17 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, cal
             draw_run(folder, config.task, config.method.name)
         if callbacks.on_checkpoint:
             callbacks.on_checkpoint(Saved(folder / CHECKPOINT, training.step))
+
+    def report() -> None:
+        reports = training.evaluate()
+        for logger in loggers:
+            logger.write(reports)
+        progress.show(reports)
+        if callbacks.on_evaluation:
+            callbacks.on_evaluation(reports)
+
+    def due() -> bool:
+        return training.step == steps or training.step % evaluate_every == 0
 
     with (
         ExitStack() as stack,
@@ -181,22 +266,46 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, cal
             progress.say(
                 'no learning curve is drawn without matplotlib; run `pip install "latent-reward[plot]"`'
             )
+        stack.enter_context(_saved_at_failure(folder, plan.rounds, training, save))
+        if training.step and due() and not evaluated(folder, training.step):
+            report()  # the environment had failed in this evaluation
         while training.step < steps:
             ahead = (training.step // every * every + every for every in (evaluate_every, checkpoint_every))
             training.advance(min(steps, *ahead))
             progress.step(training.step)
             last = training.step == steps
-            if last or training.step % evaluate_every == 0:
-                reports = training.evaluate()
-                for logger in loggers:
-                    logger.write(reports)
-                progress.show(reports)
-                if callbacks.on_evaluation:
-                    callbacks.on_evaluation(reports)
+            if due():
+                report()
             if last or interrupt.asked or training.step % checkpoint_every == 0:
                 save()
             if interrupt.asked and not last:
+                note(folder, "stopped", step=training.step, rounds=plan.rounds)
                 progress.say(
                     f"stopped and saved at step {training.step:,}: continue with `lare train --resume {folder}`"
                 )
                 raise KeyboardInterrupt
+        note(folder, "finished", step=training.step, rounds=plan.rounds)
+
+
+@contextmanager
+def _saved_at_failure(
+    folder: Path, rounds: int, training: Training, save: Callable[[], None]
+) -> Iterator[None]:
+    """Save if an environment fails inside the block, or if it is interrupted there, and say how to go on.
+
+    Raises:
+        LareError: on one line, what the environment did and where, and that the run can go on.
+    """
+    try:
+        yield
+    except BrokenEnvironmentError as error:
+        save()
+        note(folder, "failed", step=training.step, rounds=rounds, reason=error.message)
+        raise LareError(
+            f"{error.message}; {error.remedy}. Everything learned is saved at step {training.step:,}: the same "
+            f"command, or `lare train --resume {folder}`, goes on"
+        ) from error
+    except InterruptedEnvironment:
+        save()
+        note(folder, "stopped", step=training.step, rounds=rounds)
+        raise
