@@ -95,9 +95,11 @@ def check(
     out: Annotated[Path | None, arg(metavar="DIR")] = None,
     json: AsJson = False,
 ) -> None:
-    """Check a task file against its environment, or seal an encoder's source and print every check.
+    """Check a task file against its environment, and play that; or seal an encoder's source and print every check.
 
-    The exit status is 1 if anything is wrong. A text that gives the reward away is only a warning.
+    The environment plays a few episodes of random actions, and every breach of its interface is named with step and
+    episode. The exit status is 1 if anything is wrong. A text that gives the reward away is only a warning, and so is
+    an environment that does not repeat itself from the same seed.
 
     Args:
         file: a task file (.yaml), or the source of an encoder (.py).
@@ -116,16 +118,20 @@ def check(
 
 
 def _check_task(file: Path, as_json: bool) -> None:
-    from latent_reward.task.check import check_task
+    from latent_reward.task.check import check_task, play_task
     from latent_reward.task.leakage import leaks
     from latent_reward.task.load import load_task
 
-    problems = check_task(file)
-    warnings = [] if problems else leaks(file)
+    problems, warnings = check_task(file), []
+    if not problems:
+        played = play_task(file)
+        problems, warnings = list(played.problems), [*leaks(file), *played.warnings]
     if as_json:
         print_json({"passed": not problems, "problems": problems, "warnings": warnings})
     for problem in problems if not as_json else ():
         screen.print(str(problem))
+    for warning in warnings if not as_json else ():
+        screen.print(f"warning: {warning}")
     if problems:
         raise SystemExit(1)
     if as_json:
@@ -135,8 +141,9 @@ def _check_task(file: Path, as_json: bool) -> None:
             f"{file}: fits {task.env_id}: {task.observation_size} observations, {task.action_size} actions, "
             f"{task.max_steps} steps"
         )
-    for leak in warnings:
-        screen.print(f"warning: {leak}")
+    screen.print(
+        f"{file}: played {played.episodes} episodes of random actions, {played.steps:,} steps: no breach"
+    )
 
 
 def _check_source(file: Path, name: str | None, out: Path | None, as_json: bool) -> None:

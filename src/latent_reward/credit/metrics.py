@@ -135,12 +135,14 @@ def warning(window: Sums, latent_weights: Mapping[str, float], uncertainty: floa
 
     It uses only what is known outside of experiments: held-out returns, the proxy, the reward per standard deviation
     of each latent (empty where that is not known), and how uncertain the proxy is (NaN where that is not known), never
-    the true reward. Numbers are in brackets, so that a line whose text before them is the same is the same warning.
+    the true reward. A line whose words before the first bracket are the same is the same warning, with other numbers.
     """
-    return "\n".join(f"credit: {each}" for each in _doubts(seen(window), latent_weights, uncertainty))
+    rows = seen(window)
+    told = f"all {len(rows)} returns so far" if len(rows) < len(window) else f"the last {len(rows)} returns"
+    return "\n".join(f"credit: {each}" for each in _doubts(rows, told, latent_weights, uncertainty))
 
 
-def _doubts(rows: Sums, latent_weights: Mapping[str, float], uncertainty: float) -> Iterator[str]:
+def _doubts(rows: Sums, told: str, latent_weights: Mapping[str, float], uncertainty: float) -> Iterator[str]:
     """The first thing that is wrong with the prediction of returns, latents that earn nothing, and uncertainty."""
     remedy = "try another --method, or another --draw of the encoder if it reads latents"
     if len(rows) < _SOME_EPISODES:
@@ -151,8 +153,8 @@ def _doubts(rows: Sums, latent_weights: Mapping[str, float], uncertainty: float)
     total, rest = rows[:, 2], _beyond_length(rows)
     if not _varies(total, total):
         yield (
-            f"returns are all equal (the last {len(rows)} are {total[0]:g}), so they do not tell steps apart; explore "
-            f"more, or vary how episodes start, until returns differ ({DOCUMENT})"
+            f"{told} are equal: nothing to assign yet (each is {total[0]:g}); explore more, or vary how episodes "
+            f"start, until returns differ ({DOCUMENT})"
         )
         return
     if len(rows) < _ENOUGH_EPISODES:

@@ -44,7 +44,7 @@ def raised(error: BaseException, call: str) -> Breach:
             remedy = f"{_STEP}, of Gymnasium (observation, reward, terminated, truncated, info)"
     elif isinstance(error, TypeError) and "argument 'seed'" in text:
         remedy = "let reset take seed=None and options=None"
-    return Breach("env", f"raised {text} in {call}", remedy)
+    return Breach("env", f"raised {text}" if call == "step" else f"raised {text} in {call}", remedy)
 
 
 def form_breach(result: Any, call: str, parts: int = 0) -> Breach | None:

@@ -43,14 +43,15 @@ def measure(setup: Setup, updates: int, seed: int) -> Trust:
     if credit.reference:
         return _unknown("")
     count = len(true)
+    if count > 1 and np.ptp(true) == 0:
+        return _unknown(
+            f"all {count} returns so far are equal: nothing to assign yet (each is {true[0]:g}); record episodes that "
+            f"differ, {_FORCE}"
+        )
     if count < _ENOUGH:
         return _unknown(
             f"there are only {count} episodes, and at least {_ENOUGH} are needed to tell if returns are explained; "
             f"record more, {_FORCE}"
-        )
-    if np.ptp(true) == 0:
-        return _unknown(
-            f"all {count} returns are {true[0]:g}, so there is nothing to assign; record episodes that differ, {_FORCE}"
         )
     rows = np.zeros((count, metrics.COLUMNS))
     constant, line, predicted = np.zeros(count), np.zeros(count), np.zeros(count)

@@ -1,5 +1,6 @@
 """The display of a run in progress: a live bar on a terminal, plain lines elsewhere."""
 
+import re
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -48,7 +49,7 @@ class Progress:
                 f"credit correlation {_share(report.credit['credit_correlation'])}  {speed:.0f} steps/s"
             )
             for line in report.warning.splitlines():
-                key = report.who, line.partition("(")[0]
+                key = report.who, re.sub(r"\d+", "", line.partition("(")[0])
                 if key not in self._said:
                     self._said.add(key)
                     self.say(f"{report.who}: {line}")

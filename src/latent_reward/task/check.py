@@ -1,16 +1,20 @@
-"""Compare a task with its live environment; every mistake comes with its place and a remedy."""
+"""Compare a task with its live environment, and play that; every mistake comes with its place and a remedy."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 
+from latent_reward.envs.contract import Breach
 from latent_reward.envs.gym import inspect_env
-from latent_reward.errors import TaskError
+from latent_reward.envs.hosted import on_host
+from latent_reward.envs.trial import EPISODES, Trial, try_out
+from latent_reward.errors import LareError, TaskError
 from latent_reward.task.fields import Field, Part
 from latent_reward.task.load import Finding, Location, read_task
-from latent_reward.task.open import make_env, open_world, team_mismatches
+from latent_reward.task.open import make_env, open_environment, open_world, team_mismatches
 from latent_reward.task.task import AnyTask, Task, TeamTask
 
 Mismatch = tuple[Location, str, str]
@@ -31,6 +35,46 @@ def check_task(task: AnyTask | str | Path) -> list[Finding]:
     except TaskError as error:  # there is nothing to compare with
         mismatches = [((error.field,), error.message, error.remedy)]
     return sorted((document.finding(*each) for each in mismatches), key=lambda each: each.line or 0)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What playing the environment of a task has shown: breaches, and what training can live with."""
+
+    problems: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
+    episodes: int
+    steps: int
+
+
+def play_task(task: AnyTask | str | Path, episodes: int = EPISODES) -> Played:
+    """Play random episodes of the environment of a task without mistakes, and name every breach of its interface.
+
+    Raises:
+        LareError: the task has mistakes; :func:`check_task` finds them.
+    """
+    parsed, findings, document = read_task(task)
+    if parsed is None:
+        raise LareError(str(findings[0]))
+    key = "env" if isinstance(parsed, Task) else "pettingzoo" if parsed.pettingzoo else "world"
+    try:
+        trial = try_out(on_host(open_environment(parsed)), episodes)
+    except LareError as error:  # it could be made a moment ago
+        found = document.finding((key,), str(error), "let every copy be made as the first was")
+        return Played((found,), (), 0, 0)
+
+    def findings_of(trial: Trial, warning: bool) -> tuple[Finding, ...]:
+        return tuple(
+            document.finding((key,), _words(each.breach), each.breach.remedy)
+            for each in trial.found
+            if each.warning == warning
+        )
+
+    return Played(findings_of(trial, False), findings_of(trial, True), trial.episodes, trial.steps)
+
+
+def _words(breach: Breach) -> str:
+    return breach.message if breach.part == "env" else f"{breach.part}: {breach.message}"
 
 
 def _world_mismatches(task: TeamTask) -> Iterator[Mismatch]:

@@ -33,6 +33,8 @@ class EnvSlot:
         """
         self.reset()
         continues = [self.recorder.step([action]) for action in actions]
+        if not actions.size:
+            return  # nothing was done yet, so no step is lost wherever the episode begins
         if not all(continues) or not np.allclose(self.observation, observation, rtol=1e-5, atol=1e-5):
             raise LareError(
                 f"resume: {self.recorder.world.name} did not repeat the {len(actions)} steps of its unfinished episode "
