@@ -112,7 +112,7 @@ def recorded(kind, episodes=20, unit=1.0):
 
 WARNINGS = {
     "right": "",
-    "equal": "returns are all equal",
+    "equal": "the last 20 returns are equal: nothing to assign yet (each is",
     "only length": "determines its return",
     "flat": "same reward",
     "unrelated": "than the length",
@@ -163,7 +163,8 @@ def test_few_episodes_are_not_judged_but_equal_returns_are_told_early():
     assert metrics.warning(metrics.init_window(), {}) == ""
     assert metrics.warning(recorded("unrelated", 9), {}) == ""
     assert metrics.warning(recorded("equal", 4), {}) == ""
-    assert "the last 5 are 1.5" in metrics.warning(recorded("equal", 5), {})
+    said = metrics.warning(recorded("equal", 5), {})
+    assert said.startswith("credit: all 5 returns so far are equal: nothing to assign yet (each is 1.5); ")
 
 
 def test_idle_latents_are_named_relative_to_the_largest():

@@ -122,7 +122,7 @@ def _check_task(file: Path, as_json: bool) -> None:
     from latent_reward.task.leakage import leaks
     from latent_reward.task.load import load_task
 
-    problems, warnings = check_task(file), []
+    problems, warnings, played = check_task(file), [], None
     if not problems:
         played = play_task(file)
         problems, warnings = list(played.problems), [*leaks(file), *played.warnings]

@@ -99,12 +99,17 @@ def train(
     if resume is not None:
         options = {"method": method, "seeds": seeds, "encoder": encoder, "draw": draw, "out": out}
         options |= {"max_steps": max_steps, "config": config, "set": assignments or None}
-        total = {name: settings.pop(name, None) for name in ("steps", "iterations")}
+        steps, iterations = settings.pop("steps", None), settings.pop("iterations", None)
         options |= {"task": task, "dry_run": dry_run or None, **settings}
         _refuse_beside_resume([name for name, value in options.items() if value is not None])
         logger = _wandb(wandb, str(resume), {})
         run = trainer.resume(
-            resume, drop_unfinished=drop_unfinished, quiet=quiet or json, loggers=logger, **total
+            resume,
+            steps=steps,
+            iterations=iterations,
+            drop_unfinished=drop_unfinished,
+            quiet=quiet or json,
+            loggers=logger,
         )
     else:
         chosen: dict[str, Any] = {"task": task, "draw": draw, "out": out, "max_steps": max_steps, **settings}

@@ -77,8 +77,10 @@ def observation_breach(values: Mapping, agent: Any, size: int) -> Breach | None:
     try:
         array = np.asarray(value)
         with np.errstate(over="ignore"):
-            stored = array.astype(np.float32)
-    except Exception:  # whatever cannot be turned into numbers
+            stored = array.astype(np.float32) if array.dtype.kind in "biuf" else None
+    except Exception:  # whatever is no array
+        array, stored = np.zeros(0), None
+    if stored is None:
         return Breach(
             OBSERVATION, f"gave {shown(value)} to {agent}", f"{remedy}: an observation has finite numbers"
         )

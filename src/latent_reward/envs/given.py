@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 
+from latent_reward.envs.base import close
 from latent_reward.envs.pettingzoo import Make
 from latent_reward.errors import LareError, one_line
 
@@ -31,13 +32,13 @@ def maker_of(given: Any) -> Make:
     make = _calls(given)
     first, second = make(None), make(None)
     same = getattr(first, "unwrapped", first) is getattr(second, "unwrapped", second)
-    first.close()
+    close(first)
     if same:
         raise LareError(
             f"env: {_name(given)} gives the same environment every time; make a new one in each call, or give the "
             "environment itself"
         )
-    second.close()
+    close(second)
     return make
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import gymnasium
 import numpy as np
@@ -257,7 +257,7 @@ def _space(name: str, env: ParallelEnv, part: str, key: Any) -> gymnasium.Space:
         message = f"{part} of {name} is a {type(function).__name__}, not a function of the agent"
         raise TaskError(_KEY, message, f"write `def {part}(self, agent)`, which returns the agent's space")
     try:
-        return function(key)
+        return cast(gymnasium.Space, function(key))
     except Exception as error:  # a stranger's code may fail in any way
         raise TaskError(_KEY, f"{part} of {name} raised {named(error)}", "fix the environment") from error
 

@@ -55,8 +55,11 @@ class Trial(NamedTuple):
     steps: int
 
 
-Moment = tuple[dict[str, np.ndarray], dict[str, float], list[str]]
-"""What was seen and paid at one step, and who is there after it."""
+class Moment(NamedTuple):
+    """What a step led to: what the agents saw and were paid."""
+
+    observations: dict[str, np.ndarray]
+    rewards: dict[str, np.ndarray]
 
 
 def try_out(world: HostWorld, episodes: int = EPISODES) -> Trial:
@@ -156,7 +159,7 @@ def _episode(world: HostWorld, env: ParallelEnv, number: int, notes: _Notes) -> 
             where(step + 1),
             notes,
         )
-        moments.append((_numbers(seen), _numbers(paid), [str(each) for each in left]))
+        moments.append(Moment(_numbers(seen), _numbers(paid)))
         there = left
         if not there:
             break
@@ -241,7 +244,8 @@ def _unlike(space: Any, value: Any, agent: Any) -> Iterator[tuple[Breach, bool]]
     outside = (array < space.low - near) | (array > space.high + near)
     if outside.any():
         index = int(outside.argmax())
-        message = f"gave {agent} {array[index]:g} at index {index}, outside of {space.low[index]:g} to {space.high[index]:g}"
+        bounds = f"{space.low[index]:g} to {space.high[index]:g}"
+        message = f"gave {agent} {array[index]:g} at index {index}, outside of {bounds}"
         yield Breach(OBSERVATION, message, "widen the observation space, or clip what is outside"), False
     if not isinstance(value, np.ndarray | Mapping) or not np.can_cast(array.dtype, space.dtype, "same_kind"):
         kind = array.dtype if isinstance(value, np.ndarray | Mapping) else type(value).__name__
@@ -269,7 +273,7 @@ def _action(world: HostWorld, agent: Any, seen: Mapping, infos: Any, random: np.
     return int(random.choice(np.flatnonzero(allowed))) + world.first_action[team]
 
 
-def _numbers(values: Mapping) -> dict[str, Any]:
+def _numbers(values: Mapping) -> dict[str, np.ndarray]:
     """What can be compared of observations or rewards."""
     found = {}
     for agent, value in values.items():
@@ -288,17 +292,18 @@ def _true(value: Any) -> bool:
 def _difference(first: list[Moment], again: list[Moment]) -> str:
     """Where two episodes of the same seed and actions differ first; empty if they do not."""
     for step, (one, other) in enumerate(zip(first, again, strict=False)):
-        for what, (ours, theirs) in zip(
-            ("observations", "rewards"), zip(one, other, strict=True), strict=False
-        ):
-            same = ours.keys() == theirs.keys() and all(
-                ours[key].shape == theirs[key].shape
-                and np.allclose(ours[key], theirs[key], rtol=1e-5, atol=1e-5, equal_nan=True)
-                for key in ours
-            )
-            if not same:
+        for what in Moment._fields:
+            if not _alike(getattr(one, what), getattr(other, what)):
                 return f"other {what} at step {step}"
     return "" if len(first) == len(again) else f"another length than {len(first)} steps"
+
+
+def _alike(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> bool:
+    return ours.keys() == theirs.keys() and all(
+        ours[key].shape == theirs[key].shape
+        and np.allclose(ours[key], theirs[key], rtol=1e-5, atol=1e-5, equal_nan=True)
+        for key in ours
+    )
 
 
 def _unrepeatable(what: str, difference: str) -> Breach:

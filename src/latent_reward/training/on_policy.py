@@ -8,7 +8,7 @@ exact if the environment repeats itself after a reset with the same seed.
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -31,13 +31,14 @@ from latent_reward.training.players import Copies, Player, Results
 from latent_reward.types import Keys
 
 _PER_CALL = 10  # iterations in one compiled call: the time until Ctrl-C is heard
-_UNMEASURED: Any = Measures(  # of a run that was resumed and has played no iteration since
-    losses={"value_loss": np.nan},
-    training_return=np.nan,
-    credit=metrics.init_window(1),
-    uncertainty=np.nan,
-    returns=None,
-    lengths=None,
+_NAN: Any = np.nan
+_UNMEASURED = Measures(  # of a run that was resumed and has played no iteration since
+    losses={"value_loss": _NAN},
+    training_return=_NAN,
+    credit=cast(Any, metrics.init_window(1)),
+    uncertainty=_NAN,
+    returns=_NAN,
+    lengths=_NAN,
 )
 _FRAMES_PER_SECOND = 10.0  # particle worlds move in steps of 0.1 s
 
@@ -135,7 +136,7 @@ class OnPolicy:
 
     def _report(self, index: int, team: int, results: tuple, speed: float) -> Report:
         returns, won = results[0][index], None if results[1] is None else results[1][index]
-        measured = _UNMEASURED
+        measured: Any = _UNMEASURED
         if self._measures:
             measured = jax.tree.map(lambda leaf: np.asarray(leaf)[index], self._measures[team])
             self._require_finite(self.world.teams[team].name, measured)
