@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from latent_reward.envs.base import close
 from latent_reward.envs.spaces import described, mask_problem, parts_of
 from latent_reward.errors import TaskError, did_you_mean, one_line
 
@@ -68,7 +69,7 @@ def open_env(
     try:
         require_spaces(env_id, env, discrete=discrete)
     except TaskError:
-        env.close()
+        close(env)
         raise
     return env
 
@@ -118,7 +119,7 @@ def inspect_env(env: gymnasium.Env) -> tuple[gymnasium.spaces.Box, gymnasium.spa
     """The observation space, the action space and the registered time limit of an environment, which is closed."""
     observation, action = env.observation_space, env.action_space
     limit = gymnasium.spec(env.spec.id).max_episode_steps if env.spec else None
-    env.close()
+    close(env)
     assert isinstance(observation, gymnasium.spaces.Box)
     assert isinstance(action, gymnasium.spaces.Box)
     return observation, action, limit

@@ -13,7 +13,7 @@ import yaml
 from pydantic.dataclasses import dataclass
 
 from latent_reward.data.spaces import Discrete
-from latent_reward.envs.base import HostWorld
+from latent_reward.envs.base import HostWorld, close
 from latent_reward.envs.given import is_environment, is_parallel, maker_of, name_of
 from latent_reward.envs.gym import open_env, step_limit
 from latent_reward.envs.pettingzoo import Make, find_kinds, find_maker, opened, time_limit, world_of
@@ -156,13 +156,13 @@ def _bare(env_id: str, make: Make, max_steps: int | None) -> BareTask:
     name = task_name(env_id) if env_id else name_of(env)
     teams: dict[str, tuple[str, ...]] = {}
     if is_parallel(env):
-        env.close()
+        close(env)
         with opened(name, make) as env:
             teams = {kind.name: kind.members for kind in find_kinds(name, env)}
             limit = time_limit(env)
     else:
         limit = step_limit(env)
-        env.close()
+        close(env)
     if max_steps is None and limit is None:
         raise LareError(
             f"max_steps: {name} has no time limit; give max_steps (--max-steps N), after which an episode is cut"
