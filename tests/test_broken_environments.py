@@ -191,7 +191,7 @@ LOST = (
 )  # of the last update before a failure in an evaluation, which is not saved
 
 
-@pytest.mark.parametrize("at", [20, 60, 80, 130])
+@pytest.mark.parametrize("at", [20, 60, 80, 120])
 def test_a_team_goes_on_to_the_same_numbers(at, tmp_path):
     class Fails(Bots):
         def step(self, actions):

@@ -96,13 +96,13 @@ class OnPolicy:
             )
         else:
             assert isinstance(self.player, HostPlayer)
-            self.iteration = min(start + 1, last)
             k_play, k_learn = _split(self._keys, start)
             episodes = self.learner.experience.episodes
             played = self.player.play(self.states, k_play, episodes, first=start * episodes)
             self.states, self._measures = core.learn_from(
                 self.learner, self.states, played, k_learn, jnp.int32(start)
             )
+            self.iteration = start + 1  # only now: what fails while it is played is played again
         jax.block_until_ready(self._measures)
         self._seconds += time.perf_counter() - begun
         self._timed += self.iteration - start
