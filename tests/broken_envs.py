@@ -29,7 +29,7 @@ class Point(gymnasium.Env):
         if self.how == "unrepeatable":
             self.x = np.random.default_rng().uniform(-1, 1, 3)
         if self.how == "carries over":
-            self.x += COUNT["steps"] % 97
+            self.x += 0.01 * (COUNT["steps"] % 97)
         return self.see(), {}
 
     def see(self):
