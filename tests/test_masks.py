@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import latent_reward as lr
-from latent_reward.agents.base import AgentSpec
+from latent_reward.agents.base import Actor, AgentSpec
 from latent_reward.agents.ppo import PPO, Rows, log_policy
 from latent_reward.data.spaces import Discrete
 from latent_reward.design.play import allowed
@@ -85,8 +85,7 @@ class Cards:
 FORMS = ["observation", "infos", "late infos"]
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("dtype", [np.int8, bool, np.float32])
+@pytest.mark.parametrize(("form", "dtype"), [*zip(FORMS, [np.int8, bool, np.float32], strict=True)])
 def test_no_action_that_is_masked_is_ever_taken(form, dtype, tmp_path):
     """The environment raises if a card is played twice, in training and in evaluations."""
     made = lambda: Cards(form, dtype=dtype)  # noqa: E731
@@ -275,9 +274,10 @@ def test_probabilities_entropy_and_losses_are_those_of_the_available_actions():
     assert float(measured) == pytest.approx(np.mean(entropy), rel=1e-4)
     gradient = jax.grad(lambda nets: agent.losses(nets, batch, jnp.float32(0.2))[2])(nets)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    drawn = agent.act(spec, nets.actor, jnp.asarray(seen), jax.random.key(3), jnp.asarray(mask))[0]
+    actor = Actor(nets.actor, None)
+    drawn = agent.act(spec, actor, jnp.asarray(seen), jax.random.key(3), jnp.asarray(mask))[0]
     assert mask[np.arange(rows), np.asarray(drawn)].all()
-    best = agent.best(spec, nets.actor, jnp.asarray(seen), jnp.asarray(mask))
+    best = agent.best(spec, actor, jnp.asarray(seen), jnp.asarray(mask))
     np.testing.assert_array_equal(best, np.where(mask, logits, -np.inf).argmax(axis=1))
 
 

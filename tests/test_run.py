@@ -77,7 +77,9 @@ def numbers(folder):
 def test_a_run_folder_stands_on_its_own(reference):
     names = {path.name for path in reference.folder.iterdir()}
     expected = {"config.json", "task.yaml", "encoder", "metrics.jsonl", "checkpoint.safetensors"}
-    assert names == expected | {"tensorboard", "learning_curve.png"}
+    assert names == expected | {"tensorboard", "learning_curve.png", "history.jsonl", "run.lock"}
+    events = [json.loads(line) for line in (reference.folder / "history.jsonl").read_text().splitlines()]
+    assert [(each["event"], each["step"]) for each in events] == [("started", 0), ("finished", 185)]
     assert all(set(row) == LOGGED for row in reference.metrics)
     page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text("utf-8")
     assert [name for name in sorted(LOGGED) if f"`{name}`" not in page] == []
@@ -159,7 +161,9 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(reference, tmp_path, signal_n
 
 
 def test_resuming_refuses_another_configuration(reference, tmp_path):
-    assert "keeps its configuration" in lare("train", "--resume", reference.folder, "--steps", "300").stderr
+    assert "keeps its configuration" in lare("train", "--resume", reference.folder, "--warmup", "3").stderr
+    for words in (["--steps", "100"], ["--iterations", "300"]):
+        assert "new total" in lare("train", "--resume", reference.folder, *words).stderr
     folder = tmp_path / "edited"
     shutil.copytree(reference.folder, folder)
     text = (folder / "config.json").read_text()

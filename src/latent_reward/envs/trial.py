@@ -33,7 +33,7 @@ _IDLE = (
     "symmetric and normalized",
     "must be a float",
     "unwrapped version",
-    "determin",
+    "eterministic",
     "np_random",
 )
 _IDLE = (*_IDLE, "super().reset(seed", "random generates", "not equal although similar")
