@@ -122,10 +122,12 @@ def _check_task(file: Path, as_json: bool) -> None:
     from latent_reward.task.leakage import leaks
     from latent_reward.task.load import load_task
 
-    problems, warnings, played = check_task(file), [], None
+    problems, warnings = check_task(file), []
+    told = ""
     if not problems:
         played = play_task(file)
         problems, warnings = list(played.problems), [*leaks(file), *played.warnings]
+        told = f"played {played.episodes} episodes of random actions, {played.steps:,} steps: no breach"
     if as_json:
         print_json({"passed": not problems, "problems": problems, "warnings": warnings})
     for problem in problems if not as_json else ():
@@ -141,9 +143,7 @@ def _check_task(file: Path, as_json: bool) -> None:
             f"{file}: fits {task.env_id}: {task.observation_size} observations, {task.action_size} actions, "
             f"{task.max_steps} steps"
         )
-    screen.print(
-        f"{file}: played {played.episodes} episodes of random actions, {played.steps:,} steps: no breach"
-    )
+    screen.print(f"{file}: {told}")
 
 
 def _check_source(file: Path, name: str | None, out: Path | None, as_json: bool) -> None:
