@@ -163,7 +163,10 @@ def test_few_episodes_are_not_judged_but_equal_returns_are_told_early():
     assert metrics.warning(metrics.init_window(), {}) == ""
     assert metrics.warning(recorded("unrelated", 9), {}) == ""
     assert metrics.warning(recorded("equal", 4), {}) == ""
-    said = metrics.warning(recorded("equal", 5), {})
+    assert metrics.warning(recorded("equal", 5), {}).startswith(
+        "credit: the last 5 returns are equal: nothing to"
+    )
+    said = metrics.warning(metrics.push(metrics.init_window(), recorded("equal", 5)), {})
     assert said.startswith("credit: all 5 returns so far are equal: nothing to assign yet (each is 1.5); ")
 
 
