@@ -128,7 +128,7 @@ def test_equal_returns_are_refused(tmp_path, capsys):
     data = archive(tmp_path / "in.npz", recorded_episodes.episodes(20, noise=lambda *_: -1.0))
     status, _, error = lare(capsys, data, "--method", "rrd", "--out", tmp_path / "out.npz")
     assert status == 1
-    assert "all 20 returns are -1, so there is nothing to assign" in error
+    assert "all 20 returns so far are equal: nothing to assign yet (each is -1)" in error
 
 
 def test_a_task_brings_its_encoder(tmp_path, capsys):
