@@ -176,6 +176,7 @@ def test_standardised_advantages_have_mean_0_and_variance_1_where_rows_exist():
 
 
 stride_shuffle = jax.jit(shuffle.stride_shuffle)
+visited = jax.jit(shuffle.visited, static_argnums=3)
 
 
 @settings(deadline=None, max_examples=20)
@@ -183,6 +184,29 @@ stride_shuffle = jax.jit(shuffle.stride_shuffle)
 def test_shuffled_rows_are_all_rows_once(count, seed):
     shuffled = jnp.asarray(np.random.default_rng(seed).permutation(count))
     np.testing.assert_array_equal(np.sort(stride_shuffle(jax.random.key(seed), shuffled)), np.arange(count))
+
+
+@pytest.mark.parametrize("count", [1, 7, 997, 12_300, 2_153_000, 3_000_000])
+@pytest.mark.parametrize(("stride", "start"), [(101, 0.0), (499, 0.5), (991, 0.9999999)])
+def test_a_stride_visits_every_row_once_also_where_the_product_has_more_than_32_bits(count, stride, start):
+    first = int(start * (count - 1))
+    places = visited(jnp.arange(count), jnp.int32(first), jnp.int32(stride), count)
+    np.testing.assert_array_equal(places, (first + stride * np.arange(count, dtype=np.int64)) % count)
+    assert (np.bincount(places, minlength=count) == 1).all() or count % stride == 0
+
+
+@pytest.mark.parametrize("count", [100_000_000, 2**28 + 1, 2**29 - 1, 2**29])
+@settings(deadline=None, max_examples=10)
+@given(stride=st.sampled_from([101, 103, 499, 991, 997]), seed=st.integers(0, 999))
+def test_the_rows_of_chosen_visits_are_exact_at_any_number_of_rows(count, stride, seed):
+    """Among them those next to the end of a round, where the estimate of the rounds is most easily wrong."""
+    random = np.random.default_rng(seed)
+    ends = np.arange(1, stride) * count // stride
+    turns = np.concatenate([random.integers(0, count, 3000), *(ends + off for off in (-1, 0, 1)), [0, count - 1]])
+    turns = np.resize(turns[(turns >= 0) & (turns < count)], 6000).astype(np.int32)
+    start = int(random.integers(count))
+    places = visited(jnp.asarray(turns), jnp.int32(start), jnp.int32(stride), count)
+    np.testing.assert_array_equal(places, (start + stride * turns.astype(np.int64)) % count)
 
 
 def test_step_size_and_clipping_fall_but_never_to_nothing():
