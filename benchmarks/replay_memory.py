@@ -29,6 +29,7 @@ MEGA = 1e6
 def buffer_of(task: Task, transitions: int):
     """A function that makes the buffer of ``lare``, with the latents of the bundled encoder."""
     spec = CreditSpec(task.observation_size, task.action_size, 1, task.max_steps, load_encoder(task))
+    method = METHODS["lare"].replay
     return partial(
         ring.init,
         transitions,
@@ -36,7 +37,7 @@ def buffer_of(task: Task, transitions: int):
         1,
         observation=task.observation_size,
         action=task.action_size,
-        features=METHODS["lare"].replay.feature_size(spec),
+        features=method.feature_size(spec) - method.derived_size(spec),
     )
 
 

@@ -82,33 +82,25 @@ def fill(lengths, capacity=CAPACITY, horizon=HORIZON, agents=1, **more):
 
 
 class Model:
-    """The same ring as a plain list of (number, first row, length), oldest first."""
+    """The same buffer as a plain list of (number, length), oldest first."""
 
     def __init__(self, rows, slots):
-        self.rows, self.slots, self.head, self.live = rows, slots, 0, []
+        self.rows, self.slots, self.live = rows, slots, []
 
     def insert(self, number, length):
-        if length == 0:
-            return
-        if self.head + length + 1 > self.rows:  # the tail is skipped, so whatever stands there leaves
-            self.live = [each for each in self.live if each[1] < self.head]
-            self.head = 0
-        taken = set(range(self.head, self.head + length + 1))
-        keep = 0
-        for index, (_, start, old) in enumerate(self.live):
-            if taken & set(range(start, start + old + 1)):
-                keep = index + 1
-        self.live = [*self.live[keep:], (number, self.head, length)][-self.slots :]
-        self.head += length + 1
+        if length:
+            self.live.append((number, length))
+        while sum(length for _, length in self.live) > self.rows or len(self.live) > self.slots:
+            self.live.pop(0)
 
 
 def stored_transitions(buffer):
     """The live transitions, oldest first, in NumPy: rows of ``[step, agent, …]``."""
     buffer = jax.tree.map(np.asarray, buffer)
-    order = np.arange(buffer.oldest_transition, buffer.newest_transition) % len(buffer.row_of)
-    row = buffer.row_of[order]
-    steps = jax.tree.map(lambda column: column[row], buffer.steps)
-    return steps._replace(next_observation=buffer.steps.observation[row + 1])
+    row = np.arange(buffer.oldest_transition, buffer.newest_transition) % len(buffer.steps.mask)
+    steps = jax.tree.map(lambda column: column[row], buffer.steps._replace(observation=None))
+    frame, frames = buffer.frame[row], buffer.steps.observation
+    return steps._replace(observation=frames[frame], next_observation=frames[(frame + 1) % len(frames)])
 
 
 def check_transitions(lengths, rows):
@@ -147,12 +139,12 @@ def return_of(number, length, agents):
 @given(lengths=LENGTHS)
 def test_the_ring_keeps_the_newest_episodes_whole_and_in_order(agents, lengths):
     buffer = empty(agents=agents)
-    model = Model(len(buffer.row_of), len(buffer.start))
+    model = Model(CAPACITY + HORIZON - 1, CAPACITY + HORIZON - 1)
     for number, length in enumerate(lengths):
         buffer = insert(buffer, *make_episodes([number], [length], agents))
         model.insert(number, length)
     stored = stored_transitions(buffer)
-    expected = [(number, step) for number, _, length in model.live for step in range(length)]
+    expected = [(number, step) for number, length in model.live for step in range(length)]
     np.testing.assert_array_equal(stored.observation[:, 0, :2], np.reshape(expected, (-1, 2)))
     assert ring.size(buffer) == len(expected)
     assert buffer.newest_episode - buffer.oldest_episode == len(model.live)
@@ -194,7 +186,7 @@ def test_a_block_of_episodes_is_stored_as_if_they_came_one_by_one(case):
 
 
 def test_a_block_that_could_overwrite_itself_is_refused():
-    buffer = empty(2 * HORIZON)
+    buffer = empty(HORIZON + 1)
     insert(buffer, *make_episodes([0, 1], [HORIZON] * 2))
     with pytest.raises(AssertionError, match="3 episodes"):
         insert(buffer, *make_episodes([0, 1, 2], [HORIZON] * 3))
@@ -210,14 +202,35 @@ def test_what_a_buffer_does_not_keep_is_ignored():
         lean = insert(lean, episodes, None, features)
     assert lean.steps.observation is lean.steps.action is lean.steps.reward is None
     missing = {"observation": None, "action": None, "reward": None}
-    expected = everything._replace(steps=everything.steps._replace(**missing))
+    expected = everything._replace(steps=everything.steps._replace(**missing), frame=None)
     jax.tree.map(np.testing.assert_array_equal, lean, expected)
 
 
-def test_at_the_full_horizon_the_promised_number_of_transitions_stays():
-    buffer = fill([HORIZON] * 30)
-    assert ring.size(buffer) >= CAPACITY
-    assert stored_transitions(buffer).observation[-1, 0, :2].tolist() == [29, HORIZON - 1]
+@pytest.mark.parametrize("capacity", [1, HORIZON - 1, HORIZON, 12, 50])
+@settings(deadline=None, max_examples=20)
+@given(lengths=st.lists(st.integers(1, HORIZON), min_size=60, max_size=60))
+def test_the_promised_number_of_transitions_stays_whatever_the_lengths(capacity, lengths):
+    buffer = fill(lengths, capacity=capacity)
+    assert capacity <= ring.size(buffer) < capacity + HORIZON
+    assert stored_transitions(buffer).observation[-1, 0, :2].tolist() == [59, lengths[-1] - 1]
+    check_transitions(lengths, stored_transitions(buffer))
+
+
+@pytest.mark.parametrize(
+    "lengths", [[1] * 90, [2] * 60, [1] * 75 + [20, 1, 1], [20] * 9, [20] * 3 + [1] * 70]
+)
+def test_short_episodes_are_kept_as_long_as_long_ones(lengths):
+    buffer = fill(lengths, capacity=40, horizon=20)
+    assert 40 <= ring.size(buffer) < 60
+    check_transitions(lengths, stored_transitions(buffer))
+    np.testing.assert_array_equal(
+        stored_transitions(buffer).observation[-1, 0], [len(lengths) - 1, lengths[-1] - 1, 0]
+    )
+
+
+def test_no_more_episodes_are_kept_than_asked_for():
+    buffer = fill([2, 5, 1, 1, 3, 4], capacity=40, episodes=4)
+    assert np.unique(stored_transitions(buffer).observation[:, 0, 0]).tolist() == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("before", [[], [5, 3, 1], [5] * 9])
@@ -225,18 +238,6 @@ def test_an_episode_of_no_steps_changes_nothing(before):
     buffer = fill(before)
     after = insert(buffer, *make_episodes([99], [0]))
     jax.tree.map(np.testing.assert_array_equal, after, buffer)
-
-
-def test_many_short_episodes_are_limited_by_the_ring_of_episodes():
-    lengths = [1] * 75 + [20, 1, 1]
-    buffer = fill(lengths, capacity=40, horizon=20)
-    slots = len(buffer.start)
-    assert 2 * slots < len(buffer.row_of)  # rows are left: it is the slots that run out
-    full = fill([1] * 75, capacity=40, horizon=20)
-    assert full.newest_episode - full.oldest_episode == slots == ring.size(full)
-    check_transitions([1] * 75, stored_transitions(full))
-    check_transitions(lengths, stored_transitions(buffer))
-    np.testing.assert_array_equal(stored_transitions(buffer).observation[-1, 0], [77.0, 0.0, 0.0])
 
 
 def test_seeds_side_by_side_are_independent_even_where_some_have_no_episode():
@@ -257,12 +258,13 @@ def test_seeds_side_by_side_are_independent_even_where_some_have_no_episode():
         np.testing.assert_array_equal(drawn.observation[seed], alone.observation)
 
 
-@pytest.mark.parametrize(("sizes", "limit"), [((17, 6, 8), 250e6), ((348, 17, 8), 1.7e9)])
-def test_a_million_transitions_fit_in_memory(sizes, limit):
+@pytest.mark.parametrize("sizes", [(17, 6, 13), (348, 17, 17), (1, 1, 0)])
+def test_a_million_transitions_take_two_observations_each_and_a_table_of_bounded_size(sizes):
     kept = dict(zip(("observation", "action", "features"), sizes, strict=True))
     shapes = jax.eval_shape(partial(ring.init, 1_000_000, 1000, 1, **kept))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-    assert 4e6 * sum(sizes) < size < limit
+    observation, action, features = sizes
+    assert size <= 1_001_000 * (4 * (2 * observation + action + features) + 20)
 
 
 # ---------------------------------------------------------------- what is drawn
@@ -352,7 +354,7 @@ def test_whole_episodes_have_every_step_in_order_and_the_row_it_is_in(agents, le
     window, row = whole_episodes(buffer, jnp.asarray(slots, jnp.int32), HORIZON)
     live = set(stored_transitions(buffer).observation[:, 0, 0].astype(int))
     check_window(lengths, live, window, None, agents, derived=False)
-    stored = np.asarray(buffer.steps.observation)
+    stored = np.asarray(buffer.steps.observation)[np.asarray(buffer.frame)]  # of each row
     for index in range(len(slots)):
         length = int(window.lengths[index])
         here = np.asarray(window.rows.observation[index, :length])
@@ -375,10 +377,10 @@ def test_rewards_are_written_to_the_steps_of_the_given_episodes_and_nowhere_else
     reward = jnp.where(window.mask.any(axis=2, keepdims=True), reward, jnp.nan)  # padding must not be read
     after = ring.write_reward(buffer, row, window.mask, reward)
     expected = np.array(buffer.steps.reward)
-    stored = np.asarray(buffer.steps.observation)
+    stored = np.asarray(buffer.steps.observation)[np.asarray(buffer.frame)]  # of each row
     for each in chosen:
         start, length = int(buffer.start[each % len(buffer.start)]), lengths[each]
-        for place in range(start, start + length):
+        for place in np.arange(start, start + length) % len(stored):
             for agent in range(agents):
                 here = is_there(*stored[place, agent])
                 expected[place, agent] = stored[place, agent, 1] + 0.5 if here else 0.0
@@ -396,7 +398,7 @@ def test_a_trimmed_buffer_lacks_only_what_no_seed_has_written(lengths):
     together = jax.tree.map(lambda *leaves: np.stack(leaves), *map(fill, lengths))
     trimmed = ring.trimmed(together)
     for cut, whole in zip(jax.tree.leaves(trimmed), jax.tree.leaves(together), strict=True):
-        kept = cut.shape[1] if cut.ndim > 1 else None
+        kept = cut.shape[1] if cut.ndim > 1 else None  # counters have no second axis
         np.testing.assert_array_equal(cut, whole[:, :kept] if kept is not None else whole)
         if kept is not None:
             assert not np.asarray(whole[:, kept:]).any()
@@ -410,7 +412,19 @@ def test_a_buffer_that_is_hardly_used_takes_little_space():
     buffer = jax.tree.map(lambda leaf: leaf[None], fill([2, 1], capacity=500))
     trimmed = ring.trimmed(buffer)
     assert trimmed.steps.observation.shape == (1, 5, 1, 3)  # three frames and two
+    assert trimmed.steps.mask.shape == (*trimmed.frame.shape, 1) == (1, 3, 1)
     assert trimmed.start.shape == (1, 2)
+
+
+@pytest.mark.parametrize("lengths", [[], [5, 2, 1], [1] * 16])
+def test_a_buffer_moves_into_a_larger_one_with_all_it_has_and_goes_on(lengths):
+    moved = ring.moved(fill(lengths), empty(2 * CAPACITY))
+    more = [3, 5, 1, 1, 4]
+    for number, length in enumerate(more, len(lengths)):
+        moved = insert(moved, *make_episodes([number], [length]))
+    alone = fill([*lengths, *more], capacity=2 * CAPACITY)
+    jax.tree.map(np.testing.assert_array_equal, stored_transitions(moved), stored_transitions(alone))
+    check_transitions([*lengths, *more], stored_transitions(moved))
 
 
 # ---------------------------------------------------------------- episodes and actions

@@ -386,11 +386,12 @@ ARRAYS = [
     array(".network", lambda each: each[..., :1].copy()),
     array(".network", lambda each: each.astype(np.float16)),
     array("window", lambda each: each[:, :2].copy()),
-    array("row_of", lambda each: each - 5),
+    array("newest_transition", lambda each: each + 5),
+    array("oldest_transition", lambda each: each - 1),
     array(".start", lambda each: each + 10**6),
     array(".length", lambda each: each * 0 + 1000),
     array("newest_episode", lambda each: each + 10**6),
-    array(".head", lambda each: -each),
+    array("oldest_episode", lambda each: each + 1),
     array("steps.features", lambda each: each.repeat(1000, axis=1)),
 ]
 

@@ -202,7 +202,9 @@ def test_the_rows_of_chosen_visits_are_exact_at_any_number_of_rows(count, stride
     """Among them those next to the end of a round, where the estimate of the rounds is most easily wrong."""
     random = np.random.default_rng(seed)
     ends = np.arange(1, stride) * count // stride
-    turns = np.concatenate([random.integers(0, count, 3000), *(ends + off for off in (-1, 0, 1)), [0, count - 1]])
+    turns = np.concatenate(
+        [random.integers(0, count, 3000), *(ends + off for off in (-1, 0, 1)), [0, count - 1]]
+    )
     turns = np.resize(turns[(turns >= 0) & (turns < count)], 6000).astype(np.int32)
     start = int(random.integers(count))
     places = visited(jnp.asarray(turns), jnp.int32(start), jnp.int32(stride), count)

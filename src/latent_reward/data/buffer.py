@@ -1,8 +1,13 @@
-"""Episode replay on the device: whole episodes in a ring, sampled by transition or by episode.
+"""Episode replay on the device: whole episodes in rings, sampled by transition or by episode.
 
-An episode of L steps takes L + 1 consecutive rows: observations o_0 … o_L are stored once, since o′ of a step is in
-the next row; everything else of a step is in the row of the step. A ring of row numbers makes the t-th oldest
-transition an O(1) look-up, so sampling is exactly uniform at any episode length.
+Three rings have a counter each that only grows: of steps, of the observations that they see, and of episodes. An
+episode of L steps takes L consecutive steps and L + 1 consecutive frames, its observations o_0 … o_L, so that o′ of a
+step is the frame after that of o, and each observation is stored once. The episodes before episode e have one frame
+more than steps each, so step n, counted from the first ever stored, sees frame n + e. Every look-up is O(1), and
+sampling is exactly uniform at any episode length.
+
+The oldest episodes leave whole when a ring is full. The newest ``capacity`` steps stay whatever the lengths of their
+episodes: the rings have room for episodes of one step, and for one more episode at the full horizon.
 All functions are pure and have no seed axis; ``jax.vmap`` adds it.
 """
 
@@ -52,17 +57,26 @@ class Window(NamedTuple):
 
 
 class Buffer(NamedTuple):
-    """Rows, the ring of transitions, the ring of episodes, and counters that only grow.
+    """The rings and the counters of what was ever stored; number n of a ring of length N is at n mod N.
 
-    ``steps.next_observation`` is always None: it is the observation of the next row.
+    Attributes:
+        steps: the ring of steps, but for observations: ``observation`` is the ring of frames, and ``next_observation``
+            is None.
+        frame: where each step's o is in the ring of frames; None if observations are not kept.
+        start: of each episode, the number of its first step.
+        length: of each episode, its steps.
+        returns: of each episode, R.
+        oldest_transition: number of the oldest step that is still there.
+        newest_transition: number of the next step.
+        oldest_episode: number of the oldest episode that is still there.
+        newest_episode: number of the next episode.
     """
 
     steps: Rows
-    row_of: Int[Array, " transition"]
+    frame: Int[Array, " step"] | None
     start: Int[Array, " slot"]
     length: Int[Array, " slot"]
     returns: Float[Array, " slot"]
-    head: Int[Array, ""]
     oldest_transition: Int[Array, ""]
     newest_transition: Int[Array, ""]
     oldest_episode: Int[Array, ""]
@@ -80,7 +94,7 @@ def init(
     reward: bool = False,
     episodes: int | None = None,
 ) -> Buffer:
-    """An empty buffer that holds at least ``capacity`` steps of episodes at the full horizon.
+    """An empty buffer that keeps the newest ``capacity`` steps, and less than one episode more.
 
     Args:
         capacity: steps to keep.
@@ -90,19 +104,18 @@ def init(
         action: numbers per action; 0 keeps none.
         features: stored features per step and agent; 0 keeps none.
         reward: whether the reward of each step is stored.
-        episodes: how many episodes are kept at most; None: as many as fit.
+        episodes: how many episodes are kept at most; None: as many as there are steps.
     """
-    whole = -(-capacity // horizon)
-    rows = (whole + 1) * (horizon + 1)
-    slots = episodes or max(16, min(rows // 2, 8 * (rows // (horizon + 1))))
+    rows = capacity + horizon - 1
+    slots = episodes or rows
     zero = jnp.zeros((), jnp.int32)
 
-    def column(size: int):
-        return jnp.zeros((rows, agents, size)) if size else None
+    def column(size: int, count: int = rows):
+        return jnp.zeros((count, agents, size)) if size else None
 
     return Buffer(
         steps=Rows(
-            observation=column(observation),
+            observation=column(observation, rows + min(rows, slots)),
             action=column(action),
             next_observation=None,
             features=column(features),
@@ -110,11 +123,10 @@ def init(
             mask=jnp.zeros((rows, agents), bool),
             terminated=jnp.zeros((rows, agents), bool),
         ),
-        row_of=jnp.zeros(rows, jnp.int32),
+        frame=jnp.zeros(rows, jnp.int32) if observation else None,
         start=jnp.zeros(slots, jnp.int32),
         length=jnp.zeros(slots, jnp.int32),
         returns=jnp.zeros(slots),
-        head=zero,
         oldest_transition=zero,
         newest_transition=zero,
         oldest_episode=zero,
@@ -135,30 +147,35 @@ def insert(
     as many episodes can be appended at once as the buffer is sure to hold.
     """
     count, horizon = episodes.mask.shape[:2]
-    fits = count <= len(buffer.start) and (count + 1) * (horizon + 1) <= len(buffer.row_of)
+    fits = count <= len(buffer.start) and count * horizon <= len(buffer.steps.mask)
     assert fits, f"{count} episodes at once could overwrite each other"
     lengths, kept = episodes.lengths, buffer.steps
-    start, head, oldest_transition, oldest_episode = _make_room(buffer, lengths)
-    rows, slots, ring = len(kept.mask), len(buffer.start), len(buffer.row_of)
-    steps, frames = (jnp.arange(size) for size in (episodes.mask.shape[1], episodes.observation.shape[1]))
-    nowhere = max(rows, ring)  # out of bounds: the write is dropped
     exists = lengths > 0
-    here = steps < lengths[:, None]
-    row = jnp.where(here, start[:, None] + steps, nowhere)
-    frame = jnp.where((frames <= lengths[:, None]) & exists[:, None], start[:, None] + frames, nowhere)
-    before = jnp.cumsum(lengths) - lengths
-    transition = jnp.where(here, (buffer.newest_transition + before[:, None] + steps) % ring, nowhere)
-    slot = jnp.where(exists, (buffer.newest_episode + jnp.cumsum(exists) - 1) % slots, slots)
+    start = buffer.newest_transition + jnp.cumsum(lengths) - lengths
+    number = buffer.newest_episode + jnp.cumsum(exists) - exists
+    step, frame = (jnp.arange(size) for size in (horizon, episodes.observation.shape[1]))
+    row = _place(start[:, None] + step, step < lengths[:, None], len(kept.mask))
+    slot = _place(number, exists, len(buffer.start))
+    seen_at = seen = None
+    if kept.observation is not None:
+        first, there = (start + number)[:, None], (frame <= lengths[:, None]) & exists[:, None]
+        seen_at = _place(first + frame, there, len(kept.observation))
+        seen = (first + step) % len(kept.observation)
 
-    def write(array: Any, index: Array, values: Any) -> Any:
+    def write(array: Any, index: Any, values: Any) -> Any:
         if array is None:
             return None
         values = values.reshape(-1, *values.shape[index.ndim :])
         return array.at[index.reshape(-1)].set(values, mode="drop")
 
-    return Buffer(
+    after = buffer._replace(
+        newest_transition=buffer.newest_transition + lengths.sum(),
+        newest_episode=buffer.newest_episode + exists.sum(),
+    )
+    oldest_transition, oldest_episode = _oldest(after)
+    return after._replace(
         steps=Rows(
-            observation=write(kept.observation, frame, episodes.observation),
+            observation=write(kept.observation, seen_at, episodes.observation),
             action=write(kept.action, row, action),
             next_observation=None,
             features=write(kept.features, row, features),
@@ -166,51 +183,33 @@ def insert(
             mask=write(kept.mask, row, episodes.mask),
             terminated=write(kept.terminated, row, episodes.terminated),
         ),
-        row_of=write(buffer.row_of, transition, row),
+        frame=write(buffer.frame, row, seen),
         start=write(buffer.start, slot, start),
         length=write(buffer.length, slot, lengths),
         returns=write(buffer.returns, slot, episodes.returns),
-        head=head,
         oldest_transition=oldest_transition,
-        newest_transition=buffer.newest_transition + lengths.sum(),
         oldest_episode=oldest_episode,
-        newest_episode=buffer.newest_episode + exists.sum(),
     )
 
 
-def _make_room(
-    buffer: Buffer, lengths: Lengths
-) -> tuple[Int[Array, " episode"], Int[Array, ""], Int[Array, ""], Int[Array, ""]]:
-    """First row of each new episode, the next free row, and the oldest transition and episode that stay.
+def _place(number: Int[Array, "*any"], exists: Bool[Array, "*any"], ring: int) -> Int[Array, "*any"]:
+    """Where number n of a ring is; out of bounds, so that the write is dropped, for what does not exist."""
+    return jnp.where(exists, number % ring, ring)
 
-    Episodes never straddle the end of the rows: where one would, the tail is skipped. The oldest episodes leave
-    until none overlaps the new rows and the ring of episodes has free slots.
-    """
-    rows, slots = len(buffer.steps.mask), len(buffer.start)
 
-    def place(head, length):
-        wraps = head + length + 1 > rows
-        start = jnp.where(wraps, 0, head)
-        return jnp.where(length > 0, start + length + 1, head), (start, wraps & (length > 0))
+def _oldest(buffer: Buffer) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """The oldest transition and episode that can stay, now that the newest ones are counted and not yet written."""
 
-    head, (start, wraps) = jax.lax.scan(place, buffer.head, lengths)
-    end, exists = start + lengths + 1, lengths > 0
-    newest = buffer.newest_episode + exists.sum()
-
-    def in_the_way(carry):
-        _, episode = carry
-        slot = episode % slots
-        first, last = buffer.start[slot], buffer.start[slot] + buffer.length[slot]
-        overlaps = (exists & (first < end) & (last >= start)).any() | (wraps.any() & (first >= buffer.head))
-        return (episode < buffer.newest_episode) & exists.any() & (overlaps | (newest - episode > slots))
+    def is_full(carry):
+        transition, episode = carry
+        steps, episodes = buffer.newest_transition - transition, buffer.newest_episode - episode
+        return (steps > len(buffer.steps.mask)) | (episodes > len(buffer.start))
 
     def evict(carry):
         transition, episode = carry
-        return transition + buffer.length[episode % slots], episode + 1
+        return transition + buffer.length[episode % len(buffer.start)], episode + 1
 
-    oldest = (buffer.oldest_transition, buffer.oldest_episode)
-    transition, episode = jax.lax.while_loop(in_the_way, evict, oldest)
-    return start, head, transition, episode
+    return jax.lax.while_loop(is_full, evict, (buffer.oldest_transition, buffer.oldest_episode))
 
 
 def size(buffer: Buffer) -> Int[Array, ""]:
@@ -219,17 +218,20 @@ def size(buffer: Buffer) -> Int[Array, ""]:
 
 
 def read(buffer: Buffer, row: Int[Array, "*batch"]) -> Rows:
-    """The steps in ``row``; what nobody uses of them is not gathered in a compiled program."""
-    rows: Rows = jax.tree.map(lambda column: column[row], buffer.steps)
-    if buffer.steps.observation is None:
+    """The steps in ``row`` of the ring; what nobody uses of them is not gathered in a compiled program."""
+    kept = buffer.steps
+    rows: Rows = jax.tree.map(lambda column: column[row], kept._replace(observation=None))
+    if kept.observation is None or buffer.frame is None:
         return rows
-    return rows._replace(next_observation=buffer.steps.observation[row + 1])
+    frame = buffer.frame[row]
+    after = (frame + 1) % len(kept.observation)
+    return rows._replace(observation=kept.observation[frame], next_observation=kept.observation[after])
 
 
 def sample(buffer: Buffer, key: Key, count: int) -> Rows:
     """Draw ``count`` stored transitions uniformly, with replacement."""
     drawn = jax.random.randint(key, (count,), buffer.oldest_transition, buffer.newest_transition)
-    return read(buffer, buffer.row_of[drawn % len(buffer.row_of)])
+    return read(buffer, drawn % len(buffer.steps.mask))
 
 
 def sample_window(buffer: Buffer, key: Key, *, episodes: int, subset: int | None, horizon: int) -> Window:
@@ -242,22 +244,28 @@ def sample_window(buffer: Buffer, key: Key, *, episodes: int, subset: int | None
     slot = drawn % len(buffer.start)
     if subset is None or subset >= horizon:
         return whole_episodes(buffer, slot, horizon)[0]
-    lengths = buffer.length[slot]
-    steps, exists = draw_steps(k_step, lengths, horizon, subset)
-    rows = read(buffer, buffer.start[slot][:, None] + jnp.where(exists, steps, 0))
-    return Window(rows, rows.mask & exists[:, :, None], buffer.returns[slot], lengths)
+    steps, exists = draw_steps(k_step, buffer.length[slot], horizon, subset)
+    return _window(buffer, slot, steps, exists)[0]
 
 
 def whole_episodes(
     buffer: Buffer, slot: Int[Array, " episode"], horizon: int
 ) -> tuple[Window, Int[Array, "episode time"]]:
     """All steps of the episodes in ``slot``, padded to the horizon, and the row that each step is in."""
-    lengths = buffer.length[slot]
     steps = jnp.broadcast_to(jnp.arange(horizon), (len(slot), horizon))
-    exists = steps < lengths[:, None]
-    row = buffer.start[slot][:, None] + jnp.where(exists, steps, 0)
+    return _window(buffer, slot, steps, steps < buffer.length[slot][:, None])
+
+
+def _window(
+    buffer: Buffer,
+    slot: Int[Array, " episode"],
+    steps: Int[Array, "episode step"],
+    exists: Bool[Array, "episode step"],
+) -> tuple[Window, Int[Array, "episode step"]]:
+    """These steps of the episodes in ``slot``, and the row that each of them is in."""
+    row = (buffer.start[slot][:, None] + jnp.where(exists, steps, 0)) % len(buffer.steps.mask)
     rows = read(buffer, row)
-    return Window(rows, rows.mask & exists[:, :, None], buffer.returns[slot], lengths), row
+    return Window(rows, rows.mask & exists[:, :, None], buffer.returns[slot], buffer.length[slot]), row
 
 
 def write_reward(
@@ -291,31 +299,28 @@ def draw_steps(
     return steps, jnp.arange(count) < lengths[:, None]
 
 
-def grown(buffer: Buffer) -> Buffer:
-    """The same buffer with twice the rows and slots; no episode must have left it yet."""
-    double = lambda leaf: jnp.concatenate([leaf, jnp.zeros_like(leaf)])  # noqa: E731
-    return buffer._replace(
-        steps=jax.tree.map(double, buffer.steps),
-        row_of=double(buffer.row_of),
-        start=double(buffer.start),
-        length=double(buffer.length),
-        returns=double(buffer.returns),
+def moved(buffer: Buffer, larger: Buffer) -> Buffer:
+    """The same episodes in ``larger``, an empty buffer; no episode must have left the old one yet."""
+    return jax.tree.map(
+        lambda new, old: new.at[: len(old)].set(old) if new.ndim else old,
+        larger,
+        buffer,
     )
 
 
 def trimmed(buffer: Buffer) -> Buffer:
-    """The buffers of several seeds, ``[seed, …]``, without the rows and slots that none has ever written.
+    """The buffers of several seeds, ``[seed, …]``, without the places that none has ever written.
 
     They are zeros, and a checkpoint need not hold them.
     """
-    whole = int(np.max(buffer.oldest_episode)) > 0
-    rows = buffer.row_of.shape[1] if whole else int(np.max(buffer.head))
-    slots = buffer.start.shape[1] if whole else int(np.max(buffer.newest_episode))
-    cut = lambda count: lambda leaf: np.asarray(leaf)[:, :count]  # noqa: E731
+    transitions, episodes = np.asarray(buffer.newest_transition), np.asarray(buffer.newest_episode)
+    steps, slots = int(transitions.max()), int(episodes.max())
+    frames = int((transitions + episodes).max())
+    cut = lambda leaf, count=steps: None if leaf is None else np.asarray(leaf)[:, :count]  # noqa: E731
     return buffer._replace(
-        steps=jax.tree.map(cut(rows), buffer.steps),
-        row_of=cut(rows)(buffer.row_of),
-        start=cut(slots)(buffer.start),
-        length=cut(slots)(buffer.length),
-        returns=cut(slots)(buffer.returns),
+        steps=jax.tree.map(cut, buffer.steps)._replace(observation=cut(buffer.steps.observation, frames)),
+        frame=cut(buffer.frame),
+        start=cut(buffer.start, slots),
+        length=cut(buffer.length, slots),
+        returns=cut(buffer.returns, slots),
     )

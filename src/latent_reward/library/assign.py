@@ -219,9 +219,7 @@ def _stored(setup: Setup, numbers: Sequence[int] | np.ndarray | range, seed: int
     state = core.init_state(fixed, jax.random.fold_in(key, 0))
     state = jax.tree.map(jnp.copy, state)  # what is donated must not be there twice
     # of the same size whichever episodes are chosen, so that it is compiled once
-    room = (
-        int(setup.lengths.sum()) + len(setup.episodes) + (_chunk_size(setup) + 1) * (setup.where.horizon + 1)
-    )
+    room = max(int(setup.lengths.sum()), _chunk_size(setup) * setup.where.horizon)
     buffer = core.init_buffer(fixed, room, episodes=max(len(setup.episodes), _chunk_size(setup)))
     buffer = jax.tree.map(jnp.copy, buffer)
     for _, chunk in _chunks(setup, numbers):

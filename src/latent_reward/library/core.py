@@ -59,8 +59,8 @@ def init_buffer(core: Core, capacity: int, episodes: int | None = None) -> Buffe
         features=core.method.feature_size(spec),
         episodes=episodes,
     )
-    rows = capacity + 2 * spec.horizon + 2
-    _require_memory(rows * (spec.agents * (4 * core.method.feature_size(spec) + 2) + 4))
+    rows = capacity + spec.horizon
+    _require_memory(rows * (spec.agents * (4 * core.method.feature_size(spec) + 2) + 12))
     return make()
 
 

@@ -344,9 +344,9 @@ class Credit:
         return values[:, 0] if self.where.agents == 1 else values
 
     def _grow(self, length: int) -> None:
-        """Make room for one more episode, as long as no more than ``capacity`` steps are kept."""
+        """Make room for one more episode in a buffer that is made for less than ``capacity`` steps."""
         buffer = self._buffer
-        full = int(buffer.head) + length + 1 > len(buffer.row_of)
-        full |= int(buffer.newest_episode) >= len(buffer.start)
-        if full and len(buffer.row_of) < self.capacity and int(buffer.oldest_episode) == 0:
-            self._buffer = ring.grown(buffer)
+        kept = len(buffer.steps.mask) - self.where.horizon + 1
+        if kept < self.capacity and int(buffer.newest_transition) + length > len(buffer.steps.mask):
+            larger = core.init_buffer(self._core, min(2 * kept, self.capacity))
+            self._buffer = ring.moved(buffer, larger)

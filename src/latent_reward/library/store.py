@@ -11,8 +11,7 @@ import pydantic
 from latent_reward import checkpoint
 from latent_reward.credit import metrics
 from latent_reward.credit.methods import Recipe
-from latent_reward.data import buffer as ring
-from latent_reward.data.buffer import Buffer
+from latent_reward.data.buffer import Buffer, trimmed
 from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.encoder.encoder import Encoder, save
 from latent_reward.errors import LareError, one_line
@@ -95,12 +94,12 @@ def write(folder: Path, saved: Saved) -> None:
         raise LareError(f"path: cannot write {folder}: {error}; choose another") from error
     if saved.encoder is not None:
         save(saved.encoder, folder / ENCODER)
-    arrays = checkpoint.named((learned.state, ring.trimmed(_one_seed(learned.buffer))), "credit")
+    arrays = checkpoint.named((learned.state, trimmed(_one_seed(learned.buffer))), "credit")
     arrays |= checkpoint.named((learned.window,), "window")
     header = {
         "episodes": learned.episodes,
         "updates": learned.updates,
-        "rows": len(learned.buffer.row_of),
+        "rows": len(learned.buffer.steps.mask),
         "slots": len(learned.buffer.start),
     }
     checkpoint.write(folder / STATE, arrays, header, to_json(card))
@@ -172,10 +171,11 @@ def _learned(path: Path, core: Core, card: Card, stored: checkpoint.Stored) -> L
     except (TypeError, ValueError, OverflowError, AssertionError) as error:
         raise LareError(f"path: {path} is damaged (settings of the method); {_REMEDY}") from error
     (state,) = checkpoint.restored((shapes,), "credit", stored)
-    buffer = init_buffer(core, first_capacity(card.capacity, card.horizon))
-    while len(buffer.row_of) < min(rows, card.capacity):
-        buffer = ring.grown(buffer)
-    if (len(buffer.row_of), len(buffer.start)) != (rows, slots):
+    kept = first_capacity(card.capacity, card.horizon)
+    while kept + card.horizon - 1 < rows and kept < card.capacity:
+        kept = min(2 * kept, card.capacity)  # as it grew
+    buffer = init_buffer(core, kept)
+    if (len(buffer.steps.mask), len(buffer.start)) != (rows, slots):
         raise LareError(f"path: {path} is damaged ({rows} rows of {slots} episodes); {_REMEDY}")
     _, found = checkpoint.restored((None, _one_seed(buffer)), "credit", stored)
     buffer = jax.tree.map(lambda leaf: leaf[0], found)
@@ -192,28 +192,25 @@ def _learned(path: Path, core: Core, card: Card, stored: checkpoint.Stored) -> L
 
 
 def _check_buffer(path: Path, buffer: Buffer, horizon: int) -> None:
-    """Raise unless the places of the episodes are places of the buffer."""
-    rows, slots = len(buffer.row_of), len(buffer.start)
-    row_of, start, length = (np.asarray(each) for each in (buffer.row_of, buffer.start, buffer.length))
-    head, oldest, newest, first, last = (
+    """Raise unless the episodes that are there follow each other in the ring of steps."""
+    start, length = (np.asarray(each, np.int64) for each in (buffer.start, buffer.length))
+    oldest, newest, first, last = (
         int(each)
         for each in (
-            buffer.head,
             buffer.oldest_transition,
             buffer.newest_transition,
             buffer.oldest_episode,
             buffer.newest_episode,
         )
     )
-    fine = (
-        ((row_of >= 0) & (row_of < rows)).all()
-        and (
-            (start >= 0) & (length >= 0) & (length <= horizon) & (start < rows) & (start + length <= rows)
-        ).all()
-        and 0 <= head <= rows
-        and 0 <= oldest <= newest <= oldest + rows
-        and 0 <= first <= last <= first + slots
+    fine = 0 <= oldest <= newest <= oldest + len(buffer.steps.mask) and 0 <= first <= last <= first + len(
+        start
     )
+    if fine:
+        stored = np.arange(first, last) % len(start)
+        ends = oldest + np.cumsum([0, *length[stored]])
+        inside = (length >= 0) & (length <= horizon)
+        fine = inside.all() and np.array_equal([*start[stored], newest], ends)
     if not fine:
         raise LareError(f"path: {path} is damaged (places of stored episodes); {_REMEDY}")
 

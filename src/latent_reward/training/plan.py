@@ -23,7 +23,7 @@ class Replay:
     Attributes:
         warmup: steps with random actions before learning starts.
         batch_size: transitions per update.
-        buffer_size: transitions that are kept.
+        buffer_size: transitions that are kept, whatever the lengths of their episodes; the oldest episodes leave whole.
         refresh_episodes: stored episodes whose rewards are decoded again whenever an episode ends; only used by
             methods that read whole episodes.
     """
