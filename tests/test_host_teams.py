@@ -134,7 +134,7 @@ def test_a_team_learns_which_action_pays_from_a_draft_of_its_task(tmp_path):
     assert last > 0.93 * best
     assert run.evaluate(5)["agent"].shape == (1, 5)
     assert run.act(np.zeros((2, 3), np.float32)).tolist() == [2, 2]
-    with pytest.raises(LareError, match="draws no picture"):
+    with pytest.raises(LareError, match="render returned no picture"):
         run.film(tmp_path / "film.mp4")
 
 

@@ -198,7 +198,6 @@ def evaluate(
     returns = trained.evaluate(episodes)
     several, rows = len(returns) > 1, []
     for index, seed in enumerate(trained.config.seeds):
-        path = trained.film(run / f"seed{seed}.mp4", seed=seed) if video else None
         for team, found in returns.items():
             each, weights = found[index], trained.latent_weights(seed=seed, team=team)
             row = measured.get((seed, team if several else ""))
@@ -211,7 +210,7 @@ def evaluate(
                     "returns": each.tolist(),
                     "latent_weights": weights,
                     "metrics": row,
-                    "video": None if path is None else str(path),
+                    "video": None,
                 }
             )
             if not json:
@@ -222,7 +221,11 @@ def evaluate(
                 if row:
                     print_credit(row)
                 print_weights(weights)
-        if path and not json:
-            screen.print(f"seed {seed}: {path}")
+        if video:
+            path = trained.film(run / f"seed{seed}.mp4", seed=seed)
+            for each in rows[-len(returns) :]:
+                each["video"] = str(path)
+            if not json:
+                screen.print(f"seed {seed}: {path}")
     if json:
         print_json(rows)

@@ -105,7 +105,7 @@ def _takes_mode(function: Callable[..., Any]) -> bool:
 
 
 def _require_mode(env: Any, mode: str | None) -> None:
-    if mode is not None and getattr(env, "render_mode", None) != mode:
+    if mode is not None and getattr(env, "render_mode", None) not in (mode, f"{mode}_list"):
         raise LareError(
             f"video: this {name_of(env)} draws no pictures; make it with render_mode={mode!r}, or give a function that "
             "takes render_mode"

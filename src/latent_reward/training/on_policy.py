@@ -21,6 +21,7 @@ from latent_reward.envs.recorder import EpisodeArrays
 from latent_reward.envs.rollout import watch
 from latent_reward.errors import LareError
 from latent_reward.report.evaluation import Report
+from latent_reward.report.video import render_errors
 from latent_reward.rng import OnPolicyPurpose, keys_for
 from latent_reward.training import from_episodes as core
 from latent_reward.training.callbacks import EpisodeEnd, OnEpisode
@@ -214,7 +215,9 @@ class CompiledPlayer:
         seen, steps = jax.jit(lambda one: watch(self.world, core.policies(self.learner, one), key))(one)
         moments = jax.tree.map(np.asarray, seen)
         at = lambda time: jax.tree.map(lambda leaf: leaf[time], moments)  # noqa: E731
-        return [self.world.render(at(time)) for time in range(int(steps) + 1)], _FRAMES_PER_SECOND
+        with render_errors(self.world.name):
+            drawn = [self.world.render(at(time)) for time in range(int(steps) + 1)]
+        return drawn, _FRAMES_PER_SECOND
 
     def close(self) -> None:
         """Nothing is open."""

@@ -7,7 +7,8 @@ import numpy as np
 
 from latent_reward.envs.base import HostWorld, ParallelEnv, close
 from latent_reward.envs.recorder import Choose, EpisodeArrays, collect
-from latent_reward.errors import BrokenEnvironmentError, LareError, named
+from latent_reward.errors import BrokenEnvironmentError, LareError, named, one_line
+from latent_reward.report.video import frame_rate, picture_mode, render_errors
 from latent_reward.training.learner import State
 
 Results = tuple[tuple[np.ndarray, np.ndarray | None], ...]
@@ -65,32 +66,56 @@ class Copies:
         """The pictures of one episode, before each step and at its end, and how many there are in a second.
 
         Raises:
-            LareError: the environment takes no render mode or draws no pictures.
+            LareError: the environment offers no pictures, or fails in drawing them.
         """
+        probe = self.world.make(None)
+        metadata = dict(getattr(probe, "metadata", None) or {})
+        probe.close()
+        name, modes = self.world.name, metadata.get("render_modes")
+        what = name if modes else f"{name}, which names no render_modes in its metadata,"
+        env = self._drawing(picture_mode(name, modes))
+        drawn: list[Any] = []
+
+        def look() -> None:
+            with render_errors(what):
+                drawn.extend(_pictures(env.render()))
+
         try:
-            env = self.world.make("rgb_array")
-        except TypeError as error:
-            reason = " ".join(str(error).split())
-            raise LareError(
-                f"video: {self.world.name} takes no render_mode ({reason}); choose another environment"
-            ) from error
-        frames = []
-        try:
-            collect(self.world, [env], [reset], _watched(choose, lambda: frames.append(env.render())))
-            frames.append(env.render())
+            rate = frame_rate(metadata.get("render_fps"))
+            collect(self.world, [env], [reset], _watched(choose, look))
+            look()
         finally:
             env.close()
-        if any(np.shape(frame)[2:] != (3,) for frame in frames):
+        return drawn, rate
+
+    def _drawing(self, mode: str) -> ParallelEnv:
+        """A copy in a render mode."""
+        name = self.world.name
+        try:
+            with render_errors(name):
+                return self.world.make(mode)
+        except LareError as error:
+            if not isinstance(error.__cause__, TypeError):
+                raise
             raise LareError(
-                f"video: {self.world.name} draws no picture as rgb_array; choose another environment"
-            )
-        return frames, float(getattr(env, "metadata", {}).get("render_fps", 10))
+                f"video: {name} takes no render_mode ({one_line(error.__cause__)}), so it draws no pictures; choose an "
+                "environment that does, or add the render mode rgb_array to this one"
+            ) from error
 
     def close(self) -> None:
         """Close every copy."""
         for env in self._envs:
             close(env)
         self._envs = []
+
+
+def _pictures(seen: Any) -> list[Any]:
+    """What ``render`` returned: one picture, or in a list those since the last call.
+
+    Arrays are copied, because an environment may draw into the same one every time.
+    """
+    several = isinstance(seen, list | tuple) and not any(isinstance(each, list | tuple) for each in seen)
+    return [np.array(each) if hasattr(each, "__array__") else each for each in (seen if several else [seen])]
 
 
 def _watched(choose: Choose, look: Callable[[], Any]) -> Choose:
