@@ -14,15 +14,23 @@ SPACES = gymnasium.spaces
 class Countdown:
     """Agent i of ``lives`` acts for that many steps; an observation is (agent, steps so far, last action).
 
-    Every step pays 1 + action, to the dead (who are still mentioned) 1000. ``late`` names agents that appear
-    after a step; ``ends`` says how a life ends; what is in ``broken`` goes wrong. ``actions`` is how many
-    actions there are: a number, or one for each agent.
+    Every step pays 1 + action, to those who are absent (and still mentioned) ``pension``. ``late`` names
+    agents that appear after a step; ``ends`` says how a life ends; what is in ``broken`` goes wrong.
+    ``actions`` is how many actions there are: a number, or one for each agent.
     """
 
     metadata = {"name": "countdown"}  # noqa: RUF012
 
     def __init__(
-        self, lives=(4, 2), late=(), ends="terminated", broken="", actions=3, start=0, render_mode=None
+        self,
+        lives=(4, 2),
+        late=(),
+        ends="terminated",
+        broken="",
+        actions=3,
+        start=0,
+        pension=0.0,
+        render_mode=None,
     ):
         if broken == "parts":
             raise RuntimeError("no parts\nleft")
@@ -32,7 +40,7 @@ class Countdown:
         self.ends, self.broken, self.start = ends, broken, start
         counts = [actions] * len(lives) if isinstance(actions, int) else actions
         self.choices = dict(zip(self.possible_agents, counts, strict=True))
-        self.render_mode = render_mode
+        self.render_mode, self.pension = render_mode, pension
         self.agents = []
 
     def observation_space(self, agent):
@@ -61,7 +69,7 @@ class Countdown:
         reward = {each: 1.0 + action for each, action in actions.items()}
         if self.broken == "reward" and self.t == 2:
             reward["agent_0"] = np.inf
-        reward |= {each: 1000.0 for each in self.possible_agents if each not in actions}
+        reward |= {each: self.pension for each in self.possible_agents if each not in actions}
         over = {each: self.t >= self.lives[each] for each in self.agents}
         no = dict.fromkeys(over, False)
         observation = {each: self.see(each, action) for each, action in actions.items()}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from latent_reward.credit.base import CreditSpec, Method
-from latent_reward.data.episodes import Episodes
+from latent_reward.data.episodes import Episodes, last_step
 from latent_reward.errors import require_choice
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards
 
@@ -65,8 +65,7 @@ def redistribute(rule: Rule, rewards: EpisodeRewards, mask: AgentMask) -> Episod
     if rule == "dense":
         return rewards
     if rule == "episodic":
-        steps = mask.any(axis=2)
-        last = jnp.arange(rewards.shape[1]) == steps.sum(axis=1, keepdims=True) - 1
+        last = jnp.arange(rewards.shape[1]) == last_step(mask)[:, None]
         mask = mask & last[..., None]
     total, count = (each.sum(axis=(1, 2), keepdims=True) for each in (rewards, mask))
     return jnp.where(mask, total / jnp.maximum(count, 1), 0.0)

@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     """The result of a step; each agent of every team has a reward of its own."""
 
     state: State
-    reward: Float[Array, " agent"]
+    reward: Float[Array, " agent"]  # also of those who are not alive: give them 0 unless they are paid
     terminated: Bool[Array, ""]
 
 

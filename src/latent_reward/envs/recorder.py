@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from latent_reward.data.episodes import Episodes, team_return
+from latent_reward.data.episodes import Episodes, paid_while_there, team_return
 from latent_reward.data.spaces import Discrete
 from latent_reward.envs import contract
 from latent_reward.envs.base import HostWorld, ParallelEnv
@@ -44,10 +44,10 @@ class EpisodeArrays(NamedTuple):
     def episodes(self) -> Episodes:
         """The same as what credit and agents read."""
         arrays: Any = self  # of NumPy, which JAX takes for its own
-        returns = team_return(jnp.asarray(self.reward), jnp.asarray(self.mask))
-        return Episodes(
-            arrays.observation, arrays.action, arrays.mask, arrays.terminated, returns, arrays.reward
-        )
+        mask = jnp.asarray(self.mask)
+        paid = paid_while_there(jnp.asarray(self.reward), mask)
+        returns = team_return(paid, mask)
+        return Episodes(arrays.observation, arrays.action, arrays.mask, arrays.terminated, returns, paid)
 
 
 def blank(world: HostWorld, team: int, copies: int) -> EpisodeArrays:
@@ -102,10 +102,10 @@ def collect(
 class Recorder:
     """Plays one copy of an environment and fills its row of the arrays.
 
-    An agent is there (``mask``) at a step if the environment lists it before that step; at other steps nothing is
-    recorded for it. An episode that reaches the horizon is cut. An observation that is shorter than those of other
-    members of the team is followed by zeros. An action is available unless the agent has fewer than others of its team,
-    or a mask beside its observation or in its info says that it is not.
+    An agent is there (``mask``) at a step if the environment lists it before that step; at other steps only the rewards
+    that it is paid are recorded for it. An episode that reaches the horizon is cut. An observation that is shorter than
+    those of other members of the team is followed by zeros. An action is available unless the agent has fewer than
+    others of its team, or a mask beside its observation or in its info says that it is not.
     """
 
     def __init__(self, world: HostWorld, env: ParallelEnv, copy: int, arrays: tuple[EpisodeArrays, ...]):
@@ -172,19 +172,19 @@ class Recorder:
         for agent in there:
             team, number = self._place(agent)
             arrays = self.arrays[team]
+            self._pay(paid, agent)
             try:
-                reward = contract.number_of(paid[agent])
                 ends = bool(terminated.get(agent, False))
                 gone = ends or bool(truncated.get(agent, False))
             except Exception:  # a stranger's results may be anything
-                self._require(contract.reward_breach(paid, agent))
                 self._require(contract.end_breach((terminated, truncated), agent, False))
                 raise
             if gone and agent in left:
                 self._require(contract.end_breach((terminated, truncated), agent, True))
-            arrays.reward[self.copy, step, number] = reward
-            arrays.total[self.copy] += reward
             arrays.terminated[self.copy, step, number] = ends
+        for agent in paid:
+            if agent not in there:
+                self._pay(paid, agent)
         self.steps += 1
         try:
             self._observe([*there, *(agent for agent in left if agent not in there)], seen, infos, left)
@@ -193,6 +193,17 @@ class Recorder:
             raise
         self._there = left
         return bool(left) and self.steps < self.world.horizon
+
+    def _pay(self, paid: Mapping, agent: Any) -> None:
+        """Record what an agent is paid for the step that is being taken."""
+        team, number = self._place(agent)
+        try:
+            reward = contract.number_of(paid[agent])
+        except Exception:  # a stranger's results may be anything
+            self._require(contract.reward_breach(paid, agent))
+            raise
+        self.arrays[team].reward[self.copy, self.steps, number] = reward
+        self.arrays[team].total[self.copy] += reward
 
     def _call(self, name: str, function: Callable[[], Any]) -> Any:
         """The result of a stranger's code, which may fail in any way."""

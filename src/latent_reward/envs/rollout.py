@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from latent_reward.data.episodes import Episodes, Played, team_return
+from latent_reward.data.episodes import Episodes, Played, paid_while_there, team_return
 from latent_reward.envs.base import State, World, members
 from latent_reward.types import Key
 
@@ -80,6 +80,8 @@ def _play(
     def played(index: int, team: slice) -> Played:
         seen = jnp.concatenate([observations[index], last[index][:, None]], axis=1)
         mask, paid, (action, log_probability) = there[..., team], reward[..., team], chosen[index]
+        if world.alive is not None:
+            paid = paid_while_there(paid, mask)
         record = Episodes(seen, action, mask, terminated[..., team], team_return(paid, mask), paid)
         return Played(record, log_probability, choices[index], won)
 

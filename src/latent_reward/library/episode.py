@@ -7,10 +7,12 @@ from typing import Any, SupportsFloat
 import jax
 import numpy as np
 
-from latent_reward.data.episodes import Episodes
+from latent_reward.data.episodes import Episodes, paid_while_there
 from latent_reward.data.spaces import Discrete
 from latent_reward.errors import LareError, one_line
 from latent_reward.library.where import Where
+
+_paid_while_there = jax.jit(paid_while_there)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,7 @@ class Episode:
         rewards: the true reward of each step, ``(T,)`` or ``(T, agents)``, if it is known. It is measured against and
             never fitted, except by the reference ``dense``.
         alive: of a team, which agents are there at each step, ``(T, agents)``; all of them by default. What an absent
-            agent sees and does is ignored.
+            agent sees and does is ignored; what it is paid counts at the last step before at which it was there.
     """
 
     observations: Any
@@ -81,7 +83,9 @@ def as_episodes(recorded: Sequence[Episode], where: Where, numbers: Sequence[int
         )
         acted[number, :steps] = _acted(f"{place}: actions", actions, steps, where, there)
         if each.rewards is not None:
-            paid[number, :steps] = _shaped(f"{place}: rewards", each.rewards, (steps, agents), there)
+            rewards = _array(f"{place}: rewards", each.rewards)
+            given = there | np.isfinite(rewards.reshape(there.shape)) if rewards.size == there.size else there
+            paid[number, :steps] = _shaped(f"{place}: rewards", rewards, (steps, agents), given)
         with np.errstate(over="ignore"):
             total = _array(f"{place}: ret", each.ret).astype(np.float32)
         if total.size != 1 or not np.isfinite(total).all():
@@ -91,6 +95,8 @@ def as_episodes(recorded: Sequence[Episode], where: Where, numbers: Sequence[int
         last = there & ~np.concatenate([there[1:], np.zeros((1, agents), bool)])
         ended[number, :steps] = last
         ended[number, steps - 1] &= bool(each.terminated)
+    if paid[~mask].any():
+        paid = np.asarray(_paid_while_there(paid, mask))
     return _episodes(jax.device_put((seen, acted, mask, ended, returns, paid)))
 
 

@@ -1,5 +1,6 @@
 """One episode as an MP4 file."""
 
+import math
 import os
 import re
 import sys
@@ -70,12 +71,13 @@ def frame_rate(given: Any) -> float:
     if given is None:
         return _DEFAULT_RATE
     least, most = _RATES
-    if not isinstance(given, Real) or isinstance(given, bool) or not least <= given <= most:
+    rate = float(given) if isinstance(given, Real) and not isinstance(given, bool) else math.nan
+    if not least <= rate <= most:
         raise LareError(
             f"video: the environment asks for {given!r} pictures per second; set metadata['render_fps'] to a number "
             f"from {least:g} to {most:g}"
         )
-    return float(given)
+    return rate
 
 
 def picture_mode(name: str, offered: Any) -> str:
@@ -138,7 +140,7 @@ def _encode(path: Path, pictures: Sequence[Picture], rate: float) -> None:
         writer = imageio_ffmpeg.write_frames(
             str(path),
             (width, height),
-            fps=rate,
+            fps=rate,  # pyright: ignore[reportArgumentType] - it takes any number
             macro_block_size=2,
             ffmpeg_log_level="quiet",
             output_params=["-f", "mp4"],
