@@ -10,6 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 os.environ["LARE_COMPILATION_CACHE"] = "off"  # nothing goes into the user's cache
+if "LARE_KNOWN_PROGRAMS" not in os.environ:
+    known = tempfile.mkdtemp(prefix="lare-known-")
+    atexit.register(shutil.rmtree, known, ignore_errors=True)
+    os.environ["LARE_KNOWN_PROGRAMS"] = known
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and the commands that tests start inherit it
     folder = tempfile.mkdtemp(prefix="lare-tests-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

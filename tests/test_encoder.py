@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import export
 
 from latent_reward.encoder.card import Card, Orders, Space, to_json
 from latent_reward.encoder.encoder import Encoder, check_fits, load, save, with_card
@@ -261,7 +260,7 @@ def test_no_source_fails_because_of_another_in_its_process(encoder, monkeypatch)
 
 def test_the_childs_answer_is_treated_as_hostile(encoder):
     def trusted(outcome) -> bool:
-        return verify._trusted(outcome, ("observation",), SPACE).passed
+        return verify._screened([verify._trusted(outcome, ("observation",))], SPACE)[0].passed
 
     assert trusted(answer(encoder))
     assert not trusted(sandbox.Outcome(None, ()))
@@ -280,49 +279,6 @@ def test_the_childs_answer_is_treated_as_hostile(encoder):
         {"program": "A" * (MAX_PROGRAM * 2)},
     ):
         assert not trusted(answer(encoder, **changes)), changes
-
-
-# --- programs that do more than arithmetic ---
-
-
-def program_of(function, vjp_order: int = 0) -> bytes:
-    scope = export.SymbolicScope()
-    shapes = [
-        jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {size}", scope=scope), jnp.float32)
-        for size in (4, 2, 4)
-    ]
-    checks = [
-        export.DisabledSafetyCheck.custom_call(name) for name in ("lapack_sgesdd_ffi", "tpu_custom_call")
-    ]
-    return bytes(export.export(jax.jit(function), disabled_checks=checks)(*shapes).serialize(vjp_order))
-
-
-def test_programs_that_call_out_or_loop_are_refused(encoder):
-    card = dataclasses.replace(encoder.card, latent_names=("x",))
-
-    def endless(o, a, n):
-        return jax.lax.while_loop(lambda x: jnp.any(x < 1e9), lambda x: x * 1.0, o)[:, :1]
-
-    def library(o, a, n):
-        small = o[:1, :2].T @ o[:1, :2]
-        return o[:, :1] + jnp.linalg.svd(small)[1][0]
-
-    def random(o, a, n):
-        return o[:, :1] + jax.lax.rng_uniform(0.0, 1.0, (1, 1))
-
-    Encoder(card, "", program_of(lambda o, a, n: o[:, :1]))
-    for function in (endless, library, random):
-        with pytest.raises(LareError, match="no encoder needs"):
-            Encoder(card, "", program_of(function))
-    with pytest.raises(LareError, match="gradient"):
-        Encoder(card, "", program_of(lambda o, a, n: o[:, :1], vjp_order=1))
-
-
-def test_programs_of_another_signature_are_refused(encoder):
-    for function in (lambda o, a, n: o[:, :2], lambda o, a, n: o[:, 0], lambda o, a, n: (o[:, :1], a[:, :1])):
-        card = dataclasses.replace(encoder.card, latent_names=("x",))
-        with pytest.raises(LareError, match="signature"):
-            Encoder(card, "", program_of(function))
 
 
 # --- files ---
@@ -391,7 +347,7 @@ def test_a_program_that_this_jax_cannot_read_is_sealed_again(encoder, tmp_path):
     folder = save(encoder, tmp_path / "encoder")
     (folder / "program.stablehlo").write_bytes(future)
     (folder / "card.json").write_text(to_json(card))
-    with pytest.raises(LareError, match="seal its source again"):
+    with pytest.raises(LareError, match="not sealed or checked here"):
         load(folder)
     again = open_encoder(folder)
     assert again.program == encoder.program

@@ -103,10 +103,10 @@ def test_it_is_saved_with_a_credit_and_read_without_the_function(tmp_path, monke
     # Another JAX that cannot read the program says what to do, since there is no source to seal again.
     monkeypatch.setattr(opening.jax, "__version__", "99.0")
 
-    def unreadable(folder):
+    def unreadable(program, card):
         raise lr.LareError("unreadable")
 
-    monkeypatch.setattr(opening, "load", unreadable)
+    monkeypatch.setattr(opening, "admit", unreadable)
     with pytest.raises(lr.LareError, match="encoder_from_function"):
         lr.load_encoder(tmp_path / "encoder")
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from latent_reward.encoder import known
 from latent_reward.encoder.card import ARGUMENTS, CARD, Card, Orders, from_json, to_json
 from latent_reward.encoder.screen import MAX_PROGRAM, PROGRAM, read_program, screen
 from latent_reward.errors import LareError
@@ -36,7 +37,8 @@ class Encoder:
     parameters and no gradient. Two encoders are equal if their programs and cards are.
 
     Raises:
-        LareError: on construction, if the program cannot be read, calls the host, or does not fit the card.
+        LareError: on construction, if the program is not known to this installation (see
+            :mod:`latent_reward.encoder.known`), cannot be read, calls the host, or does not fit the card.
     """
 
     card: Card
@@ -45,7 +47,9 @@ class Encoder:
     _apply: Callable = field(init=False)
 
     def __post_init__(self):
-        """Reads and screens the program."""
+        """Reads and screens the program, if it may be read in this process."""
+        if not known.is_known(self.program):
+            raise LareError(f"{PROGRAM} was not sealed or checked here; open its folder with load_encoder")
         exported = read_program(self.program)
         screen(exported, self.card)
         call = exported.call if self.card.orders is None else _reordered(exported.call, self.card.orders)
@@ -169,10 +173,10 @@ def save(encoder: Encoder, folder: str | Path) -> Path:
 
 
 def load(folder: str | Path) -> Encoder:
-    """Reads an encoder and verifies it: files present, hashes as on the card, program screened.
+    """Reads an encoder and verifies it: files present, hashes as on the card, program known and screened.
 
-    A program of another version of JAX may be unreadable; :func:`latent_reward.sealing.open.open_encoder` then
-    compiles it again.
+    :func:`latent_reward.sealing.open.open_encoder` opens those of others, too: it checks their programs first, and
+    compiles the source again where another version of JAX wrote the program.
 
     Raises:
         LareError: naming the file, the problem and the remedy.

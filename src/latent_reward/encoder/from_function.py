@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from latent_reward.encoder import known
 from latent_reward.encoder.card import ARGUMENTS, Card, Space
 from latent_reward.encoder.encoder import Encoder
+from latent_reward.encoder.screen import PLATFORMS
 from latent_reward.errors import LareError
 
 PROVENANCE = "a Python function"
-_PLATFORMS = ("cpu", "cuda", "tpu")
 _MAX_SOURCE = 1 << 16
 
 
@@ -112,7 +113,7 @@ def _bound(
     (batch,) = export.symbolic_shape("batch")
     shapes = [jax.ShapeDtypeStruct((batch, size), jnp.float32) for size in sizes]
     try:
-        exported = export.export(jax.jit(latents), platforms=_PLATFORMS)(*shapes)
+        exported = export.export(jax.jit(latents), platforms=PLATFORMS)(*shapes)
     except LareError:
         raise
     except Exception as error:  # the user's own code may fail in any way
@@ -122,6 +123,7 @@ def _bound(
             f"with jax.numpy for arrays (batch, {sizes[0]}), (batch, {sizes[1]}) and (batch, {sizes[2]})"
         ) from error
     program, source = bytes(exported.serialize()), _source(function)
+    known.remember(program)
     card = Card(
         task=task,
         env_id=env_id,

@@ -7,30 +7,32 @@ import jax
 
 from latent_reward.encoder.bundled import bundled_folder, bundled_tasks
 from latent_reward.encoder.card import CARD, Card
-from latent_reward.encoder.encoder import Encoder, load, read_files
+from latent_reward.encoder.encoder import Encoder, read_files
 from latent_reward.encoder.from_function import PROVENANCE
 from latent_reward.errors import LareError, did_you_mean
+from latent_reward.sealing.admit import admit
 from latent_reward.sealing.verify import check, encoder_of
 from latent_reward.task.load import load_description
 from latent_reward.task.task import AnyTask
 
 
 def open_encoder(folder: str | Path) -> Encoder:
-    """Reads an encoder and verifies it, as :func:`latent_reward.encoder.encoder.load` does.
+    """Reads an encoder and verifies it: files present, hashes as on the card, program screened.
 
-    If another version of JAX sealed it and this one cannot read the program, the source is compiled again,
-    through the same sandbox and checks as a new one. The folder stays as it is.
+    A program that was neither sealed nor checked here before is tried in a locked process first. If another version
+    of JAX sealed it and this one cannot read the program, the source is compiled again, through the same sandbox and checks as a new one. The folder stays as it is.
 
     Raises:
         LareError: naming the file, the problem and the remedy.
     """
+    card, source, program = read_files(folder)
     try:
-        return load(folder)
-    except LareError:
-        card, source, _ = read_files(folder)  # raises again what is wrong with the files
+        admit(program, card)
+        return Encoder(card, source, program)
+    except LareError as error:
         # Another JAX may lay the program out differently: then it cannot be read, or reads as nonsense.
         if card.versions.get("jax") == jax.__version__:
-            raise
+            raise LareError(f"{folder}: {error}") from None
         if card.provenance == PROVENANCE:
             raise LareError(
                 f"{folder}: it was made from a Python function under JAX {card.versions.get('jax')}, and this is JAX "

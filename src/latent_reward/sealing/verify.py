@@ -11,7 +11,7 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,8 +19,8 @@ import jax
 
 from latent_reward.encoder.card import Card, Space
 from latent_reward.encoder.encoder import Encoder
-from latent_reward.encoder.screen import read_program, screen
 from latent_reward.errors import LareError
+from latent_reward.sealing.admit import problems_of
 from latent_reward.sealing.language.parse import SourceError, digest, parse
 from latent_reward.sealing.lock import sandbox
 
@@ -110,8 +110,8 @@ def check_all(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for group in pool.map(run, [left[first::count] for first in range(count)]):
             for place, outcome in group.items():
-                reports[place] = _trusted(outcome, reports[place].arguments, space)
-    return reports
+                reports[place] = _trusted(outcome, reports[place].arguments)
+    return _screened(reports, space)
 
 
 def _parsed(source: str) -> Report:
@@ -133,8 +133,8 @@ def _examined(payloads: list[dict], limits: sandbox.Limits | None) -> list[sandb
     return [sandbox.Outcome(each, outcome.warnings) for each in outcome.result]
 
 
-def _trusted(outcome: sandbox.Outcome | Check, arguments: tuple[str, ...], space: Space) -> Report:
-    """Reads the child's answer as if the child were hostile; screens the program."""
+def _trusted(outcome: sandbox.Outcome | Check, arguments: tuple[str, ...]) -> Report:
+    """Reads the child's answer as if the child were hostile; its program is not read."""
     if isinstance(outcome, Check):
         return Report((outcome,), arguments=arguments)
     checks, names, program = (), (), b""
@@ -150,7 +150,6 @@ def _trusted(outcome: sandbox.Outcome | Check, arguments: tuple[str, ...], space
             named = len(names) <= _MAX_LATENTS and all(map(_NAME.fullmatch, names))
             if not named or len(set(names)) != len(names):
                 raise ValueError("names that are not names of latents")
-            checks += (_screened(program, Card("", "", space, names, ("",) * len(names), arguments, "", "")),)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         problem = f"the locked process gave no usable answer ({type(error).__name__})"
         checks, names = (Check("sandbox", False, problem),), ()
@@ -158,13 +157,22 @@ def _trusted(outcome: sandbox.Outcome | Check, arguments: tuple[str, ...], space
     return Report(checks, names, arguments, program if passed else b"", outcome.warnings)
 
 
-def _screened(program: bytes, card: Card) -> Check:
-    """Whether the program does arithmetic only."""
-    try:
-        screen(read_program(program), card)
-    except LareError as error:
-        return Check("screened", False, str(error))
-    return Check("screened", True, "no call leaves the program")
+def _screened(reports: list[Report], space: Space) -> list[Report]:
+    """The reports with one more check: whether the program, which a hostile child may have made, can be let in.
+
+    That is found out in another locked process, which has seen no source.
+    """
+    found = [place for place, report in enumerate(reports) if report.program]
+    programs = [
+        (reports[place].program, Card("", "", space, reports[place].latent_names, (), (), "", ""))
+        for place in found
+    ]
+    screened = list(reports)
+    for place, problem in zip(found, problems_of(programs), strict=True):
+        check = Check("screened", not problem, problem or "arithmetic only, and little of it for each row")
+        program = b"" if problem else reports[place].program
+        screened[place] = replace(reports[place], checks=(*reports[place].checks, check), program=program)
+    return screened
 
 
 def payload_of(source: str, space: Space) -> dict:
