@@ -10,6 +10,7 @@ from latent_reward.errors import LareError
 from latent_reward.sealing.lock import sandbox
 
 _WORKER = "latent_reward.sealing.trial:try_each"
+_TOGETHER = 8  # programs in one process at most
 _LIMITS = sandbox.Limits(wall_s=30, cpu_s=15)
 
 
@@ -26,11 +27,14 @@ def admit(program: bytes, card: Card) -> None:
 def problems_of(programs: Sequence[tuple[bytes, Card]]) -> list[str]:
     """What is wrong with each program, as one line, or an empty string: then it is known from now on.
 
-    Known ones are screened here, the others are tried in a locked process. Programs share a locked process. If it does not end as it should, each gets a process of its own.
+    Known ones are screened here, the others are tried in locked processes, a few in each. If a process does not end
+    as it should, each of its programs gets one of its own.
     """
     problems = [_screened(*each) if known.is_known(each[0]) else _too_large(each[0]) for each in programs]
     left = [i for i, (program, _) in enumerate(programs) if not problems[i] and not known.is_known(program)]
-    for place, problem in zip(left, _tried([programs[place] for place in left]), strict=True):
+    groups = [left[first : first + _TOGETHER] for first in range(0, len(left), _TOGETHER)]
+    tried = [problem for group in groups for problem in _tried([programs[place] for place in group])]
+    for place, problem in zip(left, tried, strict=True):
         problems[place] = problem
         if not problem:
             known.remember(programs[place][0])
@@ -52,8 +56,6 @@ def _too_large(program: bytes) -> str:
 
 
 def _tried(programs: list[tuple[bytes, Card]]) -> list[str]:
-    if not programs:
-        return []
     try:
         found = sandbox.run(_WORKER, [_payload(*each) for each in programs], _LIMITS).result
         if not isinstance(found, list) or len(found) != len(programs):

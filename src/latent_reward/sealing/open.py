@@ -20,7 +20,8 @@ def open_encoder(folder: str | Path) -> Encoder:
     """Reads an encoder and verifies it: files present, hashes as on the card, program screened.
 
     A program that was neither sealed nor checked here before is tried in a locked process first. If another version
-    of JAX sealed it and this one cannot read the program, the source is compiled again, through the same sandbox and checks as a new one. The folder stays as it is.
+    of JAX sealed it and this one cannot read the program, the source is compiled again, through the same sandbox and
+    checks as a new one. The folder stays as it is.
 
     Raises:
         LareError: naming the file, the problem and the remedy.
