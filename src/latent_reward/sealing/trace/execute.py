@@ -1,9 +1,9 @@
 """Run a checked source: by NumPy, and by JAX to compile it.
 
 NumPy runs the source as it stands, with assignments in place and all, and its numbers are what the compiled
-program must reproduce. JAX traces it for any number of rows at once, with its own arrays or with arrays that
-imitate NumPy's. Where a program cannot be traced so (it loops over rows, or asks about values),
-it is traced for one row, along every path, and mapped over the rows.
+program must reproduce. JAX traces it with its own arrays or with arrays that imitate NumPy's. The result is the program
+of one row, mapped over the rows, so that no row can influence another. A trace of all rows at once takes its place,
+because it is faster, where it is proved to keep the rows apart.
 """
 
 import ast
@@ -19,6 +19,7 @@ import numpy as np
 from jax import export
 
 from latent_reward.encoder.card import ARGUMENTS
+from latent_reward.encoder.rows import mapped_over_rows, rows_stay_apart
 from latent_reward.sealing.language.parse import Program
 from latent_reward.sealing.language.vocabulary import ENTRY, LOOP_BUDGET
 from latent_reward.sealing.trace import choices, toolbox
@@ -85,7 +86,7 @@ def compile_directly(program: Program, sizes: dict) -> export.Exported:
     """
     if any(map(_assigns_in_place, ast.walk(program.plain))):
         raise TypeError("an assignment in place")
-    return _export(directly(program), sizes)
+    return _export(directly(program), mapped_over_rows(directly(program)), sizes)
 
 
 def _assigns_in_place(node: ast.AST) -> bool:
@@ -106,10 +107,8 @@ def compile_rows(program: Program, sizes: dict) -> export.Exported:
     Raises:
         CheckError: it cannot be traced, with the place and the remedy.
     """
-    with suppress(Exception):  # the second attempt meets it too, unless several rows were the reason
-        return _export(all_rows(program), sizes)
     try:
-        return _export(row_by_row(program), sizes)
+        return _export(all_rows(program), row_by_row(program), sizes)
     except CheckError:
         raise
     except Exception as error:
@@ -117,8 +116,14 @@ def compile_rows(program: Program, sizes: dict) -> export.Exported:
         raise CheckError("traces", problem) from None
 
 
-def _export(function: Callable, sizes: dict) -> export.Exported:
-    return export.export(jax.jit(function), platforms=PLATFORMS)(*symbolic_shapes(sizes))
+def _export(whole: Callable, by_row: Callable, sizes: dict) -> export.Exported:
+    """Exports ``whole``, all rows at once, if it is proved to keep them apart, else ``by_row``."""
+    shapes = symbolic_shapes(sizes)
+    with suppress(Exception):  # by row it meets the error again, unless several rows were the reason
+        function = jax.jit(whole)
+        if rows_stay_apart(function.trace(*shapes).jaxpr):
+            return export.export(function, platforms=PLATFORMS)(*shapes)
+    return export.export(jax.jit(by_row), platforms=PLATFORMS)(*shapes)
 
 
 def symbolic_shapes(sizes: dict) -> list[jax.ShapeDtypeStruct]:
@@ -154,9 +159,9 @@ def row_by_row(program: Program) -> Callable:
     """Traces one row along every path, and maps that over the rows."""
 
     def encode(*row: jax.Array) -> jax.Array:
-        return every_path(lambda: all_rows(program)(*(part[None] for part in row))[0])
+        return every_path(lambda: all_rows(program)(*row))
 
-    return jax.vmap(encode)
+    return mapped_over_rows(encode)
 
 
 def _table(program: Program, tree: ast.Module, scope: dict, rows: Iterable) -> jax.Array:
