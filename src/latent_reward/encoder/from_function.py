@@ -20,6 +20,7 @@ from jax import export
 from latent_reward.encoder import known
 from latent_reward.encoder.card import ARGUMENTS, Card, Space
 from latent_reward.encoder.encoder import Encoder
+from latent_reward.encoder.rows import mapped_over_rows, rows_stay_apart
 from latent_reward.encoder.screen import PLATFORMS
 from latent_reward.errors import LareError
 
@@ -113,7 +114,10 @@ def _bound(
     (batch,) = export.symbolic_shape("batch")
     shapes = [jax.ShapeDtypeStruct((batch, size), jnp.float32) for size in sizes]
     try:
-        exported = export.export(jax.jit(latents), platforms=PLATFORMS)(*shapes)
+        whole = jax.jit(latents)
+        proved = rows_stay_apart(whole.trace(*shapes).jaxpr)
+        by_row = whole if proved else jax.jit(mapped_over_rows(latents))
+        exported = export.export(by_row, platforms=PLATFORMS)(*shapes)
     except LareError:
         raise
     except Exception as error:  # the user's own code may fail in any way
@@ -143,16 +147,18 @@ def _bound(
         raise LareError(
             f"function: {reason}; only arithmetic can be saved with a run, so write it without"
         ) from None
-    _require_independent_rows(encoder, sizes)
+    if not proved:
+        _require_independent_rows(whole, encoder, sizes)
     return encoder
 
 
-def _require_independent_rows(encoder: Encoder, sizes: Sequence[int]) -> None:
+def _require_independent_rows(
+    whole: Callable[..., jax.Array], encoder: Encoder, sizes: Sequence[int]
+) -> None:
+    """The encoder computes each row by itself, and must give what the function gives for the batch."""
     random = np.random.default_rng(0)
     rows = [random.normal(size=(4, size)).astype(np.float32) for size in sizes]
-    together = np.asarray(encoder.encode(*rows))
-    alone = np.concatenate([encoder.encode(*(each[i : i + 1] for each in rows)) for i in range(4)])
-    if not np.allclose(together, alone, rtol=1e-3, atol=1e-4, equal_nan=True):
+    if not np.allclose(whole(*rows), encoder.encode(*rows), rtol=1e-3, atol=1e-4, equal_nan=True):
         raise LareError(
             "function: what it gives for a row depends on the other rows; compute each row by itself (axis=-1)"
         )
