@@ -203,7 +203,9 @@ def test_latents_that_are_not_finite_are_refused():
 
     encoder = lr.encoder_from_function(lambda o, a, after: jnp.log(after[:, :1]), ["log"])
     credit = make(encoder=encoder)
-    with pytest.raises(lr.LareError, match="latent log is not finite at step"):
+    with pytest.raises(
+        lr.LareError, match=r"episode 0: the latent log is not finite at step \d.*observation \["
+    ):
         credit.add(*recorded_episodes.episodes(1))
     assert credit.episodes == 0
 

@@ -147,7 +147,7 @@ def prepare(
             )
     setup = Setup(found, where, recipe, choose_encoder(where, recipe, encoder))
     for numbers, chunk in _chunks(setup, range(len(found))):
-        core.require_finite(setup.core, core.encode(setup.core, chunk), numbers)
+        core.require_finite(setup.core, chunk, core.encode(setup.core, chunk), numbers)
     return setup
 
 

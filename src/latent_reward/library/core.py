@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from latent_reward.credit.base import CreditSpec, Method
+from latent_reward.credit.broken import explain, first_broken
 from latent_reward.credit.reference import redistribute
 from latent_reward.credit.uncertainty import latest_uncertainty
 from latent_reward.data import buffer as ring
@@ -85,21 +86,16 @@ def encode(core: Core, episodes: Episodes) -> EpisodeFeatures:
     return jnp.where(mask[..., None], found, 0.0)
 
 
-def require_finite(core: Core, features: EpisodeFeatures, numbers: Sequence[int]) -> None:
+def require_finite(core: Core, episodes: Episodes, features: EpisodeFeatures, numbers: Sequence[int]) -> None:
     """Raise if the encoder gives a number that is not finite: a method could not forget it again.
 
     Raises:
-        LareError: naming the episode by its number, the step and the latent.
+        LareError: naming the episode by its number, the step, the latent and what it was computed from.
     """
-    fine = np.isfinite(np.asarray(features))
-    if not fine.all():
-        place, step, _, column = np.argwhere(~fine)[0]
+    if not np.isfinite(np.asarray(features)).all():
+        broken = first_broken(features, episodes, core.actions.as_numbers(episodes.action))
         names = core.spec.encoder.latent_names if core.spec.encoder else ()
-        what = f"the latent {names[column % len(names)]}" if names else f"feature {column}"
-        raise LareError(
-            f"episode {numbers[place]}: {what} is not finite at step {step}; correct the encoder, or leave "
-            "out the episode"
-        )
+        raise LareError(explain(broken, names, f"episode {numbers[broken.episode]}"))
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))

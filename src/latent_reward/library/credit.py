@@ -329,7 +329,7 @@ class Credit:
         stored = as_episodes([episode], self.where, [number])
         self._require_rewards(episode, f"episode {number}")
         features = core.encode(self._core, stored)
-        core.require_finite(self._core, features, [number])
+        core.require_finite(self._core, stored, features, [number])
         return stored, features
 
     def _require_rewards(self, episode: Episode, place: str) -> None:

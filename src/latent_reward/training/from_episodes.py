@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from latent_reward.agents.base import EpisodeAgent
+from latent_reward.credit.broken import Broken, earlier
 from latent_reward.credit.metrics import COLUMNS, episode_sums
 from latent_reward.credit.uncertainty import uncertainty
 from latent_reward.data import buffer as ring
@@ -52,7 +53,7 @@ class Measures(NamedTuple):
     """Measurements of one team in one iteration; ``credit`` has a row of the metrics' sums for each episode.
 
     That and ``uncertainty`` are of the rewards before anything was fitted to the iteration, and 0 where they are not
-    asked for.
+    asked for. ``broken`` is the first latent that was not finite since the call began; None without latents.
     """
 
     losses: dict[str, Scalar]
@@ -61,6 +62,7 @@ class Measures(NamedTuple):
     uncertainty: Scalar
     returns: Returns
     lengths: Lengths
+    broken: Broken | None
 
 
 def init(learner: EpisodeLearner, keys: Keys) -> tuple[State, ...]:
@@ -105,13 +107,24 @@ def advance(
         def iteration(index, carry):
             k_play, k_learn = jax.random.split(jax.random.fold_in(key, index))
             played = play(world, policies(learner, carry[0]), k_play, learner.experience.episodes)
-            return _learn_all(learner, carry[0], played, k_learn, index, index == stop - 1)
+            states, measures = _learn_all(learner, carry[0], played, k_learn, index, index == stop - 1)
+            return states, measures if carry[1] is None else _keep_broken(carry[1], measures)
 
         shape = jax.eval_shape(partial(iteration, start), (states, None))[1]
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
         return jax.lax.fori_loop(start, stop, iteration, (states, nothing))
 
     return over_seeds(one, states, keys, apart=True)
+
+
+def _keep_broken(before: tuple[Measures, ...], now: tuple[Measures, ...]) -> tuple[Measures, ...]:
+    """The measures of an iteration, with what was broken in an earlier one of the same call."""
+    return tuple(
+        new
+        if old.broken is None or new.broken is None
+        else new._replace(broken=earlier(old.broken, new.broken))
+        for old, new in zip(before, now, strict=True)
+    )
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -224,8 +237,17 @@ def _learn(
     reward = method.reward(credit, features, episodes.mask)
     remaining = 1.0 - index / learner.iterations
     agent, losses = _agent(team).learn(team.spec, state.agent, played, reward, k_agent, remaining)
+    broken = team.broken_latent(episodes, features)
+    if broken is not None:
+        broken = broken._replace(episode=broken.episode + index * learner.experience.episodes)
     measures = Measures(
-        {**fitted, **losses}, episodes.returns.mean(), sums, unknown, episodes.returns, episodes.lengths
+        {**fitted, **losses},
+        episodes.returns.mean(),
+        sums,
+        unknown,
+        episodes.returns,
+        episodes.lengths,
+        broken,
     )
     return State(agent, credit, buffer), measures
 

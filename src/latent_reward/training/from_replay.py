@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from latent_reward.agents.base import ReplayAgent
+from latent_reward.credit.broken import Broken
 from latent_reward.credit.features import features_of
 from latent_reward.credit.uncertainty import latest_uncertainty
 from latent_reward.data import buffer as ring
@@ -90,6 +91,18 @@ def _init(learner: ReplayLearner, keys: Keys) -> State:
         return State(learner.agent.init(team.spec, k_agent), team.method.init(team.credit, k_credit), buffer)
 
     return jax.vmap(one)(keys)
+
+
+@partial(jax.jit, static_argnums=0)
+def broken_latents(learner: ReplayLearner, played: EpisodeArrays) -> Broken | None:
+    """For each seed the first latent of its episode that is not finite: looked for before the episode is stored."""
+    team = learner.team
+
+    def one(played: EpisodeArrays) -> Broken | None:
+        episodes = jax.tree.map(lambda leaf: leaf[None], played).episodes()
+        return team.broken_latent(episodes, team.features(episodes))
+
+    return over_seeds(one, played) if team.latent_names else None
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)

@@ -1,19 +1,24 @@
 """The learner of one team and its state, shared by both training loops."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from latent_reward.agents.base import AgentSpec, EpisodeAgent, ReplayAgent
 from latent_reward.credit import metrics
 from latent_reward.credit.base import CreditSpec, Method
+from latent_reward.credit.broken import Broken, explain, first_broken
 from latent_reward.data.buffer import Buffer, trimmed
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.encoder import Encoder
+from latent_reward.encoder.view import latent_size
 from latent_reward.envs.base import Environment
+from latent_reward.errors import LareError
 from latent_reward.types import EpisodeFeatures
 
 
@@ -42,12 +47,47 @@ class TeamLearner:
         found = self.method.features(self.credit, episodes, self.numbers(episodes))
         return jnp.where(episodes.mask[..., None], found, 0.0)
 
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """Names of the latents that the method reads, which are the first of the features."""
+        encoder = self.credit.encoder
+        return encoder.latent_names if encoder is not None and self.method.latents != "none" else ()
+
+    def broken_latent(self, episodes: Episodes, features: EpisodeFeatures) -> Broken | None:
+        """The first latent of episodes that is not finite; None if the method reads none."""
+        if self.credit.encoder is None or not self.latent_names:
+            return None
+        columns = latent_size(self.credit.encoder, "both")  # of a view of one observation, half of them
+        return first_broken(features[..., :columns], episodes, self.numbers(episodes))
+
     def warning(self, window: metrics.Sums, credit: Any, seed: int, uncertainty: float) -> str:
         """Why what the seed at this position has learned of credit should not be trusted; empty if nothing says so."""
         if not self.method.learns:
             return ""
         one = jax.tree.map(lambda leaf: leaf[seed], credit)
         return metrics.warning(window, self.method.latent_weights(self.credit, one), uncertainty)
+
+
+def require_finite_latents(
+    learner: TeamLearner, broken: Broken | None, seeds: Sequence[int], episodes: Sequence[int]
+) -> None:
+    """Raise if the encoder gave a number that is not finite.
+
+    Args:
+        learner: the learner of the team.
+        broken: what was found for each seed, on a leading axis; None if nothing was looked for.
+        seeds: the seed at each place of that axis.
+        episodes: the number of the first of its episodes.
+
+    Raises:
+        LareError: naming the latent, the step, the episode, the seed and what it was computed from.
+    """
+    if broken is None or not np.asarray(broken.found).any():
+        return
+    place = int(np.argmax(broken.found))
+    one = Broken(*(np.asarray(leaf)[place] for leaf in broken))
+    where = f"episode {episodes[place] + one.episode} of seed {seeds[place]}"
+    raise LareError(explain(one, learner.latent_names, where))
 
 
 class State(NamedTuple):

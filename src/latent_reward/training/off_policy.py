@@ -32,7 +32,7 @@ from latent_reward.rng import HostPurpose, OffPolicyPurpose, keys_for, seed_for
 from latent_reward.training import from_replay as core
 from latent_reward.training.callbacks import EpisodeEnd, OnEpisode
 from latent_reward.training.from_replay import ReplayLearner
-from latent_reward.training.learner import State, TeamLearner, saved
+from latent_reward.training.learner import State, TeamLearner, require_finite_latents, saved
 from latent_reward.training.plan import Plan, Replay
 from latent_reward.training.players import Copies, Results
 from latent_reward.training.slot import EnvSlot
@@ -172,6 +172,8 @@ class OffPolicy:
     def _store(self, ended: np.ndarray) -> None:
         played = jax.tree.map(np.array, self.arrays)  # copies: the next episode is written over the arrays
         played.mask[~ended] = False
+        broken = core.broken_latents(self.learner, played)
+        require_finite_latents(self.learner.team, broken, self.seeds, [slot.episodes for slot in self.slots])
         self.state, reward = core.store(self.learner, self.state, played)
         if self.learner.team.method.reads == "episode":
             first = np.int32(max(slot.episodes for slot in self.slots) * self.learner.refresh_episodes)

@@ -26,7 +26,7 @@ from latent_reward.rng import OnPolicyPurpose, keys_for
 from latent_reward.training import from_episodes as core
 from latent_reward.training.callbacks import EpisodeEnd, OnEpisode
 from latent_reward.training.from_episodes import EpisodeLearner, Measures
-from latent_reward.training.learner import State, TeamLearner, saved
+from latent_reward.training.learner import State, TeamLearner, require_finite_latents, saved
 from latent_reward.training.plan import Fresh, Plan
 from latent_reward.training.players import Copies, Player, Results
 from latent_reward.types import Keys
@@ -107,6 +107,8 @@ class OnPolicy:
         jax.block_until_ready(self._measures)
         self._seconds += time.perf_counter() - begun
         self._timed += self.iteration - start
+        for learner, measures in zip(self.learner.teams, self._measures, strict=True):
+            require_finite_latents(learner, measures.broken, self.seeds, [0] * len(self.seeds))
         if self._on_episode:
             self._tell(self._on_episode)
 
