@@ -10,13 +10,13 @@ from jax.interpreters import mlir
 from jaxlib.mlir import ir
 
 from latent_reward.encoder.card import Card, Space
+from latent_reward.encoder.screen import PLATFORMS
 
 SIZES = (4, 2, 4)
-EVERYWHERE = ("cpu", "cuda", "tpu")
 CARD = Card("mine", "", Space.unbounded(*SIZES[:2]), ("x",), ("",), (), "", "")
 
 
-def exported(function, dimensions=("b",) * 3, constraints=(), platforms=EVERYWHERE, disabled=()):
+def exported(function, dimensions=("b",) * 3, constraints=(), platforms=PLATFORMS, disabled=()):
     """A function of observation, action and next observation as :mod:`jax.export` gives it."""
     scope = export.SymbolicScope(constraints)
     shapes = [

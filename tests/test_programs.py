@@ -100,7 +100,6 @@ def wide_rows_mixed(o, a, n):
     return jnp.where(jnp.asarray(o.shape[0]) > 200, jnp.mean(o), o[:, :1])
 
 
-ANYWHERE = ("cpu", "cuda", "tpu")
 LAPACK = [export.DisabledSafetyCheck.custom_call("lapack_sgesdd_ffi")]
 # What is wrong, the program, and what is said of it.
 REFUSED = {

@@ -70,7 +70,8 @@ def explain(broken: Broken, names: Sequence[str], where: str) -> str:
                 f"{where}: the {name} of step {broken.step} is {_shown(values)}; every number must be finite, so "
                 "correct the environment"
             )
-    what = f"the latent {names[broken.column % len(names)]}" if names else f"feature {broken.column}"
+    column = int(broken.column)
+    what = f"the latent {names[column % len(names)]}" if names else f"feature {column}"
     inputs = ", ".join(f"{name} {_shown(values)}" for name, values in given.items())
     return (
         f"{where}: {what} is not finite at step {broken.step} (it is {broken.value} for {inputs}); guard its "

@@ -53,6 +53,7 @@ def _tags(jaxpr: Jaxpr, given: list[bool], batch: Any) -> list[bool] | None:
     def tag(variable: Any) -> bool:
         return False if isinstance(variable, Literal) else known[variable]
 
+    equation: Any
     for equation in jaxpr.eqns:
         inside = _CALLS.get(equation.primitive.name)
         operands = [tag(variable) for variable in equation.invars]

@@ -12,7 +12,7 @@ from latent_reward.errors import LareError
 
 PROGRAM = "program.stablehlo"
 MAX_PROGRAM = 1 << 20
-PLATFORMS = ("cpu", "cuda", "tpu")  # which every program is compiled for
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # which every program is compiled for
 # Operations of one call, with those of the functions that it calls. A program of MAX_PROGRAM bytes has fewer, but
 # functions that call functions twice are soon more than any compiler ends with.
 MAX_OPERATIONS = 100_000

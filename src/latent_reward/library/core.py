@@ -95,7 +95,7 @@ def require_finite(core: Core, episodes: Episodes, features: EpisodeFeatures, nu
     if not np.isfinite(np.asarray(features)).all():
         broken = first_broken(features, episodes, core.actions.as_numbers(episodes.action))
         names = core.spec.encoder.latent_names if core.spec.encoder else ()
-        raise LareError(explain(broken, names, f"episode {numbers[broken.episode]}"))
+        raise LareError(explain(broken, names, f"episode {numbers[int(broken.episode)]}"))
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))

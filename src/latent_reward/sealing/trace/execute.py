@@ -20,13 +20,13 @@ from jax import export
 
 from latent_reward.encoder.card import ARGUMENTS
 from latent_reward.encoder.rows import mapped_over_rows, rows_stay_apart
+from latent_reward.encoder.screen import PLATFORMS
 from latent_reward.sealing.language.parse import Program
 from latent_reward.sealing.language.vocabulary import ENTRY, LOOP_BUDGET
 from latent_reward.sealing.trace import choices, toolbox
 from latent_reward.sealing.trace.arrays import ROW_BY_ROW, SELECTED, Array, unwrap, wrap
 from latent_reward.sealing.trace.paths import every_path
 
-PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _PLACE = "<encoder>"
 
 Rows = tuple[np.ndarray, ...]  # observation, action, next observation
