@@ -6,7 +6,7 @@ the counts; what breaks the rule is kept in ``fuzz-programs/``.
 """
 
 import collections
-import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -26,7 +26,8 @@ from latent_reward.sealing.admit import admit
 
 TASKS = ("HalfCheetah-v5", "Reacher-v5", "cn-30", "area", "competitive-pp/prey")
 KEPT = Path("fuzz-programs")
-SLOW_S = 30
+SLOW_S = 30  # a program that hangs is stopped before
+ALLOWED = ("works", "refused")
 
 
 def flipped(program: bytes, generator: np.random.Generator) -> tuple[bytes, int, int]:
@@ -38,7 +39,7 @@ def flipped(program: bytes, generator: np.random.Generator) -> tuple[bytes, int,
 
 
 def outcome(card: Card, source: str, program: bytes) -> str:
-    """What becomes of a damaged program: ``refused: …``, ``works``, or how it breaks the rule."""
+    """What becomes of a damaged program: ``refused …``, ``works``, or how it breaks the rule."""
     begun = time.monotonic()
     card = dataclasses.replace(card, program_sha256=hashlib.sha256(program).hexdigest())
     try:
@@ -58,24 +59,25 @@ def outcome(card: Card, source: str, program: bytes) -> str:
 
 
 def main(flips: int, seed: int) -> int:
-    """Flip ``flips`` bits, spread over the tasks; returns how many broke the rule."""
+    """Flip ``flips`` bits, spread over the tasks; returns how many broke the rule. Ctrl-C ends it with the counts."""
     generator = np.random.default_rng(seed)
     files = [read_files(bundled_folder(task, 0)) for task in TASKS]
     counts: collections.Counter[str] = collections.Counter()
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with contextlib.suppress(KeyboardInterrupt):
         for number in range(flips):
             card, source, program = files[number % len(files)]
             damaged, byte, bit = flipped(program, generator)
-            found = pool.submit(outcome, card, source, damaged).result()
+            found = outcome(card, source, damaged)
             counts[found] += 1
-            if found.isupper() or found.split()[0].strip(",").isupper():
+            if not found.startswith(ALLOWED):
                 KEPT.mkdir(exist_ok=True)
                 (KEPT / f"{card.task.replace('/', '-')}-{byte}-{bit}.stablehlo").write_bytes(damaged)
                 print(f"{card.task}, byte {byte}, bit {bit}: {found}", flush=True)
     for name, count in counts.most_common():
-        print(f"{name:45} {count:5}")
-    return sum(count for name, count in counts.items() if name.split()[0].strip(",").isupper())
+        print(f"{name:45} {count:5}", flush=True)
+    return sum(count for name, count in counts.items() if not name.startswith(ALLOWED))
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, main(*map(int, (sys.argv[1:] + ["300", "0"][len(sys.argv) - 1 :])))))
+    given = [int(text) for text in sys.argv[1:]]
+    sys.exit(min(1, main(*given, *(300, 0)[len(given) :])))

@@ -10,8 +10,8 @@ from latent_reward.errors import LareError
 from latent_reward.sealing.lock import sandbox
 
 _WORKER = "latent_reward.sealing.trial:try_each"
-_TOGETHER = 8  # programs in one process at most
-_LIMITS = sandbox.Limits(wall_s=30, cpu_s=15)
+_TOGETHER = 4  # programs in one process at most
+_LIMITS = sandbox.Limits(wall_s=25, cpu_s=15)
 
 
 def admit(program: bytes, card: Card) -> None:

@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 16
 MAX_WORK = 1 << 20
 # For so many rows the compiler is asked. What grows with the square of the rows is far above its limit here.
 _MANY = 1 << 20
-_SIZES = (1, 2, 3, 7, 256)  # rows that are computed
+_SIZES, _ALONE = (3, 256), 7  # rows that are computed at once, and one by one
 _TOLERANCE = 1e-4
 
 
@@ -64,33 +64,35 @@ def _problem(payload: dict) -> str:
 
 def _try(exported: export.Exported, widths: tuple[int, ...], latents: int) -> None:
     call = jax.jit(exported.call)
-    for count in (1, _MANY):
-        require_cheap(
-            call.lower(*(jax.ShapeDtypeStruct((count, width), jnp.float32) for width in widths)), count
-        )
+
+    def compiled(count: int) -> jax.stages.Compiled:
+        return call.lower(*(jax.ShapeDtypeStruct((count, width), jnp.float32) for width in widths)).compile()
+
+    single = compiled(1)
+    require_cheap(single, 1)
+    require_cheap(compiled(_MANY), _MANY)
     generator = np.random.default_rng(0)
     rows = [generator.normal(size=(max(_SIZES), width)).astype(np.float32) for width in widths]
-    alone = np.concatenate([call(*(part[i : i + 1] for part in rows)) for i in range(max(_SIZES[:-1]))])
+    alone = np.concatenate([single(*(part[i : i + 1] for part in rows)) for i in range(_ALONE)])
     for count in _SIZES:
-        values = np.asarray(call(*(part[:count] for part in rows)))
+        values = np.asarray(compiled(count)(*(part[:count] for part in rows)))
         if values.shape != (count, latents) or values.dtype != np.float32:
             raise LareError(
                 f"{PROGRAM} gives {values.shape} numbers of {values.dtype} for {count} rows; seal its source again"
             )
-        if not np.allclose(values[: len(alone)], alone[:count], _TOLERANCE, _TOLERANCE, equal_nan=True):
+        if not np.allclose(values[:_ALONE], alone[:count], _TOLERANCE, _TOLERANCE, equal_nan=True):
             raise LareError(
                 f"{PROGRAM} gives a row other latents when {count} rows are computed at once; rows must not influence "
                 "one another, so seal its source again"
             )
 
 
-def require_cheap(lowered: jax.stages.Lowered, count: int) -> None:
+def require_cheap(compiled: jax.stages.Compiled, count: int) -> None:
     """Raise if the compiler reports that each of ``count`` rows takes too much memory or too many operations.
 
     Raises:
         LareError: with the figures.
     """
-    compiled = lowered.compile()
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
     cost = cost[0] if isinstance(cost, list) else cost
     taken = memory.temp_size_in_bytes / count if memory else 0.0
