@@ -87,13 +87,27 @@ def every_pair_of_rows(o, a, n):
     return o[:, :1] + 0 * jnp.sort(o[:, :1] - o[:, 0], axis=1)[:, :1]
 
 
+def equal_numbers(o, a, n):
+    return o[:, :1] + jnp.cumsum(jnp.zeros(25_000_000))[-1]
+
+
+def heavy_elsewhere(o, a, n):
+    """Costs nothing on a processor."""
+    light, heavy = (lambda x: x[:, :1]), (lambda x: wide(x, x, x))
+    return jax.lax.platform_dependent(o, cpu=light, default=heavy)
+
+
+def other_elsewhere(o, a, n):
+    return jax.lax.platform_dependent(o, cpu=lambda x: x[:, :1], default=lambda x: x[:, :1] - x[0, 0])
+
+
 def wide(o, a, n):
     return jnp.sort(jnp.sin(o[:, :1] * jnp.arange(200_000.0)), axis=1)[:, :1]
 
 
 def laborious(o, a, n):
-    large = jnp.sin(o[:, :1] * jnp.arange(1500.0))
-    return (large @ jnp.sin(jnp.outer(jnp.arange(1500.0), jnp.arange(1500.0))))[:, :1]
+    large = jnp.sin(o[:, :1] * jnp.arange(1000.0))
+    return (large @ jnp.sin(jnp.outer(jnp.arange(1000.0), jnp.arange(1000.0))))[:, :1]
 
 
 def wide_rows_mixed(o, a, n):
@@ -148,8 +162,11 @@ REFUSED = {
         {},
         "100000 operations",
     ),
-    "a large sort": (program_of, (many_sorted,), {}, "1,600,000,000 bytes"),
-    "a large sum": (program_of, (many_summed,), {}, "operations for each of 1 rows"),
+    "a large sort": (program_of, (many_sorted,), {}, "an array of 400,000,000 numbers"),
+    "a large sum": (program_of, (many_summed,), {}, "an array of 1,073,741,824 numbers"),
+    "equal numbers": (program_of, (equal_numbers,), {}, "an array of 25,000,000 numbers"),
+    "wide rows on other platforms": (program_of, (heavy_elsewhere,), {}, "bytes"),
+    "rows mixed on other platforms": (program_of, (other_elsewhere,), {}, "must not influence"),
     "pairs of rows": (program_of, (every_pair_of_rows,), {}, "bytes"),
     "wide rows": (program_of, (wide,), {}, "bytes"),
     "laborious rows": (program_of, (laborious,), {}, "operations for each of"),
@@ -174,7 +191,10 @@ def said():
         return run(*arguments)
 
     programs = [make(*given, **options) for make, given, options, _ in REFUSED.values()]
-    good = [program_of(first_column), edited(first_column, calling(function("f0", SINE)))]
+    good = [
+        program_of(lambda o, a, n: jnp.cumsum(o, axis=1)[:, 2:3]),
+        edited(first_column, calling(function("f0", SINE))),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sandbox, "run", counted)
         problems = admit.problems_of([(program, CARD) for program in [*programs, *good]])

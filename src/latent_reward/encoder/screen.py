@@ -1,5 +1,7 @@
 """Read an encoder's program, and refuse one that could do more than arithmetic on any number of rows."""
 
+import math
+import re
 import warnings
 
 import jax
@@ -16,6 +18,9 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # which every program is compiled fo
 # Operations of one call, with those of the functions that it calls. A program of MAX_PROGRAM bytes has fewer, but
 # functions that call functions twice are soon more than any compiler ends with.
 MAX_OPERATIONS = 100_000
+# Numbers in one array, rows not counted. A constant of a few bytes can stand for any number of equal numbers, and the
+# compiler may hold them all.
+MAX_NUMBERS = 1 << 20
 
 _ASSERTION = "shape_assertion"  # JAX's own test that all arguments have the same number of rows
 _DIALECTS = {"stablehlo", "chlo", "func", "builtin"}
@@ -64,7 +69,8 @@ def screen(exported: export.Exported, card: Card) -> None:
     _require_signature(exported, card)
     try:
         with mlir.make_ir_context():
-            problem = _problem_of(ir.Module.parse(exported.mlir_module()))
+            text = exported.mlir_module()
+            problem = _too_large_array(text) or _problem_of(ir.Module.parse(text))
     except Exception as error:
         raise _unreadable(error) from None
     if problem:
@@ -96,6 +102,14 @@ def _require_signature(exported: export.Exported, card: Card) -> None:
             raise LareError(
                 f"{CARD}: the order of the {name} is not a permutation of its columns; design the encoder again"
             )
+
+
+def _too_large_array(text: str) -> str | None:
+    for sizes in set(re.findall(r"tensor<((?:[0-9?]+x)+)", text)):
+        numbers = math.prod(int(size) for size in sizes.split("x") if size.isdigit())
+        if numbers > MAX_NUMBERS:
+            return f"has an array of {numbers:,} numbers, at most {MAX_NUMBERS:,} are allowed"
+    return None
 
 
 def _problem_of(module: ir.Module) -> str | None:
