@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -159,12 +160,45 @@ def test_an_endless_loop_is_ended_by_the_clock():
 
 
 def test_an_endless_loop_is_ended_by_processor_time():
-    assert "processor: 1 s" in locked("while True: pass", Limits(wall_s=20, cpu_s=1))
+    assert "used its 1 s of processor time" in locked("while True: pass", Limits(wall_s=20, cpu_s=1))
 
 
 def test_a_memory_bomb_is_ended_by_the_limit(tmp_path):
     code = "x = b'a' * (3 << 30); raise ValueError('allocated')"
     assert "MemoryError" in locked(code)
+
+
+@linux
+@pytest.mark.parametrize(
+    "flags", ["MAP_SHARED | mmap.MAP_ANONYMOUS", "MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100"]
+)
+def test_memory_outside_the_limit_cannot_be_mapped(flags, tmp_path):
+    # Neither shared mappings nor stacks that grow count as data, which the limit bounds.
+    code = f"import mmap; mmap.mmap(-1, 1 << 20, flags=mmap.{flags})"
+    assert unguarded(code, tmp_path).returncode == 0
+    assert "PermissionError" in locked(code)
+
+
+def test_nothing_passes_from_one_child_to_the_next():
+    first = locked("import sys; sys.left_behind = 1; raise ValueError(sys.left_behind)")
+    second = locked("import sys; raise ValueError(getattr(sys, 'left_behind', 'nothing'))")
+    assert "ValueError: 1" in first
+    assert "ValueError: nothing" in second
+
+
+def test_a_warm_process_that_is_gone_is_replaced():
+    run("builtins:len", [], QUICK)
+    (server,) = sandbox._servers
+    server.process.kill()
+    server.process.wait()
+    assert run("builtins:len", [1], QUICK).result == 1
+    assert sandbox._servers != [server]
+
+
+def test_calls_from_several_threads_do_not_meet():
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = pool.map(lambda count: run("builtins:len", [0] * count, QUICK).result, range(12))
+    assert list(outcomes) == list(range(12))
 
 
 def test_a_flood_of_output_is_ended_by_the_limit():

@@ -34,13 +34,23 @@ FEWER_ROWS, ROWS_ALONE = 64, 4
 Evaluate = Callable[[Rows], np.ndarray]
 
 
+def prepare() -> None:
+    """Traces once without computing: what JAX imports and keeps for that is then there in every forked child."""
+    jax.eval_shape(_distance, *symbolic_shapes({"observation_size": 2, "action_size": 1}))
+
+
 def warm_up() -> None:
     """Starts JAX's threads and imports what tracing and export need, before the last lock closes."""
     # Programs carry no paths of the machine that sealed them; the same source gives the same bytes.
     jax.config.update("jax_traceback_in_locations_limit", 0)
     shapes = symbolic_shapes({"observation_size": 2, "action_size": 1})
-    distance = jax.jit(lambda o, a, n: jnp.linalg.norm(o - n, axis=1, keepdims=True) + a)
-    _evaluator(export.export(distance)(*shapes))(tuple(np.ones((2, size), np.float32) for size in (2, 1, 2)))
+    _evaluator(export.export(jax.jit(_distance))(*shapes))(
+        tuple(np.ones((2, size), np.float32) for size in (2, 1, 2))
+    )
+
+
+def _distance(observation: jax.Array, action: jax.Array, following: jax.Array) -> jax.Array:
+    return jnp.linalg.norm(observation - following, axis=1, keepdims=True) + action
 
 
 def examine(payload: dict) -> dict:

@@ -24,8 +24,7 @@ from latent_reward.sealing.admit import problems_of
 from latent_reward.sealing.language.parse import SourceError, digest, parse
 from latent_reward.sealing.lock import sandbox
 
-_WORKER = "latent_reward.sealing.examine:examine_each"
-_TOGETHER = 4  # sources in one child at most: their programs must fit into its reply
+_WORKER = "latent_reward.sealing.examine:examine"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ ./%-]{0,63}")
 _MAX_LATENTS = 256
 
@@ -88,29 +87,21 @@ def check(source: str, task: Any, *, limits: sandbox.Limits | None = None) -> Re
 def check_all(
     sources: Sequence[str], task: Any, *, limits: sandbox.Limits | None = None, workers: int = 2
 ) -> list[Report]:
-    """Checks several sources, as :func:`check` does one, in ``workers`` locked processes side by side.
+    """Checks several sources, as :func:`check` does one, at most ``workers`` at the same time.
 
-    Sources share a process, whose start takes longer than a check. If one does not end as it should, each of
-    its sources gets a process of its own, so that none fails because of another.
+    Each has a locked process of its own, so that none fails because of another.
     """
     space = Space.of(task)
     reports = [_parsed(source) for source in sources]
     left = [place for place, report in enumerate(reports) if not report.failures]
 
-    def run(places: list[int]) -> dict[int, sandbox.Outcome | Check]:
-        found = _examined([payload_of(sources[place], space) for place in places], limits)
-        if isinstance(found, list):
-            return dict(zip(places, found, strict=True))
-        if len(places) == 1:
-            return {places[0]: found}
-        return {place: outcome for each in places for place, outcome in run([each]).items()}
+    def run(place: int) -> sandbox.Outcome | Check:
+        return _examined(payload_of(sources[place], space), limits)
 
-    count = min(len(left), max(workers, -(-len(left) // _TOGETHER)))
     # Only the wait for the child is done in threads: the rest changes Python's filter of warnings.
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for group in pool.map(run, [left[first::count] for first in range(count)]):
-            for place, outcome in group.items():
-                reports[place] = _trusted(outcome, reports[place].arguments)
+        for place, outcome in zip(left, pool.map(run, left), strict=True):
+            reports[place] = _trusted(outcome, reports[place].arguments)
     return _screened(reports, space)
 
 
@@ -122,15 +113,12 @@ def _parsed(source: str) -> Report:
         return Report(tuple(Check("language", False, str(problem)) for problem in error.problems))
 
 
-def _examined(payloads: list[dict], limits: sandbox.Limits | None) -> list[sandbox.Outcome] | Check:
-    """What a locked child says of each source; or, in its place, how the child failed."""
+def _examined(payload: dict, limits: sandbox.Limits | None) -> sandbox.Outcome | Check:
+    """What a locked child says of a source; or, in its place, how the child failed."""
     try:
-        outcome = sandbox.run(_WORKER, payloads, limits)
+        return sandbox.run(_WORKER, payload, limits)
     except LareError as error:
         return Check("sandbox", False, str(error))
-    if not isinstance(outcome.result, list) or len(outcome.result) != len(payloads):
-        return Check("sandbox", False, "the locked process gave no usable answer (not one for each source)")
-    return [sandbox.Outcome(each, outcome.warnings) for each in outcome.result]
 
 
 def _trusted(outcome: sandbox.Outcome | Check, arguments: tuple[str, ...]) -> Report:

@@ -1,12 +1,12 @@
-"""The locked child process: a script that gives up every power, then runs one function.
+"""The locked child process: it gives up every power, then runs one function.
 
-Run by :mod:`latent_reward.sealing.lock.sandbox` as ``python -I locked.py``; it reads one JSON request from standard
-input and writes one JSON reply to standard output. It imports the standard library alone until it is locked.
+Forked by :mod:`latent_reward.sealing.lock.server`; it reads a request from standard input, one line of JSON about
+the work and then the payload, and writes one JSON reply to standard output.
 
 The order matters. Resource limits and Landlock (files, network) come first, while there is one thread,
 because Landlock binds only the calling thread and those it starts later, and JAX starts many. Then the
-worker module is imported and warmed up, which starts those threads. Then seccomp is applied to all of
-them at once (TSYNC). Only then does the worker see the text that a model wrote.
+worker module is warmed up, which starts those threads. Then seccomp is applied to all of them at once
+(TSYNC). Only then is the payload read, which holds the text that a model wrote.
 """
 
 import contextlib
@@ -19,7 +19,6 @@ import random
 import resource
 import struct
 import sys
-import types
 
 # Landlock's numbers, from <linux/landlock.h>.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -33,7 +32,7 @@ _SECCOMP_MODE_FILTER, _SECCOMP_TSYNC = 1, 1
 # Number of each permitted system call as (x86_64, aarch64); None where the machine has no such call.
 _HARMLESS = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "fstat": (5, 80), "lseek": (8, 62),
-    "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216),
+    "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216),
     "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
     "sigaltstack": (131, 132), "pread64": (17, 67), "readv": (19, 65), "writev": (20, 66),
     "madvise": (28, 233), "mincore": (27, 232), "dup": (32, 23), "getcwd": (79, 17),
@@ -51,12 +50,14 @@ _HARMLESS = {
     "lstat": (6, None), "access": (21, None), "readlink": (89, None), "poll": (7, None),
     "time": (201, None),
 }  # fmt: skip
-_CLONE, _OPENAT, _OPEN = (56, 220), (257, 56), (2, None)
+_CLONE, _OPENAT, _OPEN, _MMAP = (56, 220), (257, 56), (2, None), (9, 222)
 _TGKILL, _PRCTL, _PRLIMIT, _IOCTL, _FCNTL = (234, 131), (157, 167), (302, 261), (16, 29), (72, 25)
 _SECCOMP = (317, 277)
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _NEW_CALLS = 424  # calls from here on are reported as absent, so that the C library falls back on older ones
 _CLONE_THREAD, _WRITING = 0x10000, os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
+# What RLIMIT_DATA does not count: shared mappings, and stacks that grow.
+_MAP_SHARED, _MAP_GROWSDOWN = 0x01, 0x100
 _PR_SET_NAME, _PR_SET_VMA, _TCGETS = 15, 0x53564D41, 0x5401
 _DESCRIPTOR_FLAGS = (0, 1, 2, 3, 1030)  # duplicate, read and set flags; not: whom to signal
 
@@ -81,7 +82,7 @@ def limit_resources(limits: dict) -> None:
     """
     caps = {
         "RLIMIT_CORE": 0,
-        "RLIMIT_CPU": limits["cpu_s"],
+        "RLIMIT_CPU": limits["cpu_s"],  # at the limit SIGXCPU, a second later SIGKILL
         "RLIMIT_FSIZE": limits["reply_mb"] << 20,
         "RLIMIT_DATA": limits["memory_mb"] << 20,
         "RLIMIT_AS": (limits["memory_mb"] << 20) * 4,  # JAX maps far more than it touches
@@ -92,7 +93,7 @@ def limit_resources(limits: dict) -> None:
         if kind is None:
             continue
         try:
-            resource.setrlimit(kind, (value, value))
+            resource.setrlimit(kind, (value, value + 1 if name == "RLIMIT_CPU" else value))
         except (ValueError, OSError):  # macOS refuses some of them; the wall clock still ends the process
             continue
     if hasattr(os, "sched_setaffinity"):
@@ -206,6 +207,7 @@ def _system_call_filter(column: int, architecture: int) -> bytes:
     program.allow_if(_CLONE, 0, any_bit, _CLONE_THREAD)  # threads, never processes
     program.allow_unless_set(_OPENAT, 2, _WRITING)
     program.allow_unless_set(_OPEN, 1, _WRITING)
+    program.allow_unless_set(_MMAP, 3, _MAP_SHARED | _MAP_GROWSDOWN)
     program.allow_if(_TGKILL, 0, equal, os.getpid())
     program.allow_if(_PRCTL, 0, equal, _PR_SET_NAME, _PR_SET_VMA)
     program.allow_unless_set(_PRLIMIT, 2, 0xFFFFFFFF)  # reading a limit; setting one passes a pointer
@@ -246,39 +248,27 @@ def _forbid_processes() -> str:
     return f"on {sys.platform} only resource limits bind the child; files and network were not blocked"
 
 
-def _use_package(folder: str, name: str) -> None:
-    """Makes ``name`` importable without running its ``__init__``, which would load the trainers."""
-    package = types.ModuleType(name)
-    package.__path__ = [folder]
-    sys.modules[name] = package
-
-
 def main() -> None:
-    """Reads the request, locks the process, runs the worker, writes the reply."""
+    """Reads the request, locks the process, runs the worker, writes the reply. Never returns."""
+    request = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  (ends with the process)
     reply = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not mix with the reply
-    request = json.load(sys.stdin)
-    sys.path[:] = request["path"]
-    for name, folder in request["packages"].items():
-        _use_package(folder, name)
+    work = json.loads(request.readline())
+    sys.path[:] = work["path"]
     warnings = []
-    limit_resources(request["limits"])
+    limit_resources(work["limits"])
     if sys.platform == "linux":
-        warnings.append(forbid_files_and_network(request["readable"]))
-    module_name, function_name = request["worker"].split(":")
+        warnings.append(forbid_files_and_network(work["readable"]))
+    module_name, function_name = work["worker"].split(":")
     module = importlib.import_module(module_name)
     if hasattr(module, "warm_up"):
         module.warm_up()
     warnings.append(forbid_system_calls() if sys.platform == "linux" else _forbid_processes())
     answer: dict = {"warnings": [warning for warning in warnings if warning]}
     try:
-        answer["result"] = getattr(module, function_name)(request["payload"])
+        answer["result"] = getattr(module, function_name)(json.loads(request.read()))
     except BaseException as error:  # reported to the parent, which decides
         answer["error"] = f"{type(error).__name__}: {error}"[:4000]
     reply.write(json.dumps(answer))
     reply.close()
     os._exit(0)  # no exit handler is worth running in a process that can do nothing
-
-
-if __name__ == "__main__":
-    main()

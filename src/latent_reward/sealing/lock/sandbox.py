@@ -1,27 +1,34 @@
 """Run one function in a process that can neither read, write, connect nor last.
 
-The parent's half: it starts :mod:`latent_reward.sealing.lock.locked` with an empty environment in an empty
-folder, ends its whole process group when time is up, and treats the reply as hostile: bounded in size,
-parsed as JSON, nothing else.
+The parent's half: it keeps one warm process (:mod:`latent_reward.sealing.lock.server`) with an empty environment in
+an empty folder, from which each call gets a child of its own, and it treats the child's reply as hostile: bounded
+in size, parsed as JSON, nothing else.
 """
 
+import atexit
 import contextlib
 import importlib.util
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from latent_reward.errors import LareError
+from latent_reward.sealing.lock.server import DEADLINE, STOPPED
 
-_LOCKED = Path(__file__).with_name("locked.py")
-_PACKAGE = _LOCKED.parents[2]
+_SERVER = Path(__file__).with_name("server.py")
+_PACKAGE = _SERVER.parents[2]
+_WARM = "latent_reward.sealing.examine"  # the worker that most calls name
 _LIBRARIES = ("jax", "jaxlib", "numpy", "ml_dtypes", "opt_einsum", "scipy", "jaxtyping", "flatbuffers")
 _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/proc/self", "/proc/cpuinfo",
@@ -42,10 +49,13 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use: wall-clock and processor seconds, megabytes of memory and of reply."""
+    """What a child may use: wall-clock and processor seconds, megabytes of memory and of reply.
 
-    wall_s: float | int = 90
-    cpu_s: int = 60
+    The wall clock runs from the call, so it includes the start of the first child's parent.
+    """
+
+    wall_s: float | int = 18
+    cpu_s: int = 15
     memory_mb: int = 2048
     reply_mb: int = 8
 
@@ -62,47 +72,132 @@ def run(worker: str, payload: Any, limits: Limits | None = None) -> Outcome:
     """Calls ``worker`` (``"module:function"``) on ``payload`` in a locked child and returns what it returned.
 
     The name of the worker is always written in this package's own code; only the payload may come from
-    outside. If the worker's module has a function ``warm_up``, it is called before the last lock closes.
+    outside. If the worker's module has a function ``warm_up``, it is called before the last lock closes. Calls may be
+    made from several threads at once.
 
     Raises:
         LareError: the child raised, ran out of time or memory, or replied with nothing readable.
     """
+    if not hasattr(os, "fork"):
+        raise LareError("sealing: this system cannot lock a process; seal on Linux or macOS")
     limits = limits or Limits()
-    request = {
+    deadline = time.monotonic() + limits.wall_s
+    work = {
         "worker": worker,
-        "payload": payload,
         "limits": asdict(limits),
         "path": _import_path(),
-        "packages": {"latent_reward": str(_PACKAGE)},
         "readable": _readable_paths(),
     }
     # Files, not pipes: a resource limit bounds their size, and no reader can be blocked or flooded.
     with (
-        tempfile.TemporaryDirectory(prefix="lare-") as folder,
-        tempfile.TemporaryFile() as stdin,
+        tempfile.TemporaryFile() as request,
         tempfile.TemporaryFile() as reply,
         tempfile.TemporaryFile() as errors,
     ):
-        stdin.write(json.dumps(request).encode())
-        stdin.seek(0)
-        status = _run_child(folder, stdin, reply, errors, limits)
+        request.write(f"{json.dumps(work)}\n{json.dumps(payload)}".encode())
+        request.seek(0)
+        status = _status_of_child(deadline, [request.fileno(), reply.fileno(), errors.fileno()])
         return _read_reply(status, _contents(reply, limits), _contents(errors, limits), limits)
 
 
-def _run_child(folder: str, stdin, reply, errors, limits: Limits) -> int | None:
-    """Returns the exit status, or None if time ran out. No process of the group outlives this call."""
-    environment = {"HOME": folder, "TMPDIR": folder, **_ENVIRONMENT}
-    command = [sys.executable, "-I", "-B", str(_LOCKED)]
-    process = subprocess.Popen(command, stdin=stdin, stdout=reply, stderr=errors, cwd=folder, env=environment,
-                               start_new_session=True)  # fmt: skip
-    try:
-        return process.wait(limits.wall_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+# --- the warm process ---
+
+
+class _Server:
+    """The process from which children start, and its end of the socket over which they are asked for."""
+
+    def __init__(self):
+        self.owner = os.getpid()
+        self.folder = tempfile.TemporaryDirectory(prefix="lare-")
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `end`)
+        self.requests, theirs = socket.socketpair()
+        setup = {
+            "path": _import_path(),
+            "packages": {"latent_reward": str(_PACKAGE)},
+            "warm": _WARM if sys.platform == "linux" else None,  # elsewhere libraries may not survive a fork
+        }
+        command = [sys.executable, "-I", "-B", str(_SERVER), json.dumps(setup)]
+        environment = {"HOME": self.folder.name, "TMPDIR": self.folder.name, **_ENVIRONMENT}
+        self.process = subprocess.Popen(command, stdin=theirs, stdout=self.log, stderr=self.log,
+                                        cwd=self.folder.name, env=environment, start_new_session=True)  # fmt: skip
+        theirs.close()
+
+    def status_of_child(self, deadline: float, files: list[int]) -> str:
+        """Starts a child with these files and returns its exit status, ``"stopped"``, or nothing."""
+        reader, writer = os.pipe()
+        try:
+            try:
+                socket.send_fds(self.requests, [DEADLINE.pack(deadline)], [*files, writer])
+            except OSError:
+                return ""
+            finally:
+                os.close(writer)
+            patience = max(0.0, deadline - time.monotonic()) + _GRACE_S
+            answered, _, _ = select.select([reader], [], [], patience)
+            return os.read(reader, 64).decode("ascii", "replace") if answered else STOPPED
+        finally:
+            os.close(reader)
+
+    def last_words(self) -> str:
+        """The last line that the process wrote."""
+        self.log.seek(0)
+        lines = self.log.read(1 << 16).decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:500] if lines else "it wrote no message"
+
+    def end(self) -> None:
+        """Ends the process; it has no children that anybody waits for."""
+        self.requests.close()
+        if self.owner == os.getpid():  # else it belongs to the process that this one was forked from
+            self.process.kill()
+            self.process.wait()
+            self.folder.cleanup()
+        self.log.close()
+
+
+_GRACE_S = 2.0
+_servers: list[_Server] = []  # none or one
+_servers_change = threading.Lock()
+
+
+def _server() -> _Server:
+    """The warm process, started if there is none."""
+    with _servers_change:
+        if _servers and _servers[0].owner != os.getpid():
+            _servers.pop().end()
+        if not _servers:
+            _servers.append(_Server())
+        return _servers[0]
+
+
+def _discard(server: _Server) -> None:
+    with _servers_change:
+        if server in _servers:
+            _servers.remove(server)
+            server.end()
+
+
+@atexit.register
+def _end_all() -> None:
+    for server in list(_servers):
+        _discard(server)
+
+
+def _status_of_child(deadline: float, files: list[int]) -> str:
+    """How a child that works on these files ended. A server that is gone (it ends when idle) is replaced once."""
+    server = _server()
+    status = server.status_of_child(deadline, files)
+    if not status:
+        _discard(server)
+        server = _server()
+        status = server.status_of_child(deadline, files)
+    if not status:
+        words = server.last_words()
+        _discard(server)
+        raise LareError(f"the locked process could not be started: {words}")
+    return status
+
+
+# --- the reply ---
 
 
 def _contents(file, limits: Limits) -> str:
@@ -110,12 +205,14 @@ def _contents(file, limits: Limits) -> str:
     return file.read(limits.reply_mb << 20).decode("utf-8", "replace")
 
 
-def _read_reply(status: int | None, text: str, errors: str, limits: Limits) -> Outcome:
-    if status is None or status in (-signal.SIGXCPU, -signal.SIGKILL):
-        raise LareError(
-            f"the locked process was stopped after {limits.wall_s:g} s (processor: {limits.cpu_s} s); "
-            "write a shorter computation without large loops"
-        )
+def _read_reply(status: str, text: str, errors: str, limits: Limits) -> Outcome:
+    problems = {
+        STOPPED: f"was stopped after {limits.wall_s:g} s; {_SHORTER}",
+        str(-signal.SIGXCPU): f"used its {limits.cpu_s} s of processor time; {_SHORTER}",
+        str(-signal.SIGKILL): f"was killed, for want of memory or processor time; {_SHORTER}",
+    }
+    if status in problems:
+        raise LareError(f"the locked process {problems[status]}")
     try:
         answer = json.loads(text)
         warnings = tuple(str(warning)[:300] for warning in answer["warnings"][:4])
@@ -126,6 +223,9 @@ def _read_reply(status: int | None, text: str, errors: str, limits: Limits) -> O
     if error is not None:
         raise LareError(f"the locked process refused or failed: {str(error)[:4000]}")
     return Outcome(result, warnings)
+
+
+_SHORTER = "write a shorter computation without large loops"
 
 
 def _library_folders() -> list[str]:
