@@ -1,6 +1,6 @@
 """Replies as models write them: the correct ones become encoders as they are, and compute what NumPy does.
 
-Most are checked several to a locked process, which saves its start; a few go the whole way.
+Most are checked in the locked process alone; a few go the whole way.
 """
 
 import base64
@@ -46,7 +46,7 @@ def task_of(name):
 def examined(names):
     """What the locked child reports of each."""
     payloads = [payload_of(source_of(name), Space.of(task_of(name))) for name in names]
-    return sandbox.run("latent_reward.sealing.examine:examine_each", payloads).result
+    return [sandbox.run("latent_reward.sealing.examine:examine", payload).result for payload in payloads]
 
 
 def rows(space, count=200):

@@ -2,6 +2,7 @@
 refused.
 """
 
+import ast
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from latent_reward.sealing.language import vocabulary
 from latent_reward.sealing.language.parse import SourceError, parse
 from latent_reward.sealing.trace import toolbox
+from latent_reward.sealing.trace.substitutes import numpy_arguments
 
 HEAD = "import numpy as np\ndef evaluation_func(observation, action):\n"
 
@@ -216,9 +218,89 @@ def test_loops_share_a_budget_that_only_running_can_tell():
 )
 def test_nothing_but_the_vocabulary_is_in_sight(scope):
     assert set(scope) == {"__builtins__", "np", "math"}
-    assert set(scope["__builtins__"]) == vocabulary.BUILTINS | vocabulary.ERRORS
+    assert {
+        name for name in scope["__builtins__"] if "__" not in name
+    } == vocabulary.BUILTINS | vocabulary.ERRORS
     allowed = vocabulary.FUNCTIONS | vocabulary.CONSTANTS | vocabulary.DTYPES | {"linalg"}
     assert set(vars(scope["np"])) <= allowed
     assert set(vars(scope["math"])) == vocabulary.MATH
     modules = [name for name, value in vars(scope["np"]).items() if type(value).__name__ == "module"]
     assert not modules
+
+
+def test_numpys_own_names_of_arguments_are_known():
+    # What is missing says how memory is laid out, or changes the number of results.
+    left_out = (
+        "casting subok signature device like stable ndmin ndmax returned to_end to_begin f int_type dimensions "
+        "sparse assume_unique retstep overwrite_input method mean start_or_stop"
+    )
+    for name in vocabulary.FUNCTIONS:
+        assert set(numpy_arguments(name)) <= vocabulary.KEYWORDS | set(left_out.split()), name
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "meaning"),
+    [
+        ("from math import sqrt, pi", "x = sqrt(pi)", "math.sqrt(math.pi)"),
+        ("from numpy import exp as e", "x = e(observation)", "np.exp(observation)"),
+        ("import math as m", "x = m.sin(1)", "math.sin(1)"),
+        ("import numpy", "x = numpy.sin(1)", "np.sin(1)"),
+        ("import numpy.linalg as la", "x = la.norm(observation)", "np.linalg.norm(observation)"),
+        ("from numpy.linalg import norm", "x = norm(observation)", "np.linalg.norm(observation)"),
+        ("from numpy import linalg", "x = linalg.det(observation)", "np.linalg.det(observation)"),
+        ("from jax import numpy as jnp", "x = jnp.sin(1)", "np.sin(1)"),
+    ],
+)
+def test_imported_names_mean_what_they_stand_for(head, line, meaning):
+    plain = ast.unparse(parse(f"{head}\n{body(line)}").plain)
+    assert f"x = {meaning}" in plain
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("def f(x): return x\ndef g(f): return f", "also a variable or an argument"),
+        ("def f(x): return x\nf = 3", "also a variable or an argument"),
+        ("def f(x): return x\nfor f in range(3): pass", "also a variable or an argument"),
+        ("f = lambda x: x\nf = lambda x: x + 1", "defined again"),
+        ("def f(x): return x\ndef f(x): return x", "defined again"),
+        ("def abs(x): return x", "named like Python's"),
+        ("def f(x): return g(x)\ndef g(x): return x", "a call of `g`"),
+        ("def f(x):\n    h = f\n    return h(x)", "before its definition"),
+        ("x = np.ndarray", "annotations"),
+        ("x = np.ndarray((3, 1))", "annotations"),
+        ("isinstance = 3", "as a variable"),
+        ("x = np.add(observation, 1, where=observation > 0)", "`where` without `out`"),
+    ],
+)
+def test_names_of_functions_keep_their_meaning(lines, said):
+    assert said in refused(body(*lines.split("\n")))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "k = 10 ** 9\nx = k ** k",
+        "k = 9\nfor i in range(99): k = k * k",
+        "k = 9\nfor i in range(99): k *= k",
+        "k = [9]\nfor i in range(99): k[0] **= 9",
+        "x = pow(10 ** 9, 10 ** 9)",
+        "x = [1]\nfor i in range(99): x = x + x",
+        "x = [1]\nfor i in range(99): x += x",
+        "x = [1]\nfor i in range(99): x.extend(x)",
+        "x = [1]\nfor i in range(99): x = [*x, *x]",
+        "n = 10 ** 6\nx = [1] * n",
+        "n = 10 ** 6\nx = n * (1,)",
+        "x = [1]\nfor i in x: x.append(i)",
+        "x = list(range(99))\nfor i in x:\n    for j in x: y = i",
+        "x = [i for i in [0] * 40 for j in [0] * 40]",
+        "f = lambda x: x\ng = lambda x: sum([f(x) for i in range(40)])\nx = [g(1) for i in range(40)]",
+        "n = 9000\nx = np.ones((n, n))",
+    ],
+)
+@pytest.mark.parametrize("scope", [toolbox.plain_names, toolbox.traced_names], ids=["plain", "traced"])
+def test_what_grows_or_takes_long_is_stopped_where_it_happens(lines, scope):
+    names = scope()
+    exec(compile(parse(body(*lines.split("\n"))).plain, "<test>", "exec"), names)
+    with pytest.raises(ValueError, match=r"beyond|more than"):
+        names["evaluation_func"](np.ones((2, 3)), np.ones((2, 1)))

@@ -195,6 +195,13 @@ def test_a_warm_process_that_is_gone_is_replaced():
     assert sandbox._servers != [server]
 
 
+@linux
+def test_the_warm_process_has_one_thread_so_that_it_can_fork():
+    run("latent_reward.sealing.examine:examine", {"source": "1"}, Limits())
+    (server,) = sandbox._servers
+    assert len(os.listdir(f"/proc/{server.process.pid}/task")) == 1
+
+
 def test_calls_from_several_threads_do_not_meet():
     with ThreadPoolExecutor(4) as pool:
         outcomes = pool.map(lambda count: run("builtins:len", [0] * count, QUICK).result, range(12))

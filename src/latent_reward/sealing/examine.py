@@ -78,11 +78,6 @@ def examine(payload: dict) -> dict:
     return report
 
 
-def examine_each(payloads: list[dict]) -> list[dict]:
-    """Checks several sources in one process, which saves its start."""
-    return [examine(payload) for payload in payloads]
-
-
 def _examine_program(program: Program, payload: dict, report: dict, note: Callable) -> None:
     random = _random_rows(payload)
     rows = tuple(np.concatenate(parts) for parts in zip(random, _extreme_rows(payload), strict=True))

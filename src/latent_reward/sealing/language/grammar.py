@@ -5,46 +5,59 @@ import math
 import re
 
 from latent_reward.sealing.language import vocabulary as words
+from latent_reward.sealing.language.bindings import bound_names, function_names, problems_of_functions
 from latent_reward.sealing.language.syntax import (
     ALLOWED,
     INSTEAD,
-    MODULE_ALIASES,
     Problem,
     is_column_stack,
     is_text,
-    modules,
     number,
     text,
     trip_count,
+    type_names,
     whole_numbers,
 )
 
 MAX_NUMBER = 1e9
-MAX_LENGTH = 10_000
 MAX_NAME = 60
 # What a latent may be called; nothing that formats.
 _LATENT_NAME = re.compile(r"[\w .,:/()\[\]^*+<>=|'-]{0,60}")
 # A constant format such as `.2f`, too short to make a long text.
 _FORMAT = re.compile(r"[.0-9]{0,3}[a-z%]?")
 _EINSUM = re.compile(r"[A-Za-z,.\-> ]{1,60}")
-_ONLY_NUMPY = "`import numpy as np`; nothing else can be imported"
+_KNOWN = "what is computed from the arguments of the function"
 _HELPER = "np functions or a helper defined above it"
 
 
-class Checker(ast.NodeVisitor):
-    """Walks the tree and collects what the language does not have. Use it once: ``Checker().problems(tree)``."""
+_NUMPY = words.FUNCTIONS | (words.DTYPES - {"ndarray"})
 
-    def __init__(self):
-        """Starts with nothing found and no helper known."""
+
+def _is_limits(node: ast.expr) -> bool:
+    """``np.finfo(...)`` or ``np.iinfo(...)``."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr="finfo" | "iinfo")):
+            return True
+    return False
+
+
+class Checker(ast.NodeVisitor):
+    """Walks a resolved tree and collects what the language does not have. Use it once: ``problems(tree)``."""
+
+    def __init__(self, imported: set[str]):
+        """``imported``: names that stand for modules and for what is in them."""
         self.found: list[Problem] = []
-        self.helpers: set[str] = set()
-        self.modules: dict[str, str] = {}
+        self.imported = imported | {"isinstance", "print"}  # which are not values either
+        self.bound: set[str] = set()
+        self.functions: set[str] = set()
+        self.helpers: set[str] = set()  # those functions that are defined by now
         self.loop_steps = 1
         self.line = 1
 
     def problems(self, tree: ast.Module) -> list[Problem]:
         """Every problem in the tree."""
-        self.modules = modules(tree)
+        self.bound, self.functions = bound_names(tree), function_names(tree)
+        self.found = problems_of_functions(tree)
         self.visit(tree)
         return self.found
 
@@ -71,19 +84,6 @@ class Checker(ast.NodeVisitor):
                 self.refuse(statement, "a statement outside the function", f"it inside {words.ENTRY}")
         self.generic_visit(node)
 
-    def visit_Import(self, node: ast.Import) -> None:
-        """NumPy and ``math``, under any name but each other's."""
-        for alias in node.names:
-            if alias.name not in MODULE_ALIASES or (alias.name == "jax.numpy" and not alias.asname):
-                self.refuse(node, f"`import {alias.name}`", _ONLY_NUMPY)
-            elif alias.asname in ("np", "math") and alias.asname != MODULE_ALIASES[alias.name]:
-                self.refuse(node, f"`{alias.name}` under the name `{alias.asname}`", "`import numpy as np`")
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Only what annotations need; it is dropped."""
-        if node.module not in ("typing", "__future__", "collections.abc", "numpy.typing") or node.level:
-            self.refuse(node, f"`from {node.module} import ...`", _ONLY_NUMPY)
-
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         """Plain arguments, constant defaults, no recursion."""
         if node.decorator_list or getattr(node, "type_params", None):
@@ -97,32 +97,37 @@ class Checker(ast.NodeVisitor):
 
     def check_arguments(self, node: ast.AST, arguments: ast.arguments) -> None:
         """Plain ones, whose defaults are constants."""
-        if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
-            self.refuse(node, "star or keyword-only arguments", "plain arguments")
-        for default in arguments.defaults:
+        if arguments.vararg or arguments.kwarg or arguments.posonlyargs:
+            self.refuse(node, "star or positional-only arguments", "plain arguments")
+        for default in [*arguments.defaults, *filter(None, arguments.kw_defaults)]:
             if number(default) is None and not isinstance(
-                default, ast.Constant | ast.List | ast.Tuple | ast.Name
+                default, ast.Constant | ast.List | ast.Tuple | ast.Name | ast.Attribute
             ):
                 self.refuse(node, "a computed default argument", "a number")
             self.visit(default)
-        for argument in arguments.args:
+        for argument in [*arguments.args, *arguments.kwonlyargs]:
             self.check_name(node, argument.arg)
 
     def check_name(self, node: ast.AST, name: str) -> None:
-        """A name that is bound: short, not double-underscored, not one the language needs."""
+        """A name that is bound: short, not double-underscored, not one that was imported."""
         if "__" in name or len(name) > MAX_NAME:
             self.refuse(node, f"the name `{name[:MAX_NAME]}`", "a short name without double underscores")
-        if name in self.modules:
+        if name in self.imported:
             self.refuse(node, f"`{name}` as a variable", "another name")
 
     def visit_Name(self, node: ast.Name) -> None:
-        """A module is not a value; a bound name is checked."""
-        if isinstance(node.ctx, ast.Load) and node.id in self.modules:
-            self.refuse(node, f"`{node.id}` on its own", f"`{node.id}.function(...)`")
-        elif isinstance(node.ctx, ast.Store) and node.id in self.helpers:
-            self.refuse(node, f"the function `{node.id}` as a variable", "another name")
+        """A name that is read was bound, by the source or by the language; a module is not a value."""
+        name = node.id
+        if not isinstance(node.ctx, ast.Load):
+            self.check_name(node, name)
+        elif name in self.imported:
+            self.refuse(node, f"`{name}` on its own", f"`{name}.function(...)`")
+        elif name in self.functions and name not in self.helpers:
+            self.refuse(node, f"`{name}` before its definition", "helpers above the functions that use them")
+        elif name not in self.bound | words.BUILTINS:
+            self.refuse(node, f"the unknown name `{name[:MAX_NAME]}`", _KNOWN)
         else:
-            self.check_name(node, node.id)
+            self.check_name(node, name)
 
     # --- statements ---
 
@@ -141,8 +146,9 @@ class Checker(ast.NodeVisitor):
         self.visit(node.value)
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        """Anywhere else than as the value of a name."""
-        self.refuse(node, "a lambda without a name", "a named helper function")
+        """A function as a value, for a list of functions or as an argument."""
+        self.check_arguments(node, node.args)
+        self.visit(node.body)
 
     def visit_AnnAssign(self, node: ast.AnnAssign | ast.NamedExpr) -> None:
         """``x: T = y``, whose annotation is dropped unread, and ``(x := y)``."""
@@ -181,13 +187,15 @@ class Checker(ast.NodeVisitor):
     def visit_Expr(self, node: ast.Expr) -> None:
         """Docstrings, ``list.append`` and its like, and ``print``, which is dropped."""
         match node.value:
-            case ast.Constant():
+            case ast.Constant() | ast.JoinedStr():
                 pass  # a docstring
             case ast.Call(func=ast.Name(id="print"), args=arguments):
                 for argument in arguments:
                     if not isinstance(argument, ast.Constant):
                         self.visit(argument)
             case ast.Call(func=ast.Attribute(attr=name)) if name in words.CHANGING_METHODS:
+                self.visit(node.value)
+            case ast.Call(keywords=keywords) if any(keyword.arg == "out" for keyword in keywords):
                 self.visit(node.value)
             case _:
                 self.refuse(node, f"`{text(node)}` has no effect", "an assignment")
@@ -218,48 +226,53 @@ class Checker(ast.NodeVisitor):
     # --- attributes and calls ---
 
     def module(self, node: ast.expr) -> str | None:
-        """``np`` or ``math`` if the node is that module, under whatever name."""
-        return self.modules.get(node.id) if isinstance(node, ast.Name) else None
+        """``np`` or ``math`` if the node is that module."""
+        return node.id if isinstance(node, ast.Name) and node.id in ("np", "math") else None
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         """Reached for attributes that are not called (see ``check_callee``)."""
         module, name = self.module(node.value), node.attr
         if module:
-            known = words.MATH if module == "math" else words.CONSTANTS | words.DTYPES
-            if name not in known:
-                self.refuse_function(node, called=False)
+            if name not in (words.MATH if module == "math" else _NUMPY | words.CONSTANTS):
+                self.refuse_function(node)
+        elif name in words.LIMITS and _is_limits(node.value):
+            self.visit(node.value)
         elif name not in words.ATTRIBUTES or not isinstance(node.ctx, ast.Load):
             remedy = "array functions such as np.sum, or .shape"
             self.refuse(node, f"the attribute `.{name[:MAX_NAME]}`", remedy)
         else:
             self.visit(node.value)
 
-    def refuse_function(self, node: ast.Attribute, *, called: bool) -> None:
-        """A function of a module that the language does not have, or one used as a value."""
+    def refuse_function(self, node: ast.Attribute) -> None:
+        """A function of a module that the language does not have."""
         name = node.attr
-        if isinstance(node.value, ast.Attribute):  # np.linalg.det
+        if isinstance(node.value, ast.Attribute):  # np.linalg.svd
             name = f"{node.value.attr}.{name}"
         if self.module(node.value) == "math":
             self.refuse(node, f"`math.{name[:MAX_NAME]}`", "an np function")
-        elif name in words.FUNCTIONS and not called:
-            self.refuse(node, f"`np.{name}` as a value", f"a call `np.{name}(...)`")
         else:
             known = "an arithmetic or reduction function such as np.sum, np.where, np.clip, np.linalg.norm"
             instead = words.INSTEAD.get(name, words.INSTEAD.get(name.split(".")[0], known))
             self.refuse(node, f"`{text(node)}` is not in the language", instead)
 
+    def is_variable(self, name: str) -> bool:
+        """Whether a name stands for a value that the source computes, which may be a function."""
+        return name in self.bound - self.functions
+
     def visit_Call(self, node: ast.Call) -> None:
         """The callee, the keywords, text among the arguments, constant sizes."""
-        self.check_callee(node.func)
         function = node.func.id if isinstance(node.func, ast.Name) else ""
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        free = function in self.helpers or function == "dict"
+        if function == "isinstance":
+            self.check_isinstance(node)
+            return
+        self.check_callee(node.func)
+        free = function == "dict" or function in self.helpers or self.is_variable(function)
         for keyword in node.keywords:
             if free and keyword.arg:
                 self.check_name(node, keyword.arg)
-            elif keyword.arg not in words.KEYWORDS:
-                remedy = "only the common NumPy keywords, such as axis and keepdims"
-                self.refuse(node, f"the keyword `{keyword.arg}`", remedy)
+            else:
+                self.check_keyword(node, keyword.arg or "**", method)
         for position, argument in enumerate([*node.args, *(keyword.value for keyword in node.keywords)]):
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 known = argument.value in words.STRINGS
@@ -273,23 +286,40 @@ class Checker(ast.NodeVisitor):
                 self.visit(argument)
         if method in words.CREATORS:
             size = math.prod(max(1.0, abs(value)) for value in whole_numbers(node))
-            if size > MAX_LENGTH * 100:
+            if size > words.MAX_LENGTH * 100:
                 self.refuse(node, f"an array of up to {size:.0f} numbers", "sizes taken from the arguments")
 
+    def check_keyword(self, node: ast.Call, keyword: str, method: str) -> None:
+        """NumPy's own names. What ``where`` leaves out is undefined, unless ``out`` says what is there."""
+        by_element = method in words.ELEMENTWISE and isinstance(node.func, ast.Attribute)
+        by_element = by_element and self.module(node.func.value) == "np"  # pyright: ignore
+        if keyword not in words.KEYWORDS or (keyword == "out" and not by_element):
+            remedy = "only the common NumPy keywords, such as axis and keepdims"
+            self.refuse(node, f"the keyword `{keyword[:MAX_NAME]}`", remedy)
+        elif keyword == "where" and by_element and all(each.arg != "out" for each in node.keywords):
+            self.refuse(node, "`where` without `out`", "out=np.zeros_like(...) beside it, or np.where")
+
+    def check_isinstance(self, node: ast.Call) -> None:
+        """Of a value and of types that are written down; see ``rewrite``."""
+        if len(node.args) != 2 or node.keywords or not type_names(node.args[1]):
+            self.refuse(node, f"`{text(node)}`", "isinstance(x, np.ndarray), or no question")
+        else:
+            self.visit(node.args[0])
+
     def check_callee(self, function: ast.expr) -> None:
-        """What may be called: builtins, helpers above, ``np.f``, ``np.linalg.norm``, methods."""
+        """What may be called: builtins, helpers above, ``np.f``, ``np.linalg.norm``, methods, variables."""
         match function:
             case ast.Name(id=name):
-                if name not in self.helpers and name not in words.BUILTINS:
+                if name not in self.helpers | words.BUILTINS and not self.is_variable(name):
                     self.refuse(function, f"a call of `{name[:MAX_NAME]}`", _HELPER)
+                self.check_name(function, name)
             case ast.Attribute(value=owner, attr=name) if self.module(owner):
-                numpy = words.FUNCTIONS | (words.DTYPES - {"ndarray"})
-                if name not in (words.MATH if self.module(owner) == "math" else numpy):
-                    self.refuse_function(function, called=True)
+                if name not in (words.MATH if self.module(owner) == "math" else _NUMPY):
+                    self.refuse_function(function)
             case ast.Attribute(value=ast.Attribute(value=owner, attr=inner), attr=name) if self.module(owner):
                 reduced = inner in words.REDUCING and name == "reduce"
                 if not reduced and (inner != "linalg" or name not in words.LINALG):
-                    self.refuse_function(function, called=True)
+                    self.refuse_function(function)
             case ast.Attribute(value=owner, attr=name) if name in words.METHODS:
                 self.visit(owner)
             case ast.Attribute(attr=name):
@@ -328,7 +358,7 @@ class Checker(ast.NodeVisitor):
             self.refuse(node, f"computing with text, `{text(node)}`", "numbers only")
         repeated = any(isinstance(side, ast.List | ast.Tuple | ast.Dict) for side in sides)
         times = max(number(side) or 0 for side in sides)
-        if isinstance(node.op, ast.Mult) and repeated and not 0 < times <= MAX_LENGTH:
+        if isinstance(node.op, ast.Mult) and repeated and times > words.MAX_LENGTH:
             self.refuse(node, f"a list repeated {text(node)}", "np.zeros or np.full")
         value = number(node)
         if value is not None and abs(value) > MAX_NUMBER**2:

@@ -16,6 +16,7 @@ from latent_reward.encoder.card import ARGUMENTS
 from latent_reward.errors import LareError
 from latent_reward.sealing.language.grammar import Checker
 from latent_reward.sealing.language.names import returned_names
+from latent_reward.sealing.language.resolve import resolved
 from latent_reward.sealing.language.rewrite import plain_form, traced_form
 from latent_reward.sealing.language.syntax import Problem
 from latent_reward.sealing.language.vocabulary import ENTRY
@@ -61,9 +62,9 @@ def parse(source: str) -> Program:
     Raises:
         SourceError: with every problem found.
     """
-    tree = _tree(source)
+    tree, imported, problems = resolved(_tree(source))
     entries = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == ENTRY]
-    problems = [*Checker().problems(tree), *_problems_of_entry(entries)]
+    problems += [*Checker(imported).problems(tree), *_problems_of_entry(entries)]
     if problems:
         raise SourceError(*sorted(dict.fromkeys(problems), key=lambda problem: problem.line)[:20])
     arguments = tuple(argument.arg for argument in entries[0].args.args)

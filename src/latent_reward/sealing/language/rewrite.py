@@ -1,20 +1,22 @@
 """The two readings of a checked source: what NumPy runs, and what is traced.
 
-Both are the source without imports, annotations and texts, with every module under one name. For tracing,
-conditions and calls of methods become calls of :mod:`latent_reward.sealing.trace.choices`, so that a condition on
-a traced value becomes a ``where``, and arrays need no methods. The names of these calls have double underscores,
-which the language refuses in a source; everything else in a rewritten tree comes from the tree that was checked.
+Both are the source without annotations and messages, in which loops and calls are counted and whatever can grow is
+measured, by the functions of :mod:`latent_reward.sealing.trace.bounds`. For tracing, conditions and calls of methods
+become calls of :mod:`latent_reward.sealing.trace.choices`, so that a condition on a traced value becomes a
+``where``, and arrays need no methods. The names of all these have double underscores, which the language refuses in
+a source; everything else in a rewritten tree comes from the tree that was checked.
 """
 
 import ast
 import copy
 
-from latent_reward.sealing.language.syntax import elements, is_column_stack, modules
+from latent_reward.sealing.language import vocabulary as words
+from latent_reward.sealing.language.syntax import elements, is_column_stack, type_names
 
 
 def plain_form(tree: ast.Module) -> ast.Module:
     """What NumPy runs: the checked tree, changed in place."""
-    return ast.fix_missing_locations(_Plain(modules(tree)).visit(tree))
+    return ast.fix_missing_locations(_Plain().visit(tree))
 
 
 def traced_form(plain: ast.Module) -> ast.Module:
@@ -23,24 +25,66 @@ def traced_form(plain: ast.Module) -> ast.Module:
 
 
 class _Plain(ast.NodeTransformer):
-    """Drops imports, annotations, docstrings and messages; gives modules their names."""
-
-    def __init__(self, modules: dict[str, str]):
-        self.modules = modules
-
-    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> ast.Pass:
-        return ast.copy_location(ast.Pass(), node)
-
-    visit_ImportFrom = visit_Import  # noqa: N815
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        return ast.copy_location(ast.Name(self.modules.get(node.id, node.id), node.ctx), node)
+    """Drops annotations, docstrings and messages; counts steps and measures what grows."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
-        for argument in node.args.args:
-            argument.annotation = None
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        node.body.insert(0, ast.copy_location(ast.Expr(_call("__step__", place=node)), node))
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        return ast.copy_location(ast.arg(node.arg), node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
+        self.generic_visit(node)
+        return ast.copy_location(ast.Lambda(node.args, _call("__step__", node.body)), node)
+
+    def visit_For(self, node: ast.For) -> ast.For:
+        self.generic_visit(node)
+        node.iter = _call("__each__", node.iter)
+        return node
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
+        self.generic_visit(node)
+        node.iter = _call("__each__", node.iter)
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.Call:
+        self.generic_visit(node)
+        name = ast.copy_location(ast.Constant(_OPERATORS[type(node.op)]), node)
+        return _call("__binary__", name, node.left, node.right)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AugAssign:
+        self.generic_visit(node)
+        name = ast.copy_location(ast.Constant(_OPERATORS[type(node.op)]), node)
+        before = copy.deepcopy(node.target)
+        before.ctx = ast.Load()  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(before, ast.Subscript):  # asked only of lists and dictionaries: arrays do not grow
+            before = _call("__entry__", before.value, _later(before))
+        node.value = _call("__operand__", name, before, node.value)
+        return node
+
+    def visit_Starred(self, node: ast.Starred) -> ast.Starred:
+        self.generic_visit(node)
+        return node if isinstance(node.ctx, ast.Store) else _starred(node)
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.FormattedValue:
+        self.generic_visit(node)
+        node.value = _call("__text__", node.value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        match node.func:
+            case ast.Name(id="isinstance"):
+                names: list[ast.expr] = [ast.Constant(name) for name in type_names(node.args[1])]
+                return _call("__isinstance__", self.visit(node.args[0]), *names)
+            case ast.Attribute(attr=name) if name in words.CHANGING_METHODS - {"append", "fill"}:
+                self.generic_visit(node)
+                node.args[-1:] = [_call("__short__", each) for each in node.args[-1:]]
+                return node
+        self.generic_visit(node)
+        return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
         if node.value is None:
@@ -57,7 +101,7 @@ class _Plain(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         match node.value:
-            case ast.Constant() | ast.Call(func=ast.Name(id="print")):
+            case ast.Constant() | ast.JoinedStr() | ast.Call(func=ast.Name(id="print")):
                 return ast.copy_location(ast.Pass(), node)
         return self.generic_visit(node)
 
@@ -167,7 +211,9 @@ class _Choices(ast.NodeTransformer):
             return ast.Assign([target], _call("__choose__", test, _later(value), kept))
         assert isinstance(target, ast.Subscript)
         if isinstance(statement, ast.AugAssign):
-            value = ast.BinOp(before, statement.op, value)
+            value = _call(
+                "__binary__", ast.Constant(_OPERATORS[type(statement.op)]), before, value, place=statement
+            )
         return ast.Expr(_call("__assign__", test, target.value, _as_value(target.slice), _later(value)))
 
 
@@ -219,9 +265,13 @@ def _name(name: str, place: ast.AST, context: ast.expr_context | None = None) ->
     return ast.copy_location(ast.Name(name, context or ast.Load()), place)
 
 
-def _call(name: str, *arguments: ast.expr) -> ast.Call:
+def _call(name: str, *arguments: ast.expr, place: ast.AST | None = None) -> ast.Call:
     call = ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
-    return ast.copy_location(call, arguments[0])
+    return ast.copy_location(call, place or arguments[0])
+
+
+def _starred(node: ast.Starred) -> ast.Starred:
+    return ast.copy_location(ast.Starred(_call("__short__", node.value), ast.Load()), node)
 
 
 def _later(value: ast.expr) -> ast.Lambda:

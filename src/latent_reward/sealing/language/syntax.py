@@ -6,14 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_TEXT = 60
-MODULE_ALIASES = {
-    "numpy": "np",
-    "jax.numpy": "np",
-    "math": "math",
-}  # what may be imported, as what it is seen
 
 ALLOWED = (
-    ast.Module, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Pass,
+    ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Pass,
     ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.If, ast.Expr, ast.ListComp, ast.GeneratorExp,
     ast.comprehension, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Compare, ast.Call, ast.keyword,
     ast.Attribute, ast.Subscript, ast.Slice, ast.Name, ast.Constant, ast.List, ast.Tuple, ast.Dict,
@@ -47,13 +42,6 @@ class Problem:
         return f"line {self.line}: {self.found}; write {self.instead}"
 
 
-def modules(tree: ast.Module) -> dict[str, str]:
-    """The names of modules in a source, each with the module that it stands for."""
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
-    aliases = [alias for node in imports for alias in node.names]
-    return {"np": "np"} | {each.asname or each.name: MODULE_ALIASES.get(each.name, "np") for each in aliases}
-
-
 def text(node: ast.AST) -> str:
     """The source of a node, cut short."""
     try:
@@ -75,6 +63,17 @@ def is_column_stack(node: ast.Subscript) -> bool:
         case ast.Attribute(value=ast.Name(), attr="c_"):
             return not any(isinstance(part, ast.Slice | ast.Constant) for part in elements(node.slice))
     return False
+
+
+_TYPES = {"list", "tuple", "dict", "float", "int", "bool"} | {
+    f"np.{name}" for name in ("ndarray", "generic", "number", "floating", "integer", "float32", "float64")
+}
+
+
+def type_names(node: ast.expr) -> list[str]:
+    """The types in the second argument of ``isinstance``; empty if one of them is not in the language."""
+    names = [ast.unparse(each) for each in elements(node) if isinstance(each, ast.Name | ast.Attribute)]
+    return names if len(names) == len(elements(node)) and set(names) <= _TYPES else []
 
 
 def elements(node: ast.expr) -> list[ast.expr]:

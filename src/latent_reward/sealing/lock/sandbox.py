@@ -6,7 +6,6 @@ in size, parsed as JSON, nothing else.
 """
 
 import atexit
-import contextlib
 import importlib.util
 import json
 import os
@@ -54,7 +53,7 @@ class Limits:
     The wall clock runs from the call, so it includes the start of the first child's parent.
     """
 
-    wall_s: float | int = 18
+    wall_s: float | int = 17
     cpu_s: int = 15
     memory_mb: int = 2048
     reply_mb: int = 8
@@ -118,7 +117,7 @@ class _Server:
         }
         command = [sys.executable, "-I", "-B", str(_SERVER), json.dumps(setup)]
         environment = {"HOME": self.folder.name, "TMPDIR": self.folder.name, **_ENVIRONMENT}
-        self.process = subprocess.Popen(command, stdin=theirs, stdout=self.log, stderr=self.log,
+        self.process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=self.log, stderr=self.log,
                                         cwd=self.folder.name, env=environment, start_new_session=True)  # fmt: skip
         theirs.close()
 
@@ -177,7 +176,8 @@ def _discard(server: _Server) -> None:
 
 
 @atexit.register
-def _end_all() -> None:
+def end() -> None:
+    """Ends the warm process, if there is one; the next call starts another."""
     for server in list(_servers):
         _discard(server)
 

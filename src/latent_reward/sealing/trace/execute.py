@@ -22,12 +22,13 @@ from latent_reward.encoder.card import ARGUMENTS
 from latent_reward.encoder.rows import mapped_over_rows, rows_stay_apart
 from latent_reward.encoder.screen import PLATFORMS
 from latent_reward.sealing.language.parse import Program
-from latent_reward.sealing.language.vocabulary import ENTRY, LOOP_BUDGET
+from latent_reward.sealing.language.vocabulary import ENTRY
 from latent_reward.sealing.trace import choices, toolbox
 from latent_reward.sealing.trace.arrays import ROW_BY_ROW, SELECTED, Array, unwrap, wrap
 from latent_reward.sealing.trace.paths import every_path
 
 _PLACE = "<encoder>"
+_FEW = 8
 
 Rows = tuple[np.ndarray, ...]  # observation, action, next observation
 
@@ -42,10 +43,9 @@ def run_numpy(program: Program, rows: Rows) -> tuple[np.ndarray, list[str], str]
     Raises:
         CheckError: the source fails, or returns something else than one column per factor.
     """
-    scope = toolbox.plain_names(LOOP_BUDGET * max(1, len(rows[0])))
-    copies = {name: part.copy() for name, part in zip(ARGUMENTS, rows, strict=True)}  # it may assign to them
-    result = _call(program, program.plain, scope, copies, "runs")
     count = len(rows[0])
+    _check_repeated(program, tuple(part[:_FEW] for part in rows))
+    result = _evaluated(program, rows, toolbox.plain_names(max(1, count)))
     known = [str(key) for key in result] if isinstance(result, dict) else program.latent_names
     if isinstance(result, np.ndarray) and (result.ndim != 2 or result.shape[0] != count or not result.size):
         raise CheckError("runs", f"returns an array of shape {_shape(result, count)}; "
@@ -75,6 +75,35 @@ def run_numpy(program: Program, rows: Rows) -> tuple[np.ndarray, list[str], str]
     return table, names, "; ".join(remarks)
 
 
+def _evaluated(program: Program, rows: Rows, scope: dict) -> Any:
+    copies = {name: part.copy() for name, part in zip(ARGUMENTS, rows, strict=True)}  # it may assign to them
+    return _call(program, program.plain, scope, copies, "runs")
+
+
+def _check_repeated(program: Program, rows: Rows) -> None:
+    """Calls the source twice with a few rows, by which what takes too long is found soon, and what is remembered.
+
+    Raises:
+        CheckError: the source fails, or the second call returns something else.
+    """
+    scope = toolbox.plain_names(2 * max(1, len(rows[0])))
+    first = _evaluated(program, rows, scope)
+    known: dict[str, np.ndarray] = dict(zip(ARGUMENTS, rows, strict=True))
+    copies = (known[name].copy() for name in program.arguments)
+    try:
+        second = scope[ENTRY](*copies)
+        same = all(
+            np.array_equal(one, two, equal_nan=np.asarray(one).dtype.kind == "f")
+            for one, two in zip(_factors(first), _factors(second), strict=True)
+        )
+    except Exception as error:
+        raise CheckError("runs", f"the second call fails: {_explained(error)}") from None
+    if not same:
+        raise CheckError(
+            "runs", f"{ENTRY} returns something else when it is called again; keep nothing between calls"
+        )
+
+
 def compile_directly(program: Program, sizes: dict) -> export.Exported:
     """As :func:`compile_rows`, with JAX's own arrays.
 
@@ -92,7 +121,7 @@ def compile_directly(program: Program, sizes: dict) -> export.Exported:
 def _assigns_in_place(node: ast.AST) -> bool:
     """Whether an array may change; what has a key in quotes is a dictionary."""
     match node:
-        case ast.AugAssign() | ast.Attribute(attr="fill"):
+        case ast.AugAssign() | ast.Attribute(attr="fill") | ast.keyword(arg="out"):
             return True
         case ast.Subscript(slice=ast.Constant(value=str())):
             return False

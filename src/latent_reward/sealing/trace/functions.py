@@ -10,23 +10,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from latent_reward.sealing.language import vocabulary as words
+from latent_reward.sealing.trace import substitutes
 from latent_reward.sealing.trace.arrays import (
     ROW_BY_ROW,
     SELECTED,
     Array,
     Selected,
     apply,
+    cast,
     is_static,
     unwrap,
     wrap,
 )
+from latent_reward.sealing.trace.bounds import measured
 
-NARROW = {"float64": "float32", "int64": "int32"}  # JAX's numbers have 32 bits
+NARROW = {
+    "float64": "float32",
+    "double": "float32",
+    "int64": "int32",
+    "int_": "int32",
+    "intp": "int32",
+}  # JAX's numbers have 32 bits
 _REDUCED_BY = {"add.reduce": "sum", "multiply.reduce": "prod", "maximum.reduce": "max", "minimum.reduce": "min",
                "logical_and.reduce": "all", "logical_or.reduce": "any"}  # fmt: skip
 _IN_MATH = {"pow": "power", "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
             "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh"}  # fmt: skip
-_SAME = {"fix": "trunc", "asanyarray": "asarray", "ascontiguousarray": "asarray"}  # names that JAX lacks
 _RESHAPES = frozenset("reshape ravel squeeze expand_dims atleast_1d atleast_2d atleast_3d".split())  # noqa: SIM905
 _OWN_INVERSE = frozenset(("swapaxes", "flip", "fliplr", "flipud"))
 _READ_ONLY = frozenset(("moveaxis", "diagonal", "broadcast_to"))
@@ -52,13 +60,13 @@ def by_jax(name: str) -> Callable:
 
 
 def _both(name: str) -> tuple[Callable, Callable]:
-    return operator.attrgetter(name)(np), operator.attrgetter(_SAME.get(name, name))(jnp)
+    return operator.attrgetter(name)(np), substitutes.by_name(name)
 
 
 def _only_words(name: str, function: Callable) -> Callable:
     def call(*arguments, **keywords):
         _check_texts(name, arguments, keywords)
-        return function(*arguments, **keywords)
+        return measured(function(*arguments, **keywords))
 
     return call
 
@@ -78,6 +86,8 @@ def lifted(name: str) -> Callable:
     stacks = name in words.NUMERIC or name == "linalg.norm"
 
     def call(*arguments, **keywords):
+        if "out" in keywords:
+            return _into(call, keywords.pop("out"), keywords.pop("where", True), arguments, keywords)
         if any(isinstance(value, Selected) for value in arguments):
             return _of_selected(name, else_by_jax, arguments, keywords)
         rest, keywords = _plain(arguments[1:]), {key: _plain(value) for key, value in keywords.items()}
@@ -86,13 +96,13 @@ def lifted(name: str) -> Callable:
             return view
         given = (*_plain(arguments[:1]), *rest)
         if is_static((*given, *keywords.values())):
-            return wrap(on_constants(*given, **keywords))
+            return wrap(measured(on_constants(*given, **keywords)))
         if stacks:  # NumPy makes an array of a list of arrays, and of a tuple in the first place
             given = [
                 jnp.asarray(each) if isinstance(each, list if place else list | tuple) else each
                 for place, each in enumerate(given)
             ]
-        return wrap((_clip if name == "clip" else else_by_jax)(*given, **keywords))
+        return wrap(else_by_jax(*given, **keywords))
 
     return _only_words(name, call)
 
@@ -100,15 +110,29 @@ def lifted(name: str) -> Callable:
 def _plain(value: Any) -> Any:
     """Unwrapped, with the types that stand for NumPy's own."""
     if callable(value):
-        return _TYPES.get(value, value)
+        if isinstance(value, type) or value in _TYPES:
+            return _TYPES.get(value, value)
+        return lambda *values: unwrap(value(*map(wrap, values)))
     if isinstance(value, list | tuple):
         return type(value)(map(_plain, value))
     return unwrap(value)
 
 
-def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    low, high = (a_min if min is None else min), (a_max if max is None else max)
-    return jnp.clip(jnp.asarray(x), low, high)
+def _into(function: Callable, out: Any, where: Any, arguments: tuple, keywords: dict) -> Any:
+    """``function(..., out=out, where=where)``: ``out`` with the result where ``where`` holds."""
+    result = function(*arguments, **keywords)
+    if out is None or (isinstance(out, tuple) and out == (None,)):
+        return result
+    (out,) = out if isinstance(out, tuple) else (out,)
+    if not isinstance(out, Array):
+        raise TypeError("out must be an array")
+    new, chosen = unwrap(result), unwrap(where)
+    if chosen is not True:
+        new = jnp.where(jnp.asarray(chosen), new, out.value)
+    if np.shape(new) != out.shape:
+        new = jnp.broadcast_to(new, out.shape)
+    out.store(cast(new, out.dtype))
+    return out
 
 
 def asarray(value: Any, dtype: Any = None) -> Any:

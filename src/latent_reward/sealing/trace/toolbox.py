@@ -6,7 +6,6 @@ of its words.
 
 import builtins
 import math
-import operator
 from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
@@ -15,44 +14,26 @@ from typing import Any
 import numpy as np
 
 from latent_reward.sealing.language import vocabulary as words
-from latent_reward.sealing.trace import functions
-from latent_reward.sealing.trace.arrays import Array, is_static, unwrap
+from latent_reward.sealing.trace import bounds, functions
+from latent_reward.sealing.trace.arrays import Array
 
 
-class Steps:
-    """``range`` with a budget over the whole evaluation, so that no loop can run long."""
-
-    def __init__(self, steps: int):
-        """``steps``: of all loops together."""
-        self.allowed = self.left = steps
-
-    def __call__(self, *bounds: Any) -> range:
-        """``range`` with bounds that are known."""
-        if any(isinstance(bound, float) or not is_static(unwrap(bound)) for bound in bounds):
-            raise TypeError("a loop needs a constant bound; compute all rows at once with array expressions")
-        steps = range(*map(operator.index, bounds))
-        self.left -= len(steps) if abs(steps.stop - steps.start) < 1 << 40 else self.left + 1
-        if self.left < 0:
-            raise ValueError(f"the loops take more than {self.allowed} steps in all; use array expressions")
-        return steps
-
-
-def plain_names(steps: int = words.LOOP_BUDGET) -> dict[str, Any]:
-    """Everything a source can see when NumPy runs it. ``steps``: those that its loops may take in all."""
-    return _scope(*_tools(functions.by_numpy), steps)
+def plain_names(rows: int = 1) -> dict[str, Any]:
+    """Everything a source can see when NumPy runs it for so many rows."""
+    return _scope(*_tools(functions.by_numpy), rows)
 
 
 def jax_names() -> dict[str, Any]:
     """The same for JAX's own arrays, which cannot be assigned to."""
-    return _scope(*_tools(functions.by_jax), words.LOOP_BUDGET)
+    return _scope(*_tools(functions.by_jax))
 
 
 def traced_names() -> dict[str, Any]:
     """The same over :class:`latent_reward.sealing.trace.arrays.Array`, which behaves as NumPy's arrays do."""
-    return _scope(*_imitated_tools(), words.LOOP_BUDGET)
+    return _scope(*_imitated_tools())
 
 
-@cache  # a source is traced once for every way through it, and only the steps of its loops are counted again
+@cache  # a source is traced once for every way through it, and only its steps are counted again
 def _tools(function: Callable[[str], Any]) -> tuple[dict, dict, dict]:
     narrow = {} if function is functions.by_numpy else functions.NARROW
     tools: dict[str, Any] = {name: getattr(np, name) for name in words.CONSTANTS}
@@ -60,7 +41,7 @@ def _tools(function: Callable[[str], Any]) -> tuple[dict, dict, dict]:
     tools |= {name: function(name) for name in words.FUNCTIONS - words.EMPTY.keys()}
     for name in words.REDUCING:
         tools[name].reduce = function(f"{name}.reduce")
-    tools["linalg"] = SimpleNamespace(norm=function("linalg.norm"))
+    tools["linalg"] = SimpleNamespace(**{name: function(f"linalg.{name}") for name in words.LINALG})
     return tools, {name: getattr(math, name) for name in words.MATH}, {}
 
 
@@ -72,10 +53,12 @@ def _imitated_tools() -> tuple[dict, dict, dict]:
     return tools, {name: functions.lifted_math(name) for name in words.MATH}, functions.BUILTINS
 
 
-def _scope(tools: dict, of_math: dict, own: dict, steps: int) -> dict[str, Any]:
+def _scope(tools: dict, of_math: dict, own: dict, rows: int = 1) -> dict[str, Any]:
+    budget = bounds.Budget(rows)
     tools = tools | {name: tools[other] for name, other in words.EMPTY.items()}
-    seen = {name: getattr(builtins, name) for name in words.BUILTINS | words.ERRORS}
-    seen |= {"range": Steps(steps), "len": _length, **own}
+    seen = {name: getattr(builtins, name) for name in words.BUILTINS | words.ERRORS} | own
+    seen |= {name: bounds.bounded(seen[name]) for name in ("list", "tuple", "dict", "sorted", "sum")}
+    seen |= {"range": budget.range, "len": _length, "pow": bounds.power} | bounds.names(budget)
     return {"__builtins__": seen, "np": SimpleNamespace(**tools), "math": SimpleNamespace(**of_math)}
 
 
