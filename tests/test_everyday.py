@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from latent_reward.encoder.card import Space
-from latent_reward.encoder.screen import read_program
+from latent_reward.encoder.card import Card, Space
+from latent_reward.encoder.screen import read_program, screen
 from latent_reward.sealing.language.parse import parse
 from latent_reward.sealing.lock import sandbox
 from latent_reward.sealing.verify import payload_of
@@ -51,6 +51,8 @@ def test_everyday_sources_are_sealed_and_agree_with_numpy(name):
     assert not failed, f"{name}: {failed}"
     arrays = rows()
     program = read_program(base64.b64decode(report["program"]))
+    names = tuple(report["latent_names"])
+    screen(program, Card("", "", SPACE, names, ("",) * len(names), parse(source).arguments, "", ""))
     ours, plain = np.asarray(jax.jit(program.call)(*arrays)), by_python(source, arrays)
     assert ours.shape == plain.shape
     gap = np.abs(ours - plain) / (np.abs(plain) + np.median(np.abs(plain), axis=0) + 1e-30)

@@ -121,6 +121,64 @@ def _piece(function: Any, x: jax.Array) -> jax.Array:
     return jnp.asarray(function(x) if callable(function) else function, x.dtype)
 
 
+# JAX has the next ones as composite operations, which are not arithmetic to whoever reads a program.
+
+
+def _float(x: Any) -> jax.Array:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+
+
+def _arcsin(x: Any) -> jax.Array:
+    x = _float(x)
+    return jnp.arctan2(x, jnp.sqrt((1 - x) * (1 + x)))
+
+
+def _arccos(x: Any) -> jax.Array:
+    x = _float(x)
+    return jnp.arctan2(jnp.sqrt((1 - x) * (1 + x)), x)
+
+
+def _sinh(x: Any) -> jax.Array:
+    """(m + m / (m + 1)) / 2 with m = eˣ − 1, which is exact near 0, and eˣ⁻ˡⁿ² where the rest does not count."""
+    x = _float(x)
+    size = jnp.abs(x)
+    near = jnp.expm1(jnp.minimum(size, 10.0))
+    return jnp.sign(x) * jnp.where(size < 10.0, (near + near / (near + 1)) / 2, jnp.exp(size - _LN_2))
+
+
+def _cosh(x: Any) -> jax.Array:
+    size = jnp.abs(_float(x))
+    return jnp.exp(size - _LN_2) + jnp.exp(-size - _LN_2)
+
+
+def _arcsinh(x: Any) -> jax.Array:
+    x = _float(x)
+    size = jnp.abs(x)
+    square = jnp.minimum(size, _HUGE) ** 2
+    near = jnp.log1p(size + square / (1 + jnp.sqrt(1 + square)))
+    return jnp.sign(x) * jnp.where(size < _HUGE, near, jnp.log(size) + _LN_2)
+
+
+def _arccosh(x: Any) -> jax.Array:
+    x = _float(x)
+    above = jnp.minimum(x, _HUGE) - 1
+    return jnp.where(x < _HUGE, jnp.log1p(above + jnp.sqrt(above) * jnp.sqrt(above + 2)), jnp.log(x) + _LN_2)
+
+
+def _arctanh(x: Any) -> jax.Array:
+    x = _float(x)
+    size = jnp.abs(x)
+    return jnp.sign(x) * jnp.log1p(2 * size / (1 - size)) / 2
+
+
+def _partition(a: Any, kth: Any, axis: int = -1) -> jax.Array:
+    return jnp.sort(jnp.asarray(a), axis=axis)
+
+
+_LN_2, _HUGE = float(np.log(2.0)), 1e10
+
+
 def _searchsorted(a: Any, v: Any, side: str = "left") -> jax.Array:
     edges, values = jnp.asarray(a), jnp.asarray(v)[..., None]
     return ((edges < values) if side == "left" else (edges <= values)).sum(axis=-1)
@@ -194,5 +252,6 @@ def _solve(a: Any, b: Any) -> jax.Array:
 _OWN: dict[str, Callable] = {
     "clip": _clip, "piecewise": _piecewise, "searchsorted": _searchsorted, "digitize": _digitize,
     "interp": _interp, "linalg.det": _det, "linalg.inv": _inv, "linalg.solve": _solve,
-    "finfo": np.finfo, "iinfo": np.iinfo,
+    "finfo": np.finfo, "iinfo": np.iinfo, "arcsin": _arcsin, "arccos": _arccos, "sinh": _sinh, "cosh": _cosh,
+    "arcsinh": _arcsinh, "arccosh": _arccosh, "arctanh": _arctanh, "partition": _partition,
 }  # fmt: skip
