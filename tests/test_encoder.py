@@ -221,7 +221,12 @@ def test_the_same_source_gives_the_same_program_also_after_others(encoder):
 
 
 def test_a_source_that_takes_too_long_is_a_failed_check():
-    lines = ["x = np.ones((6000, 6000))", *["x = x @ x * 0.5"] * 50, "return [observation[:, :1] * x[0, 0]]"]
+    lines = [
+        "n = 6000",
+        "x = np.ones((n, n))",
+        *["x = x @ x * 0.5"] * 50,
+        "return [observation[:, :1] * x[0, 0]]",
+    ]
     report = check(source(*lines), SPACE, limits=sandbox.Limits(wall_s=4))
     assert str(report).startswith("sandbox: the locked process was stopped after 4 s")
 
