@@ -11,7 +11,6 @@ from latent_reward.sealing.lock import sandbox
 
 _WORKER = "latent_reward.sealing.trial:try_each"
 _TOGETHER = 4  # programs in one process at most
-_LIMITS = sandbox.Limits(wall_s=25, cpu_s=15)
 
 
 def admit(program: bytes, card: Card) -> None:
@@ -57,7 +56,7 @@ def _too_large(program: bytes) -> str:
 
 def _tried(programs: list[tuple[bytes, Card]]) -> list[str]:
     try:
-        found = sandbox.run(_WORKER, [_payload(*each) for each in programs], _LIMITS).result
+        found = sandbox.run(_WORKER, [_payload(*each) for each in programs]).result
         if not isinstance(found, list) or len(found) != len(programs):
             raise LareError("the locked process gave no usable answer")
     except LareError as error:
