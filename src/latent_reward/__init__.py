@@ -10,8 +10,8 @@ Names are imported when first used, so that the locked process that compiles gen
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # not from `typing`, so that nothing more than this is imported before a command begins
 if TYPE_CHECKING:
     from latent_reward.agents.ppo import PPO
     from latent_reward.agents.td3 import TD3
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from latent_reward.design.make import design_encoder
     from latent_reward.encoder.encoder import Encoder
     from latent_reward.encoder.from_function import FunctionEncoder, encoder_from_function
+    from latent_reward.envs.named import allow_import
     from latent_reward.errors import LareError
     from latent_reward.library.assign import assign
     from latent_reward.library.credit import Credit
@@ -47,6 +48,7 @@ __all__ = [
     "TeamTask",
     "WandbLog",
     "__version__",
+    "allow_import",
     "assign",
     "design_encoder",
     "encoder_from_function",
@@ -72,6 +74,7 @@ _HOME = {
     "PPO": "agents.ppo",
     "TD3": "agents.td3",
     "WandbLog": "report.wandb",
+    "allow_import": "envs.named",
     "assign": "library.assign",
     "design_encoder": "design.make",
     "load_encoder": "sealing.open",

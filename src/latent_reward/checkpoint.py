@@ -15,8 +15,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from latent_reward.errors import LareError
-from latent_reward.files import replacing
+from latent_reward.errors import LareError, shown
+from latent_reward.files import replacing, to_json
+from latent_reward.reading import parse_json, validated
 
 FORMAT = 3
 
@@ -30,6 +31,12 @@ class Stored(NamedTuple):
     path: Path
     remedy: str
 
+    def value(self, name: str, schema: Any) -> Any:
+        """One of the counters, as a value of ``schema``; LareError if it is missing or does not fit."""
+        if name not in self.header:
+            raise LareError(f"checkpoint: {self.path} is damaged ({name} is missing); {self.remedy}")
+        return validated(schema, self.header[name], f"checkpoint: {self.path} is damaged: {name}", self.remedy)
+
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any], config: str) -> None:
     """Write arrays and counters, tagged with the configuration as JSON.
@@ -37,7 +44,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any
     Raises:
         LareError: the disk is full or the folder cannot be written; an older checkpoint stays intact.
     """
-    metadata = {"header": json.dumps({"format": FORMAT, **header}), "config": config}
+    metadata = {"header": to_json({"format": FORMAT, **header}), "config": config}
     try:
         with replacing(path) as draft:
             save_file({name: np.asarray(each, order="C") for name, each in arrays.items()}, draft, metadata)
@@ -55,34 +62,34 @@ def read(path: Path, config: str | None = None, remedy: str = "start a new run")
         LareError: the file is missing, damaged, of another format, or belongs to another configuration.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")
         file = safe_open(path, framework="numpy")
-        metadata = file.metadata()
+        metadata = file.metadata() or {}
     except FileNotFoundError as error:
         raise LareError(
             f"checkpoint: {path} does not exist; the run stopped before its first checkpoint, so remove its folder and "
             "start it again"
         ) from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise LareError(f"checkpoint: {path} is damaged ({error}); {remedy}") from error
-    try:
-        header, stored_config = json.loads(metadata["header"]), metadata["config"]
-        version = header["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LareError(
-            f"checkpoint: {path} is damaged (it has no counters of a checkpoint); {remedy}"
-        ) from error
+    what, stored_config = f"checkpoint: {path} is damaged", metadata.get("config", "")
+    header = parse_json(metadata.get("header", "null"), f"{what}: counters", remedy)
+    if not isinstance(header, dict) or "format" not in header:
+        raise LareError(f"{what} (it has no counters of a checkpoint); {remedy}")
+    version = header["format"]
     if version != FORMAT:
         raise LareError(
-            f"checkpoint: {path} was written by another version of latent-reward (format {version}, this one "
+            f"checkpoint: {path} was written by another version of latent-reward (format {shown(version)}, this one "
             f"reads {FORMAT}); {remedy}"
         )
     if config is not None:
-        _same_config(json.loads(stored_config), json.loads(config))
+        _same_config(parse_json(stored_config, f"{what}: configuration", remedy), json.loads(config))
 
     def array(name: str) -> np.ndarray:
         try:
             return file.get_tensor(name)
-        except (SafetensorError, TypeError) as error:
+        except Exception as error:  # of a type that NumPy has not, for instance
             raise LareError(f"checkpoint: {path} is damaged ({name}: {error}); {remedy}") from error
 
     return Stored(header, array, stored_config, path, remedy)
@@ -105,7 +112,7 @@ def restored(tree: Any, prefix: str, stored: Stored) -> Any:
     """``tree`` (arrays or shapes) with the leaves of a checkpoint; rows that were not saved keep their values.
 
     Raises:
-        LareError: an array is missing, or its shape or type is not that of the leaf.
+        LareError: an array is missing, its shape or type is not that of the leaf, or a number in it is not finite.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     found = []
@@ -116,6 +123,10 @@ def restored(tree: Any, prefix: str, stored: Stored) -> Any:
             raise LareError(
                 f"checkpoint: {stored.path} is damaged ({name} is {saved.dtype} {saved.shape}, not {leaf.dtype} "
                 f"{leaf.shape}); {stored.remedy}"
+            )
+        if np.issubdtype(saved.dtype, np.floating) and not np.isfinite(saved).all():
+            raise LareError(
+                f"checkpoint: {stored.path} is damaged ({name} has a number that is not finite); {stored.remedy}"
             )
         found.append(_fill(leaf, saved))
     return jax.tree.unflatten(structure, found)

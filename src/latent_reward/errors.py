@@ -4,7 +4,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from numbers import Integral
+from pathlib import Path
 from typing import Any, get_args
+
+MOST = (1 << 31) - 1
+"""The largest count that is used anywhere."""
 
 
 class LareError(Exception):
@@ -32,20 +36,51 @@ class BrokenEnvironmentError(LareError):
         self.message, self.remedy = message, remedy
 
 
-def require_count(least: int, **counts: Any) -> None:
-    """Raise if a count is not a whole number of at least ``least``.
+def require_count(least: int, *, most: int = MOST, **counts: Any) -> None:
+    """Raise if a count is not a whole number from ``least`` to ``most``; whole numbers of NumPy are whole numbers.
 
     Raises:
         LareError: naming the first such count.
     """
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, Integral) or count < least:
-            raise LareError(f"{name}: {count!r} is not possible; give a whole number of at least {least}")
+            raise LareError(f"{name}: {shown(count)} is not possible; give a whole number of at least {least}")
+        if count > most:
+            raise LareError(f"{name}: {shown(count)} is too large; give a whole number of at most {most}")
 
 
 def require_positive(**counts: Any) -> None:
     """Raise if a count is not a whole number of at least 1."""
     require_count(1, **counts)
+
+
+def require_seed(seed: Any) -> int:
+    """A seed as a number of Python; raise if it is not a whole number from 0 to 2³² − 1."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 1 << 32:
+        raise LareError(f"seed: {shown(seed)} is not possible; give a whole number from 0 to 2³² − 1")
+    return int(seed)
+
+
+def require_flags(**flags: Any) -> None:
+    """Raise if a flag is neither true nor false."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise LareError(f"{name}: {shown(flag)} is not possible; give True or False")
+
+
+def require_paths(**paths: Any) -> None:
+    """Raise if a path is neither a text that can be one, nor a ``Path``, nor None."""
+    for name, path in paths.items():
+        fits = path is None or (isinstance(path, str | Path) and path != "" and "\0" not in str(path))
+        if not fits:
+            raise LareError(f"{name}: {shown(path)} is no path; give a text or a pathlib.Path")
+
+
+def require_functions(**functions: Any) -> None:
+    """Raise if a function cannot be called and is not None."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise LareError(f"{name}: {shown(function)} cannot be called; give a function, or leave it out")
 
 
 def require_choice(name: str, value: Any, choices: Any) -> Any:
@@ -55,9 +90,9 @@ def require_choice(name: str, value: Any, choices: Any) -> Any:
         LareError: naming the field, the value, near misses and all choices.
     """
     known = get_args(choices)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise LareError(
-            f"{name}: {value!r} does not exist{did_you_mean(str(value), known)}; choose from {', '.join(known)}"
+            f"{name}: {shown(value)} does not exist{did_you_mean(str(value), known)}; choose from {', '.join(known)}"
         )
     return value
 
@@ -86,6 +121,15 @@ def extra_needed(what: str, extra: str) -> Iterator[None]:
         raise LareError(
             f'{what} needs {error.name}, which is not installed; run `pip install "latent-reward[{extra}]"`'
         ) from error
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """``repr(value)`` without line breaks, cut where it is long; for values that came from outside."""
+    try:
+        text = repr(value)
+    except Exception:  # a stranger's class, or a number with more digits than Python prints
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def one_line(error: BaseException) -> str:

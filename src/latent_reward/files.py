@@ -4,12 +4,16 @@ import dataclasses
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+_FILE_NAME = re.compile(r"\w(?:[\w.+=, -]{0,98}[\w+=-])?")
+_DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)  # names that Windows reserves
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -48,6 +52,26 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a text is safe as the name of one file or folder, on any system and in any command.
+
+    It has at most 100 characters: letters, digits, and ``. _ - + = ,`` or a space between them. It does not begin with
+    a dot or a dash, so it is neither hidden, nor an option, nor a way to another folder.
+    """
+    fits = _FILE_NAME.fullmatch(name) is not None and _DEVICES.fullmatch(name) is None
+    return fits and len(name.encode("utf-8", "replace")) <= 200
+
+
+def as_file_name(text: str) -> str:
+    """The file name that is most like ``text``: other characters become dashes.
+
+    >>> as_file_name("../my env")
+    'my-env'
+    """
+    name = re.sub(r"[^\w.-]", "-", text)[:48].strip(".-") or "unnamed"
+    return name if is_file_name(name) else f"env-{name}"
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
@@ -55,6 +79,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, Real) and not isinstance(value, int | float):  # a number of NumPy
+        value = int(value) if isinstance(value, Integral) else float(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -5,14 +5,23 @@ from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Table
-from tyro.conf import FlagCreatePairsOff, arg
+from tyro.conf import FlagCreatePairsOff, UseAppendAction, arg
 
 from latent_reward.files import to_json
 
 screen = Console(highlight=False, soft_wrap=True, markup=False)
 
 TaskName = Annotated[str, arg(metavar="TASK")]
+Imports = UseAppendAction[Annotated[tuple[str, ...], arg(name="import", metavar="MODULE")]]
 AsJson = FlagCreatePairsOff[Annotated[bool, arg(name="json")]]
+
+
+def import_named(modules: Sequence[str]) -> None:
+    """Import the modules that were given with ``--import``, each of which files may name from then on."""
+    from latent_reward.envs.named import allow_import
+
+    for module in modules:
+        allow_import(module)
 
 
 def print_json(value: Any) -> None:

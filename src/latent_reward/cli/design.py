@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import TaskName, screen
+from latent_reward.cli.common import Imports, TaskName, import_named, screen
 
 
 def design(
@@ -34,6 +34,7 @@ def design(
     replay: bool = False,
     episodes: int = 200,
     overwrite: bool = False,
+    imports: Imports = (),
 ) -> None:
     """Let a language model write an encoder for TASK, verify and seal it.
 
@@ -63,6 +64,7 @@ def design(
         replay: take every reply from the record, and call no model.
         episodes: maximum number of episodes of random behaviour to score candidates on.
         overwrite: replace an encoder that is already in OUT.
+        imports: a module that the task may import, also one of this folder; may be given several times.
     """
     from latent_reward.design.judge import Candidate
     from latent_reward.design.llm.client import Server
@@ -70,6 +72,7 @@ def design(
     from latent_reward.design.play import Recording
     from latent_reward.design.prompt import find_protocol
 
+    import_named(imports)
     judged: list[Candidate] = []
 
     def note(candidate: Candidate) -> None:

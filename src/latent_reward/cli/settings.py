@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from latent_reward.errors import LareError, one_line, require_count
+from latent_reward.errors import LareError, require_count, shown
+from latent_reward.reading import parse_yaml, read_text
 
 _SECTIONS = ("agent", "method")  # whose settings are changed one by one
+MOST_SEEDS = 1_000
 _UNITS = {"replay": "steps", "episodes": "iterations", "td3": "steps", "ppo": "iterations"}
 
 
@@ -25,17 +25,14 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         LareError: the file cannot be read, or is no mapping.
     """
-    try:
-        tree = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise LareError(f"config: cannot read {path} ({error.strerror}); give a YAML or JSON file") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise LareError(f"config: {path} is not YAML ({one_line(error)}); correct the syntax") from error
+    tree = parse_yaml(read_text(path), f"config: {path}")
     if not isinstance(tree, dict):
         raise LareError(f"config: {path} is not a mapping; write settings such as `steps: 5000`")
     if isinstance(tree.get("config"), dict) and "format" in tree:
         return _of_run(tree, path.parent)
-    return arguments(_mapping("config", tree.get("config", tree)))
+    found = arguments(_mapping("config", tree.get("config", tree)))
+    _require_inside(found, path)
+    return found
 
 
 def read_assignments(assignments: Sequence[str]) -> dict[str, Any]:
@@ -57,12 +54,7 @@ def read_assignments(assignments: Sequence[str]) -> dict[str, Any]:
                 raise LareError(
                     f"set: {part} is given a value and settings of its own; leave one of them out"
                 )
-        try:
-            inside[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise LareError(
-                f"set: the value of {text!r} is not YAML; quote it, or correct the syntax"
-            ) from None
+        inside[last] = parse_yaml(value, f"set: {shown(text)}")
     return arguments(tree)
 
 
@@ -133,8 +125,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     first, dots, last = text.partition("..")
     try:
-        seeds = tuple(range(int(first), int(last) + 1)) if dots else tuple(map(int, text.split(",")))
-    except ValueError:
+        seeds = range(int(first), int(last) + 1) if dots else tuple(map(int, text.split(",")))
+        seeds = tuple(seeds[: MOST_SEEDS + 1])
+    except (ValueError, OverflowError):
         seeds = ()
     if not seeds:
         raise LareError(
@@ -160,6 +153,15 @@ def _of_run(stored: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if found.get("encoder") and (folder / "encoder").is_dir():
         found["encoder"] = str(folder / "encoder")
     return found
+
+
+def _require_inside(found: Mapping[str, Any], path: Path) -> None:
+    """Raise if a file of settings asks for a run folder outside the current folder."""
+    out = Path(found.get("out", "."))
+    if out.is_absolute() or ".." in out.parts:
+        raise LareError(
+            f"out: {path} asks for the run folder {shown(str(out))}, outside the current one; give --out yourself"
+        )
 
 
 def _encoder(value: Any) -> dict[str, Any]:

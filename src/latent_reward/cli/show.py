@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import AsJson, print_json, print_rows, screen
+from latent_reward.cli.common import AsJson, Imports, import_named, print_json, print_rows, screen
 from latent_reward.errors import LareError
 
 
@@ -93,6 +93,7 @@ def check(
     *,
     task: Annotated[str | None, arg(metavar="TASK")] = None,
     out: Annotated[Path | None, arg(metavar="DIR")] = None,
+    imports: Imports = (),
     json: AsJson = False,
 ) -> None:
     """Check a task file against its environment, and play that; or seal an encoder's source and print every check.
@@ -105,8 +106,10 @@ def check(
         file: a task file (.yaml), or the source of an encoder (.py).
         task: for a source: the task whose observations and actions it reads.
         out: for a source: write the sealed encoder into this folder, for `lare train --encoder`.
+        imports: a module that the task may import, also one of this folder; may be given several times.
         json: print the result as JSON, and nothing else.
     """
+    import_named(imports)
     if file.suffix == ".py":
         _check_source(file, task, out, json)
     elif task or out:

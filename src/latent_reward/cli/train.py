@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
-from latent_reward.cli.common import AsJson, print_credit, print_json, print_weights, screen
+from latent_reward.cli.common import (
+    AsJson,
+    Imports,
+    import_named,
+    print_credit,
+    print_json,
+    print_weights,
+    screen,
+)
 from latent_reward.cli.settings import combine, parse_seeds, read_assignments, read_config
 from latent_reward.errors import LareError
 
@@ -58,6 +66,7 @@ def train(
     assignments: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")] = (),
     resume: Annotated[Path | None, _argument("RUN")] = None,
     drop_unfinished: FlagCreatePairsOff[bool] = False,
+    imports: Imports = (),
     wandb: Annotated[str | None, _argument("PROJECT")] = None,
     dry_run: FlagCreatePairsOff[bool] = False,
     json: AsJson = False,
@@ -88,6 +97,7 @@ def train(
         resume: go on with this run; every setting but a larger number of steps or iterations comes from it.
         drop_unfinished: where a run goes on, begin its unfinished episodes again and do not repeat their steps, for an
             environment that does not repeat itself.
+        imports: a module that a task file or a run may import, also one of this folder; may be given several times.
         wandb: also log to this project of Weights & Biases.
         dry_run: check everything, print the whole configuration, and neither train nor write.
         json: print the result as JSON, and nothing else.
@@ -96,6 +106,7 @@ def train(
     from latent_reward.report.evaluation import last_rows
     from latent_reward.training import train as trainer
 
+    import_named(imports)
     if resume is not None:
         options = {"method": method, "seeds": seeds, "encoder": encoder, "draw": draw, "out": out}
         options |= {"max_steps": max_steps, "config": config, "set": assignments or None}
@@ -115,12 +126,15 @@ def train(
         chosen: dict[str, Any] = {"task": task, "draw": draw, "out": out, "max_steps": max_steps, **settings}
         chosen |= {"encoder": encoder, "seed": None if seeds is None else parse_seeds(seeds)}
         chosen |= {"method": None if method is None else {"name": method}}
+        given = read_config(config) if config else {}
         wanted = combine(
             {"task": "HalfCheetah-v5"},
-            read_config(config) if config else {},
+            given,
             read_assignments(assignments),
             {name: value for name, value in chosen.items() if value is not None},
         )
+        if wanted["task"] == given.get("task") and task is None:
+            _require_named(given["task"])
         if dry_run:
             _show_plan(wanted, json)
             return
@@ -137,6 +151,15 @@ def train(
             print_credit(row)
         written = [name for name in ("learning_curve.png", "metrics.jsonl") if (run.folder / name).exists()]
         screen.print(f"done: {run.folder} ({', '.join(written)}, tensorboard/)")
+
+
+def _require_named(task: str) -> None:
+    """Raise if a file of settings names an environment in a module that was not named in this command."""
+    from latent_reward.envs.named import require_named
+    from latent_reward.task.draft import is_pettingzoo
+
+    if not Path(task).is_file() and (":" in task or is_pettingzoo(task)):
+        require_named("task", task)
 
 
 def _refuse_beside_resume(given: list[str]) -> None:
@@ -180,6 +203,7 @@ def evaluate(
     *,
     episodes: int = 10,
     video: bool = False,
+    imports: Imports = (),
     json: AsJson = False,
 ) -> None:
     """Play episodes with a trained policy; print their true returns and what each latent turned out to be worth.
@@ -188,11 +212,13 @@ def evaluate(
         run: the folder of a run.
         episodes: episodes per seed, the same ones every time.
         video: also write one episode per seed as an MP4 file into the run folder.
+        imports: a module that the run may import, also one of this folder; may be given several times.
         json: print the result as JSON, and nothing else.
     """
     from latent_reward.report.evaluation import last_rows
     from latent_reward.training.run import load_run
 
+    import_named(imports)
     trained = load_run(run)
     measured = last_rows(trained.metrics)
     returns = trained.evaluate(episodes)

@@ -47,6 +47,17 @@ def init_window(episodes: int = 20) -> Sums:
     return np.full((episodes, COLUMNS), np.nan)
 
 
+def is_window(array: np.ndarray) -> bool:
+    """Whether an array of a file can be rows of the last episodes."""
+    return (
+        array.ndim == 2
+        and array.shape[1] == COLUMNS
+        and 0 < len(array) <= 1000
+        and array.dtype == np.float64
+        and not np.isinf(array).any()
+    )
+
+
 def push(window: Sums, rows: Sums) -> Sums:
     """Append rows and drop as many of the oldest."""
     return np.vstack([window, rows])[len(rows) :]

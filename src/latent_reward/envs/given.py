@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import gymnasium
 from latent_reward.envs.base import close
 from latent_reward.envs.pettingzoo import Make
 from latent_reward.errors import LareError, one_line
+from latent_reward.files import as_file_name
 
 
 def maker_of(given: Any) -> Make:
@@ -56,7 +56,7 @@ def name_of(env: Any) -> str:
     """A name for an environment, with characters allowed in a file name: its id, or the name of its class."""
     spec = getattr(env, "spec", None)
     named = spec.id if spec else (getattr(env, "metadata", None) or {}).get("name")
-    return re.sub(r"[^\w.-]", "-", str(named or type(getattr(env, "unwrapped", env)).__name__))
+    return as_file_name(str(named or type(getattr(env, "unwrapped", env)).__name__))
 
 
 def _copies(env: Any) -> Make:

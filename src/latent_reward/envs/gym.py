@@ -11,13 +11,15 @@ import gymnasium
 import numpy as np
 
 from latent_reward.envs.base import close
+from latent_reward.envs.named import require_named
 from latent_reward.envs.spaces import described, mask_problem, parts_of
-from latent_reward.errors import TaskError, did_you_mean, one_line
+from latent_reward.errors import TaskError, did_you_mean, one_line, shown
 
 _REMEDIES = {
     "observation": "wrap it with gymnasium's FlattenObservation and register the result",
     "action": "choose an environment whose actions are continuous vectors, or wrap this one and register it",
 }
+_NAMES_ANOTHER = ("GymV21Environment-v0", "GymV26Environment-v0")  # by an argument, which nobody looks at
 _FROM_PYTHON = ", or give lr.train a function that makes it"
 
 
@@ -47,9 +49,10 @@ def open_env(
     except ModuleNotFoundError as error:
         module = error.name or env_id.rpartition(":")[0]
         message = f"{env_id} needs the module {module!r}, which cannot be imported"
-        raise TaskError(
-            "env", message, "install it, or run the command in the folder that holds it"
-        ) from error
+        remedy = (
+            f"install it, or run the command in the folder that holds it and add `--import {module}`"
+        )
+        raise TaskError("env", message, remedy) from error
     except gymnasium.error.DependencyNotInstalled as error:
         if "mujoco" in f"{error}".lower():  # Gymnasium would name its own extra
             message, remedy = f"{env_id} needs MuJoCo", 'run `pip install "latent-reward[mujoco]"`'
@@ -58,8 +61,10 @@ def open_env(
         raise TaskError("env", message, remedy) from error
     except gymnasium.error.UnregisteredEnv as error:
         message = f"no environment is registered as {env_id!r}{did_you_mean(env_id, gymnasium.registry)}"
-        remedy = "correct the id, install its package, or write `package:Id-v0` to import that package first"
+        remedy = "correct the id, install its package, or add `--import MODULE` for the module that registers it"
         raise TaskError("env", message, remedy) from error
+    except TaskError:
+        raise
     except TypeError as error:
         message = f"{env_id} refuses {kwargs} ({error})"
         raise TaskError("env_kwargs", message, "correct the arguments") from error
@@ -128,8 +133,10 @@ def inspect_env(env: gymnasium.Env) -> tuple[gymnasium.spaces.Box, gymnasium.spa
 def _import_environment(env_id: str) -> None:
     """Import the module that defines an environment; if that needs MuJoCo, MuJoCo is imported with it."""
     *modules, name = env_id.split(":")
-    if len(modules) == 1:  # Gymnasium refuses an id with more
-        importlib.import_module(modules[0])
+    if len(modules) > 1 or name in _NAMES_ANOTHER:
+        raise TaskError("env", f"{shown(env_id)} cannot be used", "write the id of one environment")
+    if modules:
+        importlib.import_module(require_named("env", env_id))
     for spec in list(gymnasium.registry.values()):
         if name in (spec.id, spec.name) and isinstance(spec.entry_point, str):
             importlib.import_module(spec.entry_point.partition(":")[0])

@@ -16,6 +16,7 @@ import numpy as np
 
 from latent_reward.data.spaces import Discrete
 from latent_reward.envs.base import HostWorld, ParallelEnv, Team, close
+from latent_reward.envs.named import require_maker, require_named
 from latent_reward.envs.spaces import described, mask_problem, parts_of
 from latent_reward.errors import TaskError, named, one_line
 
@@ -138,8 +139,11 @@ def opened(name: str, make: Make) -> Iterator[ParallelEnv]:
 
 
 def find_maker(name: str, kwargs: Mapping[str, Any]) -> Make:
-    """What makes copies of the environment called ``name``; TaskError if there is none, or when it fails."""
-    module_name, _, function = name.partition(":")
+    """What makes copies of the environment called ``name``.
+
+    TaskError if there is none, nobody named its module, what is called makes no environment, or when that fails.
+    """
+    module_name, function = require_named(_KEY, name), name.partition(":")[2]
     try:
         module = importlib.import_module(module_name)
     except (ImportError, TypeError, ValueError) as error:
@@ -157,6 +161,7 @@ def find_maker(name: str, kwargs: Mapping[str, Any]) -> Make:
             raise TaskError(_KEY, f"{name} has an AEC environment and no parallel_env", remedy)
         remedy = "write `module:function`, naming the function that makes the environment"
         raise TaskError(_KEY, f"{module_name} has no function {function or 'parallel_env'!r}", remedy)
+    require_maker(_KEY, name, build)
 
     def make(mode: str | None) -> ParallelEnv:
         if mode is not None:

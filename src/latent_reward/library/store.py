@@ -1,6 +1,5 @@
 """Credit in a folder: ``credit.safetensors`` and the encoder, without pickle, written whole or not at all."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -14,15 +13,15 @@ from latent_reward.credit.methods import Recipe
 from latent_reward.data.buffer import Buffer, trimmed
 from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.encoder.encoder import Encoder, save
-from latent_reward.errors import LareError, one_line
+from latent_reward.errors import LareError
 from latent_reward.files import to_json
 from latent_reward.library.core import Core, init_buffer, init_state, make_core
 from latent_reward.library.where import Where, require_fit
+from latent_reward.reading import Count, Positive, damaged, exactly, parse_json
 from latent_reward.sealing.open import open_encoder
 
 STATE, ENCODER, FORMAT = "credit.safetensors", "encoder", 1
 _REMEDY = "restore the file, or save the credit again"
-_Count = Annotated[int, pydantic.Field(ge=1, lt=1 << 31)]
 
 
 class Card(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
@@ -31,11 +30,11 @@ class Card(pydantic.BaseModel, extra="forbid", strict=True, frozen=True):
     format: Annotated[int, pydantic.Field(ge=FORMAT, le=FORMAT)]
     method: Recipe
     name: Annotated[str, pydantic.StringConstraints(max_length=200)]
-    observation_size: _Count
+    observation_size: Positive
     actions: Discrete | Continuous
-    agents: _Count
-    horizon: _Count
-    capacity: _Count
+    agents: Positive
+    horizon: Positive
+    capacity: Positive
     seed: Annotated[int, pydantic.Field(ge=0, lt=1 << 32)]
     encoder: str | None
 
@@ -130,21 +129,12 @@ def read(folder: Path) -> Saved:
 
 def _card(path: Path, text: str) -> Card:
     """The card, every field of which must be there and nothing else."""
-    try:
-        card = Card.model_validate_json(text)
-        given = json.loads(text)
-    except (ValueError, RecursionError, LareError) as error:
-        raise LareError(f"path: {path} is damaged: {one_line(error)}; {_REMEDY}") from error
-    known = json.loads(to_json(dict(card)))
-    if given != known:
-        names = [name for name in known if given.get(name) != known[name]]
-        raise LareError(
-            f"path: {path} was written by another version of latent-reward, or is damaged "
-            f"({', '.join(names)}); save the credit again"
-        )
+    what = f"path: {path} was written by another version of latent-reward, or is damaged"
+    given = parse_json(text, what, _REMEDY)
+    card = exactly(Card, given, what, "save the credit again")
     if isinstance(card.actions, Continuous) and len(card.actions.low) != len(card.actions.high):
         raise LareError(f"path: {path} is damaged (actions); {_REMEDY}")
-    if card.actions.size < 1 or not _counts(known["method"]):
+    if card.actions.size < 1 or not _counts(given["method"]):
         raise LareError(f"path: {path} is damaged (a setting is no count); {_REMEDY}")
     return card
 
@@ -159,17 +149,11 @@ def _counts(settings: Any) -> bool:
 def _learned(path: Path, core: Core, card: Card, stored: checkpoint.Stored) -> Learned:
     """The arrays and counters, checked against each other before anything large is made."""
 
-    def count(name: str) -> int:
-        value = stored.header.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
-            raise LareError(f"path: {path} is damaged ({name} is {str(value)[:20]}); {_REMEDY}")
-        return value
-
-    episodes, updates, rows, slots = map(count, ("episodes", "updates", "rows", "slots"))
-    try:
+    episodes, updates, rows, slots = (
+        stored.value(name, Count) for name in ("episodes", "updates", "rows", "slots")
+    )
+    with damaged(f"path: {path}: settings of the method", _REMEDY):
         shapes = jax.eval_shape(lambda: init_state(core, jax.random.key(0)))
-    except (TypeError, ValueError, OverflowError, AssertionError) as error:
-        raise LareError(f"path: {path} is damaged (settings of the method); {_REMEDY}") from error
     (state,) = checkpoint.restored((shapes,), "credit", stored)
     kept = first_capacity(card.capacity, card.horizon)
     while kept + card.horizon - 1 < rows and kept < card.capacity:
@@ -181,12 +165,7 @@ def _learned(path: Path, core: Core, card: Card, stored: checkpoint.Stored) -> L
     buffer = jax.tree.map(lambda leaf: leaf[0], found)
     _check_buffer(path, buffer, card.horizon)
     (window,) = checkpoint.arrays((np.zeros(0),), "window", stored)
-    if (
-        window.ndim != 2
-        or window.shape[1] != metrics.COLUMNS
-        or window.dtype != np.float64
-        or len(window) > 1000
-    ):
+    if not metrics.is_window(window):
         raise LareError(f"path: {path} is damaged (window); {_REMEDY}")
     return Learned(state, buffer, window, episodes, updates)
 

@@ -1,18 +1,20 @@
 """Metrics on disk, as JSON Lines and as TensorBoard events; both survive a kill and a resume."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
+import pydantic
 from tensorboardX import SummaryWriter
 
 from latent_reward.errors import disk_errors
 from latent_reward.files import to_json, write_text
+from latent_reward.reading import Printable, parse_json, read_text, validated
 from latent_reward.report.evaluation import Report
 
 METRICS = "metrics.jsonl"
+_MAX_BYTES = 1 << 30
 
 
 @runtime_checkable
@@ -26,6 +28,16 @@ class Logger(Protocol):
     def close(self) -> None:
         """Nothing more is written."""
         ...
+
+
+class Row(pydantic.BaseModel, extra="allow", strict=True):
+    """A line of the metrics: what every report has, and any further numbers by name; null where one is not known."""
+
+    __pydantic_extra__: dict[str, float | None] = pydantic.Field(init=False)
+    seed: Annotated[int, pydantic.Field(ge=0, lt=1 << 32)]
+    step: Annotated[int, pydantic.Field(ge=0)]
+    team: Printable = ""
+    warning: Printable = ""
 
 
 class Log:
@@ -65,15 +77,19 @@ class Log:
 
 
 def read_metrics(folder: Path) -> list[dict]:
-    """Every complete line of a run's metrics, oldest first; a line cut short by a kill is left out."""
-    try:
-        lines = (folder / METRICS).read_text("utf-8").splitlines()
-    except OSError:
+    """Every complete line of a run's metrics, oldest first; a line cut short by a kill is left out.
+
+    Raises:
+        LareError: a line is not one of metrics.
+    """
+    path = folder / METRICS
+    if not path.exists():
         return []
+    whole, _, _ = read_text(path, _MAX_BYTES).rpartition("\n")
     rows = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+    for number, line in enumerate(whole.split("\n") if whole else (), 1):
+        what, remedy = f"metrics: {path}:{number}", "remove the line, or restore the file"
+        row = parse_json(line, what, remedy)
+        validated(Row, row, what, remedy)
+        rows.append(row)
     return rows

@@ -1,26 +1,25 @@
 """Environments without words: enough for methods that read no latents, and for encoders that are given."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import gymnasium
-import pydantic
-import yaml
 from pydantic.dataclasses import dataclass
 
 from latent_reward.data.spaces import Discrete
 from latent_reward.envs.base import HostWorld, close
 from latent_reward.envs.given import is_environment, is_parallel, maker_of, name_of
 from latent_reward.envs.gym import open_env, step_limit
+from latent_reward.envs.named import name_module
 from latent_reward.envs.pettingzoo import Make, find_kinds, find_maker, opened, time_limit, world_of
 from latent_reward.envs.single import single_world
 from latent_reward.errors import LareError, did_you_mean, require_positive
+from latent_reward.reading import FileName, FormatError, Positive, compose_yaml, exactly, plain, read_text
 from latent_reward.task.draft import is_pettingzoo, task_name
-from latent_reward.task.fields import STRICT, Text
+from latent_reward.task.fields import STRICT
 from latent_reward.task.load import load_task, task_names
 from latent_reward.task.task import AnyTask, Task, TeamTask
 
@@ -39,11 +38,11 @@ class BareTask:
         kind: how files tell it from a task.
     """
 
-    name: Text
+    name: FileName
     env: str
-    max_steps: Annotated[int, pydantic.Field(ge=1)]
+    max_steps: Positive
     spaces: tuple[str, ...] = ()
-    teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    teams: dict[FileName, tuple[str, ...]] = field(default_factory=dict)
     kind: Literal["bare"] = "bare"
 
     def open(self, given: Any = None) -> HostWorld:
@@ -90,6 +89,7 @@ def find_task(task: Any, max_steps: int | None = None) -> tuple[AnyTask | BareTa
     if isinstance(task, str | Path):
         text = str(task)
         if text not in task_names() and not Path(text).is_file() and not text.endswith((".yaml", ".yml")):
+            name_module(text)
             return _bare(_require_id(text), _maker(text, max_steps), max_steps), None
         found = read_any_task(text)
     elif isinstance(task, Task | TeamTask | BareTask):
@@ -109,19 +109,13 @@ def read_any_task(name_or_path: str | Path) -> AnyTask | BareTask:
     """
     path = Path(name_or_path)
     try:
-        data = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else None
-    except (OSError, ValueError, yaml.YAMLError):
+        root = compose_yaml(read_text(path)) if path.is_file() else None
+        data = None if root is None else plain(root)
+    except (LareError, FormatError):
         data = None  # `load_task` says what is wrong
     if not isinstance(data, Mapping) or data.get("kind") != "bare":
         return load_task(name_or_path)
-    try:
-        return pydantic.TypeAdapter(BareTask).validate_json(json.dumps(data, default=str))
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise LareError(
-            f"{path}: {place}: {first['msg']}, not {first['input']!r}; restore the file"
-        ) from None
+    return exactly(BareTask, data, str(path), "restore the file")
 
 
 def team_names(task: AnyTask | BareTask) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Draft a task file: sizes, bounds and time limit come from the environment, the words are left to the user."""
 
 import importlib.util
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ import numpy as np
 import yaml
 
 from latent_reward.envs.gym import inspect_env, open_env
+from latent_reward.envs.named import name_module
 from latent_reward.envs.pettingzoo import Kind, find_kinds, find_maker, opened, time_limit
 from latent_reward.errors import LareError, disk_errors
+from latent_reward.files import as_file_name
 from latent_reward.task.fields import Part
 from latent_reward.task.load import FILL_IN
 
@@ -36,6 +37,7 @@ def draft_task(env_id: str, module: str | None = None, env_kwargs: Mapping[str, 
     if module and ":" in env_id:
         raise LareError(f"env: {env_id} names its module already; leave --import out")
     full = f"{module}:{env_id}" if module else env_id
+    name_module(full)
     kwargs = dict(env_kwargs or {})
     lines = _draft_teams(full, kwargs) if is_pettingzoo(full) else _draft_one(full, kwargs)
     return "\n".join(lines) + "\n"
@@ -56,7 +58,7 @@ def is_pettingzoo(name: str) -> bool:
 def task_name(env_id: str) -> str:
     """The name of the task of an environment: the last part of its id, with characters allowed in a file name."""
     last = env_id.rpartition(":")[2]
-    return re.sub(r"[^\w.-]", "-", last.rpartition(".")[2] if is_pettingzoo(env_id) else last)
+    return as_file_name(last.rpartition(".")[2] if is_pettingzoo(env_id) else last)
 
 
 def write_draft(text: str, path: Path) -> None:
@@ -73,7 +75,7 @@ def write_draft(text: str, path: Path) -> None:
 def _draft_one(name: str, kwargs: dict[str, Any]) -> Iterator[str]:
     observation, action, limit = inspect_env(open_env(name, env_kwargs=kwargs))
     yield from _head(name, "env", kwargs, limit)
-    yield from _goal("plain")
+    yield from _goal()
     yield from _fields("observation", observation.low, observation.high)
     yield from _fields("action", action.low, action.high)
 
@@ -95,7 +97,7 @@ def _team(kind: Kind, alone: bool) -> Iterator[str]:
     if not alone:
         yield f"  members: {_flow(list(kind.members))}"
     body = [
-        *_goal(kind.name),
+        *_goal(),
         *_fields("observation", kind.low, kind.high),
         "action:  # one line for each choice",
         *(
@@ -118,11 +120,11 @@ def _head(name: str, key: str, kwargs: dict[str, Any], limit: int | None) -> Ite
     yield f"max_steps: {limit or repr(f'{FILL_IN}: after how many steps an episode is cut')}"
 
 
-def _goal(anchor: str) -> Iterator[str]:
-    """Both wordings of the goal; the second refers to the first by ``anchor``, which is unique in the file."""
+def _goal() -> Iterator[str]:
+    """Both wordings of the goal."""
     yield "goal:"
-    yield f"  plain: &{anchor} '{FILL_IN}: what is wanted, without saying what is rewarded'"
-    yield f"  paper: *{anchor}  # or a second wording, which may say more about what is rewarded"
+    yield f"  plain: '{FILL_IN}: what is wanted, without saying what is rewarded'"
+    yield f"  paper: '{FILL_IN}: the same again, or a second wording that may say more about what is rewarded'"
 
 
 def _fields(part: Part, lows: np.ndarray, highs: np.ndarray) -> Iterator[str]:

@@ -6,10 +6,13 @@ import numpy as np
 import pydantic
 from pydantic.dataclasses import dataclass
 
-Text = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
+from latent_reward.reading import Printable
+
+Text = Annotated[Printable, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
 Variant = Literal["plain", "paper"]
 Part = Literal["observation", "action"]
 VARIANTS: tuple[Variant, ...] = ("plain", "paper")
+MOST = 1 << 20  # numbers in an observation
 STRICT = pydantic.ConfigDict(strict=True, extra="forbid")
 
 
@@ -20,13 +23,13 @@ class Field:
     ``low`` and ``high`` bound the values; they are ``None`` where no bound is known.
     """
 
-    index: Annotated[int, pydantic.Field(ge=0)]
+    index: Annotated[int, pydantic.Field(ge=0, lt=MOST)]
     name: Text
     meaning: Text
     unit: Text = "-"
     low: pydantic.FiniteFloat | None = None
     high: pydantic.FiniteFloat | None = None
-    count: Annotated[int, pydantic.Field(ge=1)] = 1
+    count: Annotated[int, pydantic.Field(ge=1, le=MOST)] = 1
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> "Field":

@@ -9,7 +9,9 @@ from typing import Any
 import pydantic
 import yaml
 
-from latent_reward.errors import LareError, did_you_mean
+from latent_reward.errors import LareError, did_you_mean, shown
+from latent_reward.files import is_file_name
+from latent_reward.reading import FormatError, compose_yaml, plain, read_text
 from latent_reward.task.fields import VARIANTS, Field
 from latent_reward.task.task import AnyTask, Task, Team, TeamTask
 
@@ -64,11 +66,13 @@ def task_names() -> tuple[str, ...]:
 
 def task_path(name_or_path: str | Path) -> Path:
     """The YAML file of a built-in task or of a path; LareError if there is no such task or file."""
+    if not isinstance(name_or_path, str | Path):
+        raise LareError(f"task: {shown(name_or_path)} is no name and no path; give the name of a task or its file")
     text = str(name_or_path)
     if text in task_names():
         return _FOLDER / f"{text}.yaml"
     path = Path(name_or_path)
-    if path.is_file():
+    if "\0" not in text and path.is_file():
         return path
     if path.suffix in (".yaml", ".yml"):
         raise LareError(f"task: no file {text!r}; check the path, or run `lare tasks` for the built-in tasks")
@@ -131,9 +135,12 @@ def read_task(task: AnyTask | str | Path) -> tuple[AnyTask | None, list[Finding]
     if found:
         return None, _by_line(found), document
     of_teams = isinstance(data, dict) and not data.keys().isdisjoint(("teams", "world", "pettingzoo"))
+    if isinstance(data, dict) and isinstance(data.get("name"), str) and not is_file_name(data["name"]):
+        message = f"{shown(data['name'])} is not safe as the name of a folder"
+        return None, [document.finding(("name",), message, "use letters, digits, and . _ - between them")], document
     try:
         # JSON is the strict mode that still reads lists as tuples and mappings as dataclasses.
-        parsed = (_TEAM_SCHEMA if of_teams else _SCHEMA).validate_json(json.dumps(data, default=str))
+        parsed = (_TEAM_SCHEMA if of_teams else _SCHEMA).validate_json(json.dumps(data))
     except pydantic.ValidationError as error:
         return None, _by_line([_explain(document, detail, of_teams) for detail in error.errors()]), document
     for index, each in enumerate(parsed.descriptions):
@@ -171,8 +178,8 @@ def _explain(document: Document, detail: Any, of_teams: bool) -> Finding:
     elif kind == "value_error":
         message, remedy = str(detail["ctx"]["error"]), "correct the values"
     else:
-        shown = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)
-        message, remedy = f"{shown} does not fit", detail["msg"][0].lower() + detail["msg"][1:]
+        what = f"a {type(value).__name__}" if isinstance(value, dict | list) else shown(value)
+        message, remedy = f"{what} does not fit", detail["msg"][0].lower() + detail["msg"][1:]
     return document.finding(location, message, remedy)
 
 
@@ -189,18 +196,15 @@ def _keys(parent: Location, of_teams: bool) -> tuple[str, ...]:
 
 
 def _read_document(path: Path) -> Document:
-    """Read ``path``; a file that is not YAML becomes a document without data and with a finding."""
-    text = path.read_text(encoding="utf-8")
+    """Read ``path``; a file that is not YAML becomes a document without data and with a finding.
+
+    LareError if it cannot be read, or is no text.
+    """
+    text, data = read_text(path), None
     try:
-        root, data = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error)
-        remedy = "correct the syntax (check indentation, colons and quotes around this line)"
-        line = None if mark is None else mark.line + 1
-        return Document(
-            path.name, findings=(Finding(path.name, line, "", f"not valid YAML: {what}", remedy),)
-        )
+        root = compose_yaml(text)
+    except FormatError as error:
+        return Document(path.name, findings=(Finding(path.name, error.line, "", error.message, error.remedy),))
     lines: dict[Location, int] = {}
     findings: list[Finding] = []
     twice: set[Location] = set()  # keys of which YAML silently keeps the last, and all that is inside them
@@ -223,6 +227,10 @@ def _read_document(path: Path) -> Document:
         message = f"{' and '.join(left)} {'is' if len(left) == 1 else 'are'} still to be filled in"
         remedy = "write " + (", ".join(dict.fromkeys(filter(None, wanted))) or "a text")
         findings.append(Finding(path.name, numbers[0], field_name(place), message, remedy))
+    try:
+        data = plain(root) if root and not findings else None
+    except FormatError as error:
+        findings.append(Finding(path.name, error.line, "", error.message, error.remedy))
     return Document(path.name, data, lines, tuple(findings))
 
 
@@ -239,4 +247,5 @@ def _parts(node: yaml.Node, place: Location, line: int) -> Iterator[tuple[Locati
             yield from _parts(child, (*place, index), child.start_mark.line + 1)
     elif isinstance(node, yaml.MappingNode):
         for key, child in node.value:
-            yield from _parts(child, (*place, key.value), key.start_mark.line + 1)
+            name = key.value if isinstance(key, yaml.ScalarNode) else "?"
+            yield from _parts(child, (*place, name), key.start_mark.line + 1)

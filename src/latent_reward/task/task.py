@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic.dataclasses import dataclass
 
+from latent_reward.reading import FileName, PathName, Positive
 from latent_reward.task import fields
 from latent_reward.task.fields import STRICT, Field, Part, Text, Variant
 
@@ -31,9 +32,9 @@ class Task:
     write.
     """
 
-    name: Text
+    name: PathName
     env_id: Annotated[Text, pydantic.Field(validation_alias=pydantic.AliasChoices("env", "env_id"))]
-    max_steps: Annotated[int, pydantic.Field(ge=1)]
+    max_steps: Positive
     goal: dict[Variant, Text]
     observation: Annotated[tuple[Field, ...], pydantic.Field(min_length=1)]
     action: tuple[Field, ...]
@@ -75,8 +76,8 @@ class Team:
     ``members`` are the agents' names in a PettingZoo environment, or patterns such as ``adversary_*``.
     """
 
-    name: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
-    agents: Annotated[int, pydantic.Field(ge=1)]
+    name: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
+    agents: Positive
     goal: dict[Variant, Text]
     observation: Annotated[tuple[Field, ...], pydantic.Field(min_length=1)]
     action: Annotated[tuple[Field, ...], pydantic.Field(min_length=1)]
@@ -88,8 +89,8 @@ class Team:
 class TeamTask:
     """One or more teams of learning agents in a compiled world or in a PettingZoo environment."""
 
-    name: Text
-    max_steps: Annotated[int, pydantic.Field(ge=1)]
+    name: FileName
+    max_steps: Positive
     teams: Annotated[tuple[Team, ...], pydantic.Field(min_length=1)]
     world: str = ""
     pettingzoo: str = ""

@@ -1,17 +1,22 @@
 """The configuration of a run, as one frozen value and as JSON."""
 
+import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pydantic
 
 from latent_reward.credit.methods import Recipe
-from latent_reward.errors import LareError, require_count
+from latent_reward.errors import LareError, require_count, require_seed, shown
 from latent_reward.files import to_json
+from latent_reward.reading import Count, PathName, Printable, exactly, parse_json, read_text
 from latent_reward.training.plan import Plan
+from latent_reward.training.settings import require_sensible
 
 CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
 FORMAT = 3
+MOST_SEEDS = 1_000
 
 
 @dataclass(frozen=True)
@@ -26,16 +31,20 @@ class RunConfig:
         plan: length of the training, agent, and intervals of evaluations and checkpoints.
     """
 
-    task: str
+    task: PathName
     method: Recipe
     seeds: tuple[int, ...] = (0,)
-    encoder: str | None = None
+    encoder: Printable | None = None
     plan: Plan = field(default_factory=Plan)
 
     def __post_init__(self):
-        """Raise a :class:`~latent_reward.errors.LareError` for negative, repeated or no seeds."""
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise LareError(f"seeds: {self.seeds} must be different whole numbers from 0 up, at least one")
+        """Raise a :class:`~latent_reward.errors.LareError` for seeds that are none, repeated, or too many."""
+        for seed in self.seeds:
+            require_seed(seed)
+        if not 0 < len(self.seeds) <= MOST_SEEDS or len(set(self.seeds)) < len(self.seeds):
+            raise LareError(
+                f"seeds: {shown(self.seeds)} must be different whole numbers, from one to {MOST_SEEDS:,} of them"
+            )
 
     def require_readable(self) -> None:
         """Raise if the file of this configuration could not be read again.
@@ -44,13 +53,13 @@ class RunConfig:
             LareError: a setting has a value of the wrong kind, or the method or the agent is of a class that files do
                 not know.
         """
+        require_sensible(self.method.credit, "method")
+        require_sensible(self.plan.agent, "agent")
         try:
-            again = pydantic.TypeAdapter(RunConfig).validate_json(self.to_json())
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise LareError(f"{place}: {first['msg']}, not {first['input']!r}") from None
-        if again != self:
+            again = exactly(RunConfig, json.loads(self.to_json()), "settings", "correct the value")
+        except TypeError as error:
+            raise LareError(f"settings: one of them cannot be written to a file ({error}); give numbers") from None
+        if again.to_json() != self.to_json() or type(again.plan.agent) is not type(self.plan.agent):
             raise LareError(
                 "method: its class, or that of the agent, is not one that files know; add it to `Credit` in "
                 "credit/methods.py or to `Agent` in agents/registry.py"
@@ -102,6 +111,39 @@ def extended(config: RunConfig, steps: int | None = None, iterations: int | None
             f"{unit}: a run of {plan.rounds:,} {unit} cannot be cut to {total:,}; give a larger number, the new total"
         )
     return replace(config, plan=replace(plan, rounds=int(total)))
+class Stored(pydantic.BaseModel, extra="forbid", strict=True):
+    """What ``config.json`` holds."""
+
+    format: Count
+    config: dict[str, Any]
+    versions: dict[str, str]
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration in a run folder.
+
+    Raises:
+        LareError: there is none, it is of another version, or something in it is missing, not known or not possible.
+    """
+    path, remedy = folder / CONFIG, "restore the file or start a new run"
+    if not path.is_file():
+        raise LareError(
+            f"run: {folder} holds no run ({CONFIG} is missing); give the folder that `lare train` wrote"
+        )
+    what = f"run: {path} is damaged"
+    data = parse_json(read_text(path), what, remedy)
+    if isinstance(data, dict) and data.get("format") != FORMAT:
+        raise LareError(
+            f"run: {folder} was written by another version of latent-reward, which has to be used to read it; "
+            "start a new run"
+        )
+    stored = exactly(Stored, data, what, remedy)
+    config = exactly(RunConfig, stored.config, what, remedy)
+    try:
+        config.require_readable()
+    except LareError as error:
+        raise LareError(f"{what}: {str(error).partition(';')[0]}; {remedy}") from None
+    return config
 
 
 def spell_seeds(seeds: tuple[int, ...]) -> str:

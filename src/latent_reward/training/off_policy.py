@@ -27,6 +27,7 @@ from latent_reward.data.spaces import Continuous
 from latent_reward.envs.base import HostWorld, close
 from latent_reward.envs.recorder import Recorder, blank
 from latent_reward.errors import LareError
+from latent_reward.reading import Count
 from latent_reward.report.evaluation import Report
 from latent_reward.rng import HostPurpose, OffPolicyPurpose, keys_for, seed_for
 from latent_reward.training import from_replay as core
@@ -36,6 +37,7 @@ from latent_reward.training.learner import State, TeamLearner, require_finite_la
 from latent_reward.training.plan import Plan, Replay
 from latent_reward.training.players import Copies, Results
 from latent_reward.training.slot import EnvSlot
+from latent_reward.training.unfinished import read_begun, read_unfinished
 
 _NOISE_STEPS = 256  # steps whose exploration noise is drawn in one call
 
@@ -236,18 +238,15 @@ class OffPolicy:
         """
         stored = checkpoint.read(path, config)
         (self.state,) = checkpoint.restored(self._resized(stored), "state", stored)
-        self.step = stored.header["step"]
-        self._begun = stored.array("begun") if stored.header.get("begun") else None
-        nothing = dict.fromkeys(("observation", "action", "window"), 0)
-        unfinished = checkpoint.arrays([nothing] * len(self.slots), "slot", stored)
-        for slot, (_, episodes, last), left in zip(
-            self.slots, stored.header["slots"], unfinished, strict=True
-        ):
-            slot.episodes, slot.training_return, slot.window = episodes, last, left["window"]
-            if drop_unfinished or not left["observation"].size:
+        self.step = stored.value("step", Count)
+        unfinished = read_unfinished(stored, [slot.seed for slot in self.slots], self.arrays)
+        self._begun = read_begun(stored, self.arrays)
+        for slot, left in zip(self.slots, unfinished, strict=True):
+            slot.episodes, slot.training_return, slot.window = left[:3]
+            if drop_unfinished or not left.observation.size:
                 slot.reset()
             else:
-                slot.replay(left["action"], left["observation"])
+                slot.replay(left.action, left.observation)
         self._stored = all(slot.episodes > 0 for slot in self.slots)
         self._clock, self._clock_step = time.perf_counter(), self.step
 

@@ -20,6 +20,7 @@ from latent_reward.envs.base import Environment, HostWorld, World
 from latent_reward.envs.recorder import EpisodeArrays
 from latent_reward.envs.rollout import watch
 from latent_reward.errors import LareError
+from latent_reward.reading import Count
 from latent_reward.report.evaluation import Report
 from latent_reward.report.video import render_errors
 from latent_reward.rng import OnPolicyPurpose, keys_for
@@ -184,7 +185,7 @@ class OnPolicy:
         """Restore the state of a checkpoint; no episode is unfinished between two iterations."""
         stored = checkpoint.read(path, config)
         self.states = checkpoint.restored(self.states, "state", stored)
-        self.iteration = stored.header["iteration"]
+        self.iteration = stored.value("iteration", Count)
 
     def close(self) -> None:
         """Close the environments on the host."""

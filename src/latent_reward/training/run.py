@@ -8,7 +8,6 @@
 ``learning_curve.png``      returns and credit quality so far
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pydantic
 from jaxtyping import Bool, Float, Num
 
 from latent_reward import checkpoint
@@ -31,7 +29,7 @@ from latent_reward.encoder.encoder import Encoder
 from latent_reward.envs.base import Environment, Team, World
 from latent_reward.envs.hosted import on_host
 from latent_reward.envs.rollout import play
-from latent_reward.errors import LareError, require_positive
+from latent_reward.errors import LareError, require_paths, require_positive
 from latent_reward.library.credit import Credit
 from latent_reward.library.where import Where
 from latent_reward.report.log import read_metrics
@@ -43,7 +41,7 @@ from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
 from latent_reward.training import from_episodes, from_replay
 from latent_reward.training.callbacks import OnEpisode
-from latent_reward.training.config import CHECKPOINT, CONFIG, FORMAT, RunConfig
+from latent_reward.training.config import CHECKPOINT, RunConfig, read_config
 from latent_reward.training.learner import State, TeamLearner, team_learners
 from latent_reward.training.off_policy import DeterministicPlayer, OffPolicy, replay_learner
 from latent_reward.training.on_policy import OnPolicy, episode_learner, sampling_player
@@ -347,24 +345,10 @@ def load_run(folder: str | Path, *, env: Any = None) -> Run:
     Raises:
         LareError: the folder does not hold a run, or a file of it is damaged.
     """
+    require_paths(folder=folder)
     use_compilation_cache()
     folder = Path(folder)
-    path = folder / CONFIG
-    try:
-        stored = json.loads(path.read_text("utf-8"))
-        if stored.get("format") != FORMAT:
-            raise LareError(
-                f"run: {folder} was written by another version of latent-reward, which has to be used to read it; "
-                "start a new run"
-            )
-        config = pydantic.TypeAdapter(RunConfig).validate_python(stored["config"])
-    except OSError as error:
-        raise LareError(
-            f"run: {folder} holds no run ({path.name} is missing); give the folder that `lare train` wrote"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise LareError(f"run: {path} is damaged: {reason}; restore the file or start a new run") from error
+    config = read_config(folder)
     task = read_any_task(folder / "task.yaml")
     places = encoder_folders(folder / "encoder", task)
     encoders = tuple(open_encoder(place) for place in places) if config.encoder else (None,) * len(places)

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
+from numbers import Real
 from typing import Any, TypeVar, cast
 
 import pydantic
 
 from latent_reward.agents.registry import AGENTS, Agent
 from latent_reward.credit.methods import METHODS, Credit, Experience, Recipe, find_method
-from latent_reward.errors import LareError, did_you_mean
+from latent_reward.errors import LareError, did_you_mean, shown
 
 T = TypeVar("T")
+
+_MOST = 1 << 20  # units of a layer, steps of an update: no setting of an agent or a method is larger
 
 _CREDITS: Any = pydantic.TypeAdapter(Credit)
 
@@ -89,6 +92,24 @@ def changed(default: T, given: Mapping[str, Any], place: str) -> T:
                 f"{place}.{name}: {shown} is not possible; give a value like {_shown(values[name])}"
             )
     return found
+
+
+def require_sensible(settings: Any, place: str) -> None:
+    """Raise if a number of a method or an agent is not finite, is negative, or is a count of nothing or of too much.
+
+    Raises:
+        LareError: naming the setting and its value.
+    """
+    if not is_dataclass(settings) or isinstance(settings, type):
+        raise LareError(f"{place}: {shown(settings)} is no {place}; give one, its name, or a mapping of settings")
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        least, most = (1, _MOST) if each.type in (int, tuple[int, ...]) else (0, math.inf)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, Real) and not (math.isfinite(number) and least <= number <= most):
+                raise LareError(
+                    f"{place}.{each.name}: {shown(value)} is not possible; give a value like {_shown(each.default)}"
+                )
 
 
 def _sensible(value: Any, default: Any) -> bool:

@@ -14,6 +14,7 @@ import yaml
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit.methods import Recipe
 from latent_reward.encoder.encoder import save
+from latent_reward.envs.named import import_options
 from latent_reward.envs.recorder import InterruptedEnvironment
 from latent_reward.errors import BrokenEnvironmentError, LareError, disk_errors
 from latent_reward.files import to_json, write_text
@@ -281,7 +282,8 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, cal
             if interrupt.asked and not last:
                 note(folder, "stopped", step=training.step, rounds=plan.rounds)
                 progress.say(
-                    f"stopped and saved at step {training.step:,}: continue with `lare train --resume {folder}`"
+                    f"stopped and saved at step {training.step:,}: continue with "
+                    f"`lare train --resume {folder}{import_options()}`"
                 )
                 raise KeyboardInterrupt
         note(folder, "finished", step=training.step, rounds=plan.rounds)
