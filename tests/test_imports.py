@@ -14,6 +14,7 @@ ROOT = Path(latent_reward.__file__).parent
 ORDER = (
     ("errors", "types"),
     ("files", "rng", "compilation", "device"),
+    ("reading",),
     ("checkpoint",),
     ("data", "networks", "optimisers"),
     ("agents",),

@@ -35,7 +35,9 @@ class Stored(NamedTuple):
         """One of the counters, as a value of ``schema``; LareError if it is missing or does not fit."""
         if name not in self.header:
             raise LareError(f"checkpoint: {self.path} is damaged ({name} is missing); {self.remedy}")
-        return validated(schema, self.header[name], f"checkpoint: {self.path} is damaged: {name}", self.remedy)
+        return validated(
+            schema, self.header[name], f"checkpoint: {self.path} is damaged: {name}", self.remedy
+        )
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any], config: str) -> None:

@@ -36,17 +36,19 @@ class BrokenEnvironmentError(LareError):
         self.message, self.remedy = message, remedy
 
 
-def require_count(least: int, *, most: int = MOST, **counts: Any) -> None:
-    """Raise if a count is not a whole number from ``least`` to ``most``; whole numbers of NumPy are whole numbers.
+def require_count(least: int, **counts: Any) -> None:
+    """Raise if a count is not a whole number from ``least`` to 2³¹ − 1; whole numbers of NumPy are whole numbers.
 
     Raises:
         LareError: naming the first such count.
     """
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, Integral) or count < least:
-            raise LareError(f"{name}: {shown(count)} is not possible; give a whole number of at least {least}")
-        if count > most:
-            raise LareError(f"{name}: {shown(count)} is too large; give a whole number of at most {most}")
+        if isinstance(count, bool) or not isinstance(count, Integral) or int(count) < least:
+            raise LareError(
+                f"{name}: {shown(count)} is not possible; give a whole number of at least {least}"
+            )
+        if int(count) > MOST:
+            raise LareError(f"{name}: {shown(count)} is too large; give a whole number of at most {MOST}")
 
 
 def require_positive(**counts: Any) -> None:
@@ -56,7 +58,7 @@ def require_positive(**counts: Any) -> None:
 
 def require_seed(seed: Any) -> int:
     """A seed as a number of Python; raise if it is not a whole number from 0 to 2³² − 1."""
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 1 << 32:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 1 << 32:
         raise LareError(f"seed: {shown(seed)} is not possible; give a whole number from 0 to 2³² − 1")
     return int(seed)
 

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 _FILE_NAME = re.compile(r"\w(?:[\w.+=, -]{0,98}[\w+=-])?")
-_DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)  # names that Windows reserves
+_DEVICES = re.compile(
+    r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE
+)  # names that Windows reserves
+# Control characters except tab and line feed, halves of characters, and marks that reverse the direction of a text.
+_HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -50,6 +55,17 @@ def write_text(path: Path, text: str) -> None:
 def to_json(value: Any, indent: int | None = None) -> str:
     """``value`` as JSON. Dataclasses become objects; NaN and infinities, which JSON does not have, become null."""
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def harmful_character(text: str) -> str | None:
+    """The first character of a text that does something to the terminal it is shown on, or no file can hold."""
+    found = _HARMFUL.search(text)
+    return found and found[0]
+
+
+def printable(text: str) -> str:
+    """The text with a replacement character for each that :func:`harmful_character` finds."""
+    return _HARMFUL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def is_file_name(name: str) -> bool:

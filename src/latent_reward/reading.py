@@ -15,7 +15,7 @@ import pydantic
 import yaml
 
 from latent_reward.errors import MOST, LareError, one_line, shown
-from latent_reward.files import is_file_name, to_json
+from latent_reward.files import harmful_character, is_file_name, to_json
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def _path_name(value: str) -> str:
 
 
 def _printable(value: str) -> str:
-    if found := next((each for each in value if not each.isprintable() and each not in "\n\t"), None):
+    if found := harmful_character(value):
         raise ValueError(f"{found!r} cannot be printed; remove it")
     return value
 
@@ -172,13 +172,17 @@ def compose_yaml(text: str) -> yaml.Node | None:
                 raise FormatError(f"tags ({event.tag}) are not read", "write the value without", line)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                raise FormatError("lists or mappings inside each other are too many", "write it flatter", line)
+                raise FormatError(
+                    "lists or mappings inside each other are too many", "write it flatter", line
+                )
         return yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or one_line(error)
         remedy = "correct the syntax (check indentation, colons and quotes around this line)"
-        raise FormatError(f"not valid YAML: {what}", remedy, None if mark is None else mark.line + 1) from None
+        raise FormatError(
+            f"not valid YAML: {what}", remedy, None if mark is None else mark.line + 1
+        ) from None
 
 
 def plain(node: yaml.Node) -> Any:

@@ -16,6 +16,7 @@ from latent_reward.cli import credit, design, show, task, train
 from latent_reward.cli.folder import named_modules_of
 from latent_reward.envs.named import command_line
 from latent_reward.errors import LareError
+from latent_reward.files import printable
 
 app = SubcommandApp()
 app.command(show.tasks)
@@ -62,5 +63,5 @@ def run(words: Sequence[str]) -> None:
 
 def _on_one_line(text: str, most: int = 4000) -> str:
     """A message on one line, without characters that would do something to the terminal."""
-    line = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in " ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= most else f"{line[:most]}…"

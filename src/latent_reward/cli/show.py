@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from json import loads
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -188,6 +187,7 @@ def show_encoder(
     from latent_reward.encoder.bundled import bundled_folder
     from latent_reward.encoder.card import CARD
     from latent_reward.encoder.encoder import SOURCE
+    from latent_reward.files import printable
     from latent_reward.sealing.open import open_encoder
 
     folder = Path(encoder)
@@ -208,7 +208,9 @@ def show_encoder(
     screen.print(head, "")
     screen.print(_latents(card))
     screen.print(Text(f"\n{folder / SOURCE}", "bold"))
-    screen.print(Syntax(found.source.strip(), "python", theme="ansi_dark", background_color="default"))
+    screen.print(
+        Syntax(printable(found.source.strip()), "python", theme="ansi_dark", background_color="default")
+    )
     screen.print(Text("\nchecks", "bold"))
     for name, detail in card.checks:
         screen.print(f"passed  {name}: {detail}")
@@ -218,10 +220,14 @@ def show_encoder(
 
 def _facts(card: Any, folder: Path) -> Iterator[tuple[str, str]]:
     """What is known of an encoder, by name; nothing for what is not."""
-    from latent_reward.task.load import load_description
+    from latent_reward.files import printable
+    from latent_reward.reading import parse_json, read_text
+    from latent_reward.task.load import load_description, task_names
 
     yield "task", f"{card.task} ({card.env_id})" if card.env_id not in ("", card.task) else card.task
-    try:  # in full if the task is a built-in one
+    try:  # in full if the task is a built-in one; no other file is opened for a card
+        if card.task.partition("/")[0] not in task_names():
+            raise KeyError(card.task)
         goals: dict = load_description(card.task).goal
         yield "goal", f"({card.goal}) {' '.join(goals[card.goal].split())}"
     except (LareError, KeyError):
@@ -239,10 +245,10 @@ def _facts(card: Any, folder: Path) -> Iterator[tuple[str, str]]:
     for name, figures in (("protocol", card.protocol), ("usage", card.usage), ("score", card.score)):
         if figures:
             yield name, _pairs(figures)
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # if the folder keeps the reply
-        said = loads((folder / "reply.json").read_text("utf-8"))["Analyze"]
+    with contextlib.suppress(LareError, TypeError, KeyError):  # if the folder keeps the reply
+        said = parse_json(read_text(folder / "reply.json"), "reply", "leave it")["Analyze"]
         if said:
-            yield "analysis", " ".join(str(said).split())
+            yield "analysis", printable(" ".join(str(said).split()))
 
 
 def _latents(card: Any) -> Table:

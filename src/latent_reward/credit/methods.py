@@ -13,7 +13,8 @@ from latent_reward.credit.direct import Direct
 from latent_reward.credit.per_step import PerStep
 from latent_reward.credit.reference import Reference
 from latent_reward.credit.solved import Solved
-from latent_reward.errors import LareError, did_you_mean
+from latent_reward.errors import LareError, did_you_mean, shown
+from latent_reward.files import is_file_name
 
 Credit = Annotated[PerStep | Solved | Direct | Reference, pydantic.Field(discriminator="kind")]
 """All classes of methods; files distinguish them by ``kind``."""
@@ -123,6 +124,13 @@ class Recipe:
 
     name: str
     credit: Credit
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for a name that no folder can have."""
+        if not isinstance(self.name, str) or not is_file_name(self.name):
+            raise LareError(
+                f"method: {shown(self.name)} cannot name a folder; use letters, digits, and . _ - between them"
+            )
 
 
 def find_method(name: str | Recipe, experience: Experience) -> Recipe:

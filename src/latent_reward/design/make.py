@@ -21,7 +21,7 @@ from latent_reward.design.prompt import Protocol, find_protocol, opening
 from latent_reward.design.score import training_view
 from latent_reward.encoder.card import CARD
 from latent_reward.encoder.encoder import Encoder, save, with_card
-from latent_reward.errors import LareError, disk_errors, require_choice
+from latent_reward.errors import LareError, disk_errors, require_choice, require_count
 from latent_reward.files import to_json, write_text
 from latent_reward.sealing.lock import sandbox
 from latent_reward.task.fields import Variant
@@ -93,8 +93,7 @@ def design_encoder(
         raise LareError("select: a union of rewards is not a single reward; choose merge or best")
     if not replay:
         address_of(server)  # a wrong address is named before anything is done
-    if draw < 0:
-        raise LareError(f"draw: {draw} is below 0; number the draws from 0")
+    require_count(0, draw=draw)
     if (out / CARD).exists() and not overwrite:
         raise LareError(f"out: {out} already holds an encoder; choose another folder, or add --overwrite")
     shown, orders = shuffled(described, draw) if anonymous else (described, None)

@@ -1,23 +1,23 @@
 """An encoder's card: where it came from, what it takes and gives, and which checks it passed."""
 
 import dataclasses
-import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from latent_reward import files
-from latent_reward.errors import LareError, one_line
+from latent_reward.errors import LareError
+from latent_reward.reading import Count, PathName, Printable, parse_json, validated
 
 CARD = "card.json"
 FORMAT = 1
 ARGUMENTS = ("observation", "action", "next_observation")  # which a source may take
 
 
-@pydantic.with_config(pydantic.ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Space:
     """Sizes and bounds of a task's observations and actions; a bound may be infinite."""
@@ -51,7 +51,6 @@ class Space:
         return Space(observation_size, action_size, *every)
 
 
-@pydantic.with_config(pydantic.ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Orders:
     """Where a source finds its columns: its column k is column ``observation[k]`` of the task's observation.
@@ -73,7 +72,6 @@ class Orders:
         return dataclasses.replace(space, **bounds)
 
 
-@pydantic.with_config(pydantic.ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Card:
     """Where an encoder came from, what it takes and gives, and which checks it passed.
@@ -128,26 +126,136 @@ class Card:
 
 
 def to_json(card: Card) -> str:
-    """The card as text. JSON has no infinity: an infinite bound is null, and so are bounds of nothing else."""
+    """The card as text. JSON has no infinity: an infinite bound is null, and so are bounds of nothing else.
+
+    Characters of texts that cannot be printed, such as a model may write, are replaced.
+    """
     fields = dataclasses.asdict(card)
     for name, value in fields["space"].items():
         if isinstance(value, tuple) and not any(map(math.isfinite, value)):
             fields["space"][name] = None
-    return files.to_json({"format": FORMAT, **fields}, indent=2) + "\n"
+    return files.to_json(_printable({"format": FORMAT, **fields}), indent=2) + "\n"
 
 
 def from_json(text: bytes, path: Path) -> Card:
-    """Reads a card; ``path`` is only named in errors: LareError if the text is not a card, or of a newer format."""
-    try:
-        fields = json.loads(text)
-        if fields.pop("format") != FORMAT:
-            raise LareError(f"{path} has a format that this version does not know; update latent-reward")
-        space = fields["space"]
-        for kind in ("observation", "action"):
-            for name, missing in ((f"{kind}_low", -math.inf), (f"{kind}_high", math.inf)):
-                values = [None] * space[f"{kind}_size"] if space[name] is None else space[name]
-                space[name] = [missing if value is None else value for value in values]
-        return pydantic.TypeAdapter(Card).validate_python(fields)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {one_line(error)}"
-        raise LareError(f"{path} is not the card of an encoder ({reason}); restore it") from None
+    """Reads a card; ``path`` is only named in errors.
+
+    Raises:
+        LareError: the text is not a card, something in it is missing, not known or not possible, or it is of a newer
+            format.
+    """
+    what, remedy = f"{path} is not the card of an encoder", "restore it"
+    data = parse_json(text, what, remedy)
+    if isinstance(data, dict) and type(data.get("format")) is int and data["format"] != FORMAT:
+        raise LareError(f"{path} has a format that this version does not know; update latent-reward")
+    stored = validated(_Stored, data, what, remedy)
+    if problem := next(_problems(stored), None):
+        raise LareError(f"{what}: {problem}; {remedy}")
+    space = stored.space
+    sizes, bounds = (space.observation_size, space.action_size), {}
+    for kind, size in zip(("observation", "action"), sizes, strict=True):
+        for name, missing in ((f"{kind}_low", -math.inf), (f"{kind}_high", math.inf)):
+            values = getattr(space, name) or (None,) * size
+            bounds[name] = tuple(missing if value is None else value for value in values)
+    fields = {name: getattr(stored, name) for name in type(stored).model_fields}
+    del fields["format"]
+    orders = None if stored.orders is None else Orders(stored.orders.observation, stored.orders.action)
+    score = stored.score.model_dump(exclude_unset=True)
+    return Card(**fields | {"space": Space(*sizes, **bounds), "orders": orders, "score": score})
+
+
+# ---------------------------------------------------------------- the schema of the file
+
+_Size = Annotated[int, pydantic.Field(ge=0, le=1 << 20)]
+_Bounds = tuple[pydantic.FiniteFloat | None, ...] | None
+_Hash = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_Line = Annotated[Printable, pydantic.StringConstraints(max_length=200)]
+_Data = dict[Printable, pydantic.JsonValue]
+
+
+class _Model(pydantic.BaseModel, extra="forbid", strict=True):
+    """Nothing is converted, and nothing else may be there."""
+
+
+class _StoredSpace(_Model):
+    observation_size: Annotated[_Size, pydantic.Field(ge=1)]
+    action_size: _Size
+    observation_low: _Bounds
+    observation_high: _Bounds
+    action_low: _Bounds
+    action_high: _Bounds
+
+
+class _StoredOrders(_Model):
+    observation: tuple[_Size, ...]
+    action: tuple[_Size, ...]
+
+
+class _StoredScore(pydantic.BaseModel, extra="allow", strict=True):
+    """Figures for the reader, of which two are shown one by one."""
+
+    __pydantic_extra__: dict[Printable, pydantic.JsonValue] = pydantic.Field(init=False)  # pyright: ignore
+    latents: list[_Data] = []
+    warnings: list[Printable] = []
+
+
+class _Stored(_Model):
+    format: int
+    task: PathName | Literal[""]
+    env_id: _Line
+    space: _StoredSpace
+    latent_names: Annotated[tuple[_Line, ...], pydantic.Field(min_length=1, max_length=1 << 12)]
+    explanations: tuple[Printable, ...]
+    arguments: Annotated[
+        tuple[Literal["observation", "action", "next_observation"], ...], pydantic.Field(max_length=3)
+    ]
+    source_sha256: _Hash
+    program_sha256: _Hash
+    provenance: Printable = ""
+    draw: Count | None = None
+    goal: _Line = ""
+    created: _Line = ""
+    versions: dict[_Line, _Line] = {}
+    checks: tuple[tuple[Printable, Printable], ...] = ()
+    warnings: tuple[Printable, ...] = ()
+    model: _Line = ""
+    protocol: _Data = {}
+    usage: _Data = {}
+    score: _StoredScore = _StoredScore()
+    hygiene: tuple[Printable, ...] = ()
+    orders: _StoredOrders | None = None
+
+
+def _problems(stored: _Stored) -> Iterator[str]:
+    """What fits the schema and is wrong all the same."""
+    names = stored.latent_names
+    if twice := next((each for each in names if names.count(each) > 1), None):
+        yield f"two latents are called {twice!r}"
+    if wrong := next((each for each in names if not each.strip() or "\n" in each), None):
+        yield f"a latent is called {wrong!r}"
+    if len(stored.explanations) != len(names):
+        yield f"it has {len(stored.explanations)} explanations of {len(names)} latents"
+    if any(not isinstance(each.get("name"), str) for each in stored.score.latents):
+        yield "score.latents has one without a name"
+    if len(set(stored.arguments)) < len(stored.arguments):
+        yield "an argument is there twice"
+    for kind in ("observation", "action"):
+        size = getattr(stored.space, f"{kind}_size")
+        low, high = (getattr(stored.space, f"{kind}_{side}") for side in ("low", "high"))
+        for side, bound in (("low", low), ("high", high)):
+            if bound is not None and len(bound) != size:
+                yield f"space.{kind}_{side} has {len(bound)} values for {size} fields"
+        pairs = zip(low or (), high or (), strict=False)
+        if any(None not in pair and pair[0] > pair[1] for pair in pairs):
+            yield f"space.{kind}_low is above space.{kind}_high"
+        if stored.orders and sorted(getattr(stored.orders, kind)) != list(range(size)):
+            yield f"orders.{kind} is not a permutation of its columns"
+
+
+def _printable(value: Any) -> Any:
+    """Plain data whose texts hold nothing but what can be printed, line breaks and tabs."""
+    if isinstance(value, str):
+        return files.printable(value)
+    if isinstance(value, dict):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list | tuple) else value

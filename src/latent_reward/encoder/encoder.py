@@ -158,7 +158,7 @@ def save(encoder: Encoder, folder: str | Path) -> Path:
         LareError: the folder cannot be written.
     """
     folder = Path(folder)
-    card = to_json(encoder.card).encode(errors="backslashreplace")  # JSON's own escape of half a character
+    card = to_json(encoder.card).encode()
     contents = {CARD: card, PROGRAM: encoder.program, SOURCE: encoder.source.encode()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.rows import mapped_over_rows, rows_stay_apart
 from latent_reward.encoder.screen import PLATFORMS
 from latent_reward.errors import LareError
+from latent_reward.files import printable
 
 PROVENANCE = "a Python function"
 _MAX_SOURCE = 1 << 16
@@ -67,15 +68,27 @@ def encoder_from_function(function: Callable[..., Any], names: Sequence[str]) ->
     Raises:
         LareError: it is not a function of two or three arguments, or a name is empty or given twice.
     """
+    if not isinstance(names, Iterable):
+        raise LareError(f"names: {names!r} must be texts, one for each latent")
     names = (names,) if isinstance(names, str) else tuple(names)
     if not callable(function):
         raise LareError(f"function: {function!r} cannot be called; give a JAX function")
     _arguments(function)
-    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+    if not names or not all(_is_name(name) for name in names):
         raise LareError(f"names: {names!r} must be texts, one for each latent")
     if len(set(names)) < len(names):
         raise LareError(f"names: {', '.join(names)} has a name twice; give each latent its own")
     return FunctionEncoder(function, names)
+
+
+def _is_name(name: object) -> bool:
+    """Whether a text can name a latent on a card."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name.strip()) <= 200
+        and printable(name) == name
+        and "\n" not in name
+    )
 
 
 def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:

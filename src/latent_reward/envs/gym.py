@@ -49,9 +49,7 @@ def open_env(
     except ModuleNotFoundError as error:
         module = error.name or env_id.rpartition(":")[0]
         message = f"{env_id} needs the module {module!r}, which cannot be imported"
-        remedy = (
-            f"install it, or run the command in the folder that holds it and add `--import {module}`"
-        )
+        remedy = f"install it, or run the command in the folder that holds it and add `--import {module}`"
         raise TaskError("env", message, remedy) from error
     except gymnasium.error.DependencyNotInstalled as error:
         if "mujoco" in f"{error}".lower():  # Gymnasium would name its own extra
@@ -61,7 +59,9 @@ def open_env(
         raise TaskError("env", message, remedy) from error
     except gymnasium.error.UnregisteredEnv as error:
         message = f"no environment is registered as {env_id!r}{did_you_mean(env_id, gymnasium.registry)}"
-        remedy = "correct the id, install its package, or add `--import MODULE` for the module that registers it"
+        remedy = (
+            "correct the id, install its package, or add `--import MODULE` for the module that registers it"
+        )
         raise TaskError("env", message, remedy) from error
     except TaskError:
         raise

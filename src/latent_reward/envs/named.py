@@ -25,7 +25,9 @@ _INSTALLED = {"site-packages", "dist-packages"}
 _OWN = __name__.partition(".")[0]
 
 _named: set[str] = set()
-_only_named = False  # on the command line a module counts only if it is named, in Python also if it is imported
+_only_named = (
+    False  # on the command line a module counts only if it is named, in Python also if it is imported
+)
 
 
 @contextmanager
@@ -124,9 +126,13 @@ def require_maker(field: str, name: str, target: Any) -> Callable[..., Any]:
         fits = callable(inner) and home in (top, *FAMILIES)
         remedy = f"name a function that is written in {top}"
     if not fits:
-        raise TaskError(field, f"{shown(name)} leads to {_described(inner)}, which makes no environment", remedy)
+        raise TaskError(
+            field, f"{shown(name)} leads to {_described(inner)}, which makes no environment", remedy
+        )
     free = top in FAMILIES and function in _MAKERS
-    if not (free or isinstance(inner, type) or _is_named(module) or _is_own(module) or function == _MAKERS[0]):
+    if not (
+        free or isinstance(inner, type) or _is_named(module) or _is_own(module) or function == _MAKERS[0]
+    ):
         raise TaskError(
             field,
             f"{shown(name)} would call a function of the package {top}, which you did not name",

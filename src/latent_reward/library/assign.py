@@ -1,6 +1,6 @@
 """Credit for recorded episodes: per-step rewards from returns, without an agent."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from latent_reward.credit import metrics
 from latent_reward.credit.methods import Recipe, find_method
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.encoder import Encoder
-from latent_reward.errors import LareError, require_positive
+from latent_reward.errors import LareError, require_positive, require_seed, shown
 from latent_reward.library import core
 from latent_reward.library.core import Core
 from latent_reward.library.episode import Episode, as_episodes
@@ -96,6 +96,9 @@ def assign(
     Raises:
         LareError: there are no episodes, one does not fit, or something asked for does not exist.
     """
+    seed = require_seed(seed)
+    if updates is not None:
+        require_positive(updates=updates)
     setup = prepare(
         episodes,
         method=method,
@@ -106,8 +109,6 @@ def assign(
     )
     if updates is None:
         updates = choose_updates(setup, seed)
-    else:
-        require_positive(updates=updates)
     return rewards(setup, fitted(setup, range(len(setup.episodes)), updates, seed))
 
 
@@ -126,6 +127,8 @@ def prepare(
         LareError: there are no episodes, one does not fit, or something asked for does not exist.
     """
     use_compilation_cache()
+    if isinstance(episodes, Episode) or not isinstance(episodes, Iterable):
+        raise LareError(f"episodes: {shown(episodes)} is no list of them; give a list of Episode")
     found = tuple(episodes)
     if not found:
         raise LareError("episodes: there are none; give at least one")

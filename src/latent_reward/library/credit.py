@@ -15,7 +15,7 @@ from latent_reward.data.episodes import Episodes
 from latent_reward.device import commit
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.view import latents as view_latents
-from latent_reward.errors import LareError, require_positive
+from latent_reward.errors import LareError, require_flags, require_paths, require_positive, require_seed
 from latent_reward.library import core, store
 from latent_reward.library.episode import Episode, as_episodes, as_steps
 from latent_reward.library.store import Learned, Saved
@@ -82,11 +82,7 @@ class Credit:
         require_positive(
             agents=agents, capacity=capacity, **({} if horizon is None else {"horizon": horizon})
         )
-        for name, count in (("capacity", capacity), ("horizon", horizon or 1), ("agents", agents)):
-            if count >= 1 << 31:
-                raise LareError(f"{name}: {count} is too large; give less than 2³¹")
-        if not 0 <= seed < 1 << 32:
-            raise LareError(f"seed: {seed} is not possible; give a whole number from 0 to 2³² − 1")
+        seed, capacity, agents = require_seed(seed), int(capacity), int(agents)
         where = find_where(task, observation_space, action_space, horizon, agents)
         recipe = find_method(method, where.experience)
         self._start(where, recipe, choose_encoder(where, recipe, encoder), capacity, seed)
@@ -162,6 +158,7 @@ class Credit:
             LareError: no episode was added yet, or ``updates`` is below 1.
         """
         require_positive(updates=updates)
+        updates = int(updates)
         if not int(self._buffer.newest_episode):
             raise LareError("fit: there are no episodes yet; add some first")
         if not self.method.credit.draws:
@@ -221,6 +218,7 @@ class Credit:
             LareError: a shape is wrong, a number is not finite, the method has no reward of single steps
                 (see :meth:`episode_rewards`), or it does not know how uncertain they are.
         """
+        require_flags(return_std=return_std)
         recipe = self.method.credit
         if recipe.reads == "episode" or recipe.reference:
             raise LareError(
@@ -304,6 +302,7 @@ class Credit:
         """
         learned = Learned(self._state, self._buffer, self._window, self.episodes, self.updates)
         saved = Saved(self.where, self.method, self.encoder, self.capacity, self.seed, learned)
+        require_paths(path=path)
         store.write(Path(path), saved)
         return Path(path)
 
@@ -314,6 +313,7 @@ class Credit:
         Raises:
             LareError: the folder holds no credit, or a file of it is damaged or of another version.
         """
+        require_paths(path=path)
         saved = store.read(Path(path))
         credit = cls.__new__(cls)
         credit._start(saved.where, saved.method, saved.encoder, saved.capacity, saved.seed, saved.learned)

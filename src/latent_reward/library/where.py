@@ -12,7 +12,7 @@ from latent_reward.data.spaces import ActionSpace, Continuous, Discrete
 from latent_reward.encoder.card import Space
 from latent_reward.encoder.encoder import Encoder, check_fits
 from latent_reward.encoder.from_function import FunctionEncoder
-from latent_reward.errors import LareError, require_positive
+from latent_reward.errors import LareError, require_paths, require_positive, shown
 from latent_reward.sealing.open import load_encoder
 from latent_reward.task.load import find_description
 from latent_reward.task.task import AnyTask, Task, TeamTask
@@ -75,7 +75,7 @@ def find_where(
         )
     if isinstance(observation_space, gymnasium.spaces.Box) and len(observation_space.shape) == 1:
         size = observation_space.shape[0]
-    elif isinstance(observation_space, int | np.integer):
+    elif isinstance(observation_space, int | np.integer) and not isinstance(observation_space, bool):
         size = int(observation_space)
     else:
         raise LareError(
@@ -111,6 +111,19 @@ def _box(low: np.ndarray, high: np.ndarray) -> Continuous:
     return Continuous(*(tuple(np.clip(bound, -most, most).tolist()) for bound in (low, high)))
 
 
+def require_encoder(encoder: Any) -> None:
+    """Raise if ``encoder`` is nothing that can be opened as one; None is allowed."""
+    if encoder is None or isinstance(encoder, Encoder | FunctionEncoder):
+        return
+    if callable(encoder):
+        name = getattr(encoder, "__name__", "FUNCTION")
+        raise LareError(
+            f"encoder: {shown(encoder)} is a function; give lr.encoder_from_function({name}, NAMES), with a name for "
+            "each latent"
+        )
+    require_paths(encoder=encoder)
+
+
 def choose_encoder(where: Where, method: Recipe, encoder: AnyEncoder | None) -> Encoder | None:
     """The encoder that a method needs, checked against what an agent sees and does; None if it reads no latents.
 
@@ -120,6 +133,7 @@ def choose_encoder(where: Where, method: Recipe, encoder: AnyEncoder | None) -> 
     Raises:
         LareError: there is none, one is given to a method that reads no latents, or it does not fit.
     """
+    require_encoder(encoder)
     if method.credit.latents == "none":
         if encoder is not None:
             raise LareError(f"encoder: the method {method.name} reads no latents; leave the encoder out")

@@ -33,7 +33,7 @@ class Logger(Protocol):
 class Row(pydantic.BaseModel, extra="allow", strict=True):
     """A line of the metrics: what every report has, and any further numbers by name; null where one is not known."""
 
-    __pydantic_extra__: dict[str, float | None] = pydantic.Field(init=False)
+    __pydantic_extra__: dict[str, float | None] = pydantic.Field(init=False)  # pyright: ignore
     seed: Annotated[int, pydantic.Field(ge=0, lt=1 << 32)]
     step: Annotated[int, pydantic.Field(ge=0)]
     team: Printable = ""

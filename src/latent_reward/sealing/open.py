@@ -9,11 +9,11 @@ from latent_reward.encoder.bundled import bundled_folder, bundled_tasks
 from latent_reward.encoder.card import CARD, Card
 from latent_reward.encoder.encoder import Encoder, read_files
 from latent_reward.encoder.from_function import PROVENANCE
-from latent_reward.errors import LareError, did_you_mean
+from latent_reward.errors import LareError, did_you_mean, require_count, require_paths, shown
 from latent_reward.sealing.admit import admit
 from latent_reward.sealing.verify import check, encoder_of
 from latent_reward.task.load import load_description
-from latent_reward.task.task import AnyTask
+from latent_reward.task.task import AnyTask, Task, TeamTask
 
 
 def open_encoder(folder: str | Path) -> Encoder:
@@ -57,7 +57,9 @@ def load_encoder(task: AnyTask | str | Path, draw: int = 0) -> Encoder:
         LareError: nothing is bundled for the task, or it has no such draw, or it has several teams, or the folder holds
             no encoder.
     """
+    require_count(0, draw=draw)
     if isinstance(task, str | Path):
+        require_paths(encoder=task)
         folder = Path(task)
         if (folder / CARD).is_file():
             if draw:
@@ -71,6 +73,10 @@ def load_encoder(task: AnyTask | str | Path, draw: int = 0) -> Encoder:
                 f"{did_you_mean(str(task), bundled_tasks())}; choose from {', '.join(bundled_tasks())}"
             )
         return open_encoder(bundled_folder(load_description(task).name, draw))
+    if not isinstance(task, Task | TeamTask):
+        raise LareError(
+            f"encoder: {shown(task)} is no task and no folder; give a task, its name, or a folder"
+        )
     first, *others = task.descriptions
     if others:
         raise LareError(

@@ -12,7 +12,7 @@ import yaml
 from latent_reward.envs.gym import inspect_env, open_env
 from latent_reward.envs.named import name_module
 from latent_reward.envs.pettingzoo import Kind, find_kinds, find_maker, opened, time_limit
-from latent_reward.errors import LareError, disk_errors
+from latent_reward.errors import LareError, disk_errors, shown
 from latent_reward.files import as_file_name
 from latent_reward.task.fields import Part
 from latent_reward.task.load import FILL_IN
@@ -34,6 +34,11 @@ def draft_task(env_id: str, module: str | None = None, env_kwargs: Mapping[str, 
         module: the module whose import registers the environment, or that has the function.
         env_kwargs: arguments of the environment, which are written into the file.
     """
+    for name, text in (("env", env_id), ("import", module or "")):
+        if not isinstance(text, str):
+            raise LareError(f"{name}: {shown(text)} is no text; write a name")
+    if env_kwargs is not None and not isinstance(env_kwargs, Mapping):
+        raise LareError(f"env_kwargs: {shown(env_kwargs)} is no mapping; give arguments by name")
     if module and ":" in env_id:
         raise LareError(f"env: {env_id} names its module already; leave --import out")
     full = f"{module}:{env_id}" if module else env_id

@@ -67,7 +67,9 @@ def task_names() -> tuple[str, ...]:
 def task_path(name_or_path: str | Path) -> Path:
     """The YAML file of a built-in task or of a path; LareError if there is no such task or file."""
     if not isinstance(name_or_path, str | Path):
-        raise LareError(f"task: {shown(name_or_path)} is no name and no path; give the name of a task or its file")
+        raise LareError(
+            f"task: {shown(name_or_path)} is no name and no path; give the name of a task or its file"
+        )
     text = str(name_or_path)
     if text in task_names():
         return _FOLDER / f"{text}.yaml"
@@ -112,10 +114,11 @@ def find_description(task: AnyTask | str) -> tuple[AnyTask, Task]:
     team, whole = "", task
     if isinstance(task, str):
         name, _, team = task.rpartition("/")
-        if not name or Path(task).exists():
+        if not name or "\0" in task or Path(task).exists():
             name, team = task, ""
         whole = load_task(name)
-    assert not isinstance(whole, str)
+    if not isinstance(whole, Task | TeamTask):
+        raise LareError(f"task: {shown(task)} is no task; give one, its name, or the path of its file")
     for each in whole.descriptions:
         if each.name.endswith(f"/{team}") if team else len(whole.descriptions) == 1:
             return whole, each
@@ -137,7 +140,11 @@ def read_task(task: AnyTask | str | Path) -> tuple[AnyTask | None, list[Finding]
     of_teams = isinstance(data, dict) and not data.keys().isdisjoint(("teams", "world", "pettingzoo"))
     if isinstance(data, dict) and isinstance(data.get("name"), str) and not is_file_name(data["name"]):
         message = f"{shown(data['name'])} is not safe as the name of a folder"
-        return None, [document.finding(("name",), message, "use letters, digits, and . _ - between them")], document
+        return (
+            None,
+            [document.finding(("name",), message, "use letters, digits, and . _ - between them")],
+            document,
+        )
     try:
         # JSON is the strict mode that still reads lists as tuples and mappings as dataclasses.
         parsed = (_TEAM_SCHEMA if of_teams else _SCHEMA).validate_json(json.dumps(data))
@@ -204,7 +211,9 @@ def _read_document(path: Path) -> Document:
     try:
         root = compose_yaml(text)
     except FormatError as error:
-        return Document(path.name, findings=(Finding(path.name, error.line, "", error.message, error.remedy),))
+        return Document(
+            path.name, findings=(Finding(path.name, error.line, "", error.message, error.remedy),)
+        )
     lines: dict[Location, int] = {}
     findings: list[Finding] = []
     twice: set[Location] = set()  # keys of which YAML silently keeps the last, and all that is inside them

@@ -11,7 +11,7 @@ from latent_reward.envs.gym import open_env
 from latent_reward.envs.pettingzoo import host_world
 from latent_reward.envs.single import single_world
 from latent_reward.envs.worlds import find_world
-from latent_reward.errors import LareError
+from latent_reward.errors import LareError, shown
 from latent_reward.task.bare import BareTask
 from latent_reward.task.load import Location, field_name
 from latent_reward.task.task import AnyTask, Task, TeamTask
@@ -19,6 +19,8 @@ from latent_reward.task.task import AnyTask, Task, TeamTask
 
 def make_env(task: Task, *, render_mode: str | None = None) -> gymnasium.Env[np.ndarray, np.ndarray]:
     """Create the environment of ``task`` with its time limit; TaskError as :func:`.open_env` raises it."""
+    if not isinstance(task, Task):
+        raise LareError(f"task: {shown(task)} is no task of one agent; give what lr.load_task returns")
     return open_env(
         task.env_id, max_episode_steps=task.max_steps, render_mode=render_mode, env_kwargs=task.env_kwargs
     )

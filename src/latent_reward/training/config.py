@@ -58,7 +58,9 @@ class RunConfig:
         try:
             again = exactly(RunConfig, json.loads(self.to_json()), "settings", "correct the value")
         except TypeError as error:
-            raise LareError(f"settings: one of them cannot be written to a file ({error}); give numbers") from None
+            raise LareError(
+                f"settings: one of them cannot be written to a file ({error}); give numbers"
+            ) from None
         if again.to_json() != self.to_json() or type(again.plan.agent) is not type(self.plan.agent):
             raise LareError(
                 "method: its class, or that of the agent, is not one that files know; add it to `Credit` in "
@@ -75,8 +77,10 @@ class RunConfig:
         Raises:
             LareError: the run has no such seed.
         """
-        if seed is not None and seed not in self.seeds:
-            raise LareError(f"seed: the run has no seed {seed}, only {', '.join(map(str, self.seeds))}")
+        if seed is not None and (isinstance(seed, bool) or seed not in self.seeds):
+            raise LareError(
+                f"seed: the run has no seed {shown(seed)}, only {', '.join(map(str, self.seeds))}"
+            )
         return 0 if seed is None else self.seeds.index(seed)
 
 

@@ -132,6 +132,7 @@ def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
             )
         if name != "agent":
             require_count(0, **{name: settings[name]})
+    settings = {name: value if name == "agent" else int(value) for name, value in settings.items()}
     chosen = {"rounds" if name == unit else name: settings[name] for name in settings if name in outer}
     return Plan(
         **_DEFAULTS[agent.learns_from]

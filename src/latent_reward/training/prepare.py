@@ -1,9 +1,9 @@
 """Check what a training is asked for and resolve every default, before anything is written."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,21 @@ from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.from_function import FunctionEncoder
 from latent_reward.envs.base import Environment
-from latent_reward.errors import LareError
-from latent_reward.library.where import AnyEncoder, Where, choose_encoder
+from latent_reward.errors import LareError, require_count, require_paths, require_positive, require_seed
+from latent_reward.library.where import AnyEncoder, Where, choose_encoder, require_encoder
 from latent_reward.sealing.open import open_encoder
 from latent_reward.task.bare import BareTask, find_task
 from latent_reward.task.open import open_environment
 from latent_reward.task.task import AnyTask
 from latent_reward.training.callbacks import OnEpisode
-from latent_reward.training.config import CHECKPOINT, CONFIG, RunConfig, first_difference, spell_seeds
+from latent_reward.training.config import (
+    CHECKPOINT,
+    CONFIG,
+    MOST_SEEDS,
+    RunConfig,
+    first_difference,
+    spell_seeds,
+)
 from latent_reward.training.plan import make_plan
 from latent_reward.training.run import Training, encoder_folders, load_run, make_training
 from latent_reward.training.settings import choose_method
@@ -74,18 +81,30 @@ def prepare(
     Raises:
         LareError: an argument does not exist or does not fit, or the folder holds another run, or a finished one.
     """
+    require_paths(out=out)
+    require_count(0, draw=draw)
+    require_encoder(encoder)
+    seeds = _seeds(seed)
+    if max_steps is not None:
+        require_positive(max_steps=max_steps)
     found, env = find_task(task, max_steps)
     world = open_environment(found, env)
     plan = make_plan(default_agent(world.teams[0].actions), settings)
     method = choose_method(method, plan.agent.learns_from)
     chosen, origin = _choose_encoders(found, world, method, encoder, draw)
-    seeds = tuple(int(each) for each in ((seed,) if isinstance(seed, int | Integral) else seed))
     config = RunConfig(found.name, method, seeds, origin, plan)
     config.require_readable()
     folder = Path(out) if out else Path("runs") / found.name / method.name / spell_seeds(seeds)
     prepared = Prepared(found, env, world, config, chosen, folder)
     goes_on(prepared)
     return prepared
+
+
+def _seeds(seed: Any) -> tuple[int, ...]:
+    """One seed or several as numbers of Python; LareError for anything else."""
+    if isinstance(seed, str | bytes | Mapping) or not isinstance(seed, Iterable):
+        return (require_seed(seed),)
+    return tuple(require_seed(each) for each in islice(seed, MOST_SEEDS + 1))
 
 
 def _choose_encoders(

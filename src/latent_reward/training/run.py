@@ -204,8 +204,13 @@ class Run:
             LareError: the run has no such seed or team, or ``available`` is missing, does not fit, or allows nothing.
         """
         learner, state = self._pick(seed, team)
+        given, size = np.asarray(observation), learner.spec.observation_size
+        if given.dtype.kind not in "biuf" or given.shape[-1:] != (size,) or not np.isfinite(given).all():
+            raise LareError(
+                f"observation: {given.dtype} of shape {given.shape} is not possible; give {size} finite numbers per row"
+            )
         place = self.world.teams[0 if team is None else self.teams.index(team)]
-        seen = jnp.asarray(observation, jnp.float32)
+        seen = jnp.asarray(given, jnp.float32)
         restricted = place.masked or getattr(self.world, "available", None) is not None
         choices = _choices(place, seen.shape[:-1], available, restricted)
         if learner.agent.learns_from == "replay":
@@ -250,6 +255,7 @@ class Run:
         Raises:
             LareError: frames cannot be rendered on this machine or the file cannot be written.
         """
+        require_paths(path=path)
         with self._player() as player:
             return write_video(path, lambda: player.frames(self._states, self.config.index_of(seed)))
 

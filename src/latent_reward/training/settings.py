@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from numbers import Real
+from sys import float_info
 from typing import Any, TypeVar, cast
 
 import pydantic
@@ -30,9 +31,14 @@ def choose_agent(agent: Agent | str | Mapping[str, Any], default: Agent) -> Agen
     if isinstance(agent, str):
         agent = {"kind": agent}
     if not isinstance(agent, Mapping):
+        require_sensible(agent, "agent")
+        if not hasattr(agent, "learns_from"):
+            raise LareError(
+                f"agent: {shown(agent)} is no agent; give one, its kind, or a mapping of settings"
+            )
         return agent
     kind = agent.get("kind", default.kind)
-    if kind not in AGENTS:
+    if not isinstance(kind, str) or kind not in AGENTS:
         near = did_you_mean(str(kind), AGENTS)
         raise LareError(f"agent.kind: there is no {kind!r}{near}; choose from {', '.join(AGENTS)}")
     return changed(default if kind == default.kind else AGENTS[kind](), agent, "agent")
@@ -101,12 +107,14 @@ def require_sensible(settings: Any, place: str) -> None:
         LareError: naming the setting and its value.
     """
     if not is_dataclass(settings) or isinstance(settings, type):
-        raise LareError(f"{place}: {shown(settings)} is no {place}; give one, its name, or a mapping of settings")
+        raise LareError(
+            f"{place}: {shown(settings)} is no {place}; give one, its name, or a mapping of settings"
+        )
     for each in fields(settings):
         value = getattr(settings, each.name)
-        least, most = (1, _MOST) if each.type in (int, tuple[int, ...]) else (0, math.inf)
+        least, most = (1, _MOST) if each.type in (int, tuple[int, ...]) else (0, float_info.max)
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, Real) and not (math.isfinite(number) and least <= number <= most):
+            if isinstance(number, Real) and not least <= float(number) <= most:
                 raise LareError(
                     f"{place}.{each.name}: {shown(value)} is not possible; give a value like {_shown(each.default)}"
                 )

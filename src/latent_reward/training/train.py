@@ -16,7 +16,14 @@ from latent_reward.credit.methods import Recipe
 from latent_reward.encoder.encoder import save
 from latent_reward.envs.named import import_options
 from latent_reward.envs.recorder import InterruptedEnvironment
-from latent_reward.errors import BrokenEnvironmentError, LareError, disk_errors
+from latent_reward.errors import (
+    BrokenEnvironmentError,
+    LareError,
+    disk_errors,
+    require_flags,
+    require_functions,
+    shown,
+)
 from latent_reward.files import to_json, write_text
 from latent_reward.library.where import AnyEncoder
 from latent_reward.report.curves import can_draw, draw_run
@@ -88,6 +95,7 @@ def train(
             nothing is trained then. Or the environment fails or breaks its interface: what was learned is saved then,
             and the same call goes on.
     """
+    _require_arguments(quiet, (on_episode, on_evaluation, on_checkpoint), loggers)
     use_compilation_cache()
     prepared = prepare(
         task, method, encoder=encoder, draw=draw, seed=seed, out=out, max_steps=max_steps, **settings
@@ -143,6 +151,7 @@ def resume(
             was changed, ``env`` is missing, the environment does not repeat the unfinished episode or fails, or the new
             total is smaller.
     """
+    _require_arguments(quiet, (on_episode, on_evaluation, on_checkpoint), loggers)
     run = load_run(folder, env=env)
     config = extended(run.config, steps, iterations)
     if not (run.folder / CHECKPOINT).exists():
@@ -186,6 +195,15 @@ def _extend(run: Run, config: RunConfig, step: int) -> None:
     rounds = run.config.plan.rounds, config.plan.rounds
     note(run.folder, "extended", step=step, before=rounds[0], rounds=rounds[1])
     _write_config(run.folder, config)
+def _require_arguments(quiet: Any, functions: tuple[Any, Any, Any], loggers: Any) -> None:
+    """Raise if what is called on the way, hours from now, cannot be called."""
+    require_flags(quiet=quiet)
+    require_functions(**dict(zip(("on_episode", "on_evaluation", "on_checkpoint"), functions, strict=True)))
+    if isinstance(loggers, str) or not isinstance(loggers, Sequence):
+        raise LareError(f"loggers: {shown(loggers)} is no list; give a list of loggers")
+    for each in loggers:
+        if not isinstance(each, Logger):
+            raise LareError(f"loggers: {shown(each)} is no logger; give objects with write and close")
 
 
 def _create(prepared: Prepared) -> None:

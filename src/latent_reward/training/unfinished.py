@@ -53,7 +53,9 @@ def read_unfinished(stored: Stored, seeds: Sequence[int], arrays: EpisodeArrays)
     if not fits:
         raise LareError(f"checkpoint: {stored.path} is damaged (unfinished episodes); {stored.remedy}")
     return [
-        Unfinished(episodes, np.nan if last is None else last, each["window"], each["action"], each["observation"])
+        Unfinished(
+            episodes, np.nan if last is None else last, each["window"], each["action"], each["observation"]
+        )
         for (_, episodes, last), each in zip(counted, kept, strict=True)
     ]
 

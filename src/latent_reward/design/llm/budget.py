@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
-import yaml
 
 from latent_reward.design.llm.ask import Message, Reply, Request
-from latent_reward.errors import LareError, disk_errors, one_line
+from latent_reward.errors import LareError, disk_errors
 from latent_reward.files import to_json
+from latent_reward.reading import parse_yaml, read_text, validated
 
 PRICES_VARIABLE = "LARE_PRICES"
 _PRICES = Path(__file__).with_name("prices.yaml")
@@ -148,25 +148,13 @@ def price_of(model: str, path: Path | None = None) -> Price | None:
     return None
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, with which a few lines can stand for billions."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-
 def _read_prices(path: Path) -> dict[str, Price]:
-    table = pydantic.TypeAdapter(dict[str, Price], config=pydantic.ConfigDict(coerce_numbers_to_str=True))
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_TABLE:
-            raise ValueError("it is not a file of at most 1 MB")
-        return table.validate_python(yaml.load(path.read_text("utf-8"), _PlainLoader) or {})
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        return validated(dict[str, Price], parse_yaml(read_text(path), str(path)) or {}, "it", "correct it")
+    except LareError as error:
         raise LareError(
-            f"prices: {path} is not a table of prices ({one_line(error)}); write one row per "
-            "model, `NAME: {input: 2.5, output: 10}`, in US dollars per million tokens"
+            f"prices: {path} is not a table of prices ({str(error).partition(';')[0]}); write one row per model, "
+            "`NAME: {input: 2.5, output: 10}`, in US dollars per million tokens"
         ) from None
 
 
