@@ -231,5 +231,5 @@ def test_video_needs_an_environment_that_draws(tmp_path):
 def test_a_damaged_file_of_a_bare_task_is_named(tmp_path):
     path = tmp_path / "task.yaml"
     path.write_text("kind: bare\nname: x\nenv: ''\nmax_steps: many\n")
-    with pytest.raises(lr.LareError, match=r"task\.yaml: max_steps: .*, not 'many'; restore the file"):
+    with pytest.raises(lr.LareError, match=r"task\.yaml: max_steps is 'many' .*; restore the file"):
         read_any_task(path)

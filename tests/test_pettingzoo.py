@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from latent_reward.data.spaces import Discrete
+from latent_reward.envs import named
 from latent_reward.envs.pettingzoo import host_world
 from latent_reward.envs.recorder import collect
 from latent_reward.errors import LareError
@@ -25,6 +26,7 @@ TASK, SOURCE = (re.search(rf"^```{each}\n(.*?)^```", PAGE, re.M | re.S)[1] for e
 @pytest.fixture(autouse=True)
 def beside_the_tests(monkeypatch):
     monkeypatch.syspath_prepend(__file__.rpartition("/")[0])
+    monkeypatch.setattr(named, "_named", {"parallel_envs", "no_such_module"})
 
 
 def world(groups=None, horizon=6, **kwargs):
@@ -130,7 +132,7 @@ def test_agents_that_do_not_fit_the_teams_are_refused(groups, kwargs, message):
         ("parallel_envs:nothing", r"has no function 'nothing'; write `module:function`"),
         ("parallel_envs", r"has no function 'parallel_env'"),
         ("no_such_module", r"'no_such_module' cannot be imported \(No module.*install it"),
-        (".relative", r"cannot be imported"),
+        (".relative", r"does not begin with the name of a module"),
     ],
 )
 def test_what_is_no_parallel_environment_is_refused(name, message):
@@ -195,7 +197,7 @@ def test_the_encoder_of_the_documents_passes_every_check(tmp_path):
             "teams[0].action[4]",
             "outside the 5-dimensional",
         ),
-        (("mpe2.simple", "mpe3.simple"), "pettingzoo", "cannot be imported"),
+        (("mpe2.simple", "mpe3.simple"), "pettingzoo", "would import the module mpe3"),
         (("{N: 3}", "{M: 3}"), "env_kwargs", "refuses {'M': 3}"),
         (("{N: 3}", "{N: 3, continuous_actions: true}"), "pettingzoo", "teams choose among a few"),
         (("agents: 3", "agents: 3\n    members: [wolf]"), "members", "no agent of"),

@@ -45,7 +45,8 @@ def _printable(value: str) -> str:
     return value
 
 
-Printable = Annotated[str, pydantic.AfterValidator(_printable)]
+NoControls = pydantic.AfterValidator(_printable)
+Printable = Annotated[str, NoControls]
 """A text that does nothing to the terminal that shows it: no control characters but line breaks and tabs."""
 FileName = Annotated[str, pydantic.AfterValidator(_file_name)]
 """A text that is safe as the name of a file or folder: see :func:`~latent_reward.files.is_file_name`."""
@@ -150,7 +151,7 @@ def parse_yaml(text: str, what: str) -> Any:
         root = compose_yaml(text)
         return None if root is None else plain(root)
     except FormatError as error:
-        line = "" if error.line is None else f":{error.line}"
+        line = f":{error.line}" if error.line and "\n" in text.strip() else ""
         raise LareError(f"{what}{line}: {error.message}; {error.remedy}") from error
 
 
@@ -183,6 +184,11 @@ def compose_yaml(text: str) -> yaml.Node | None:
         raise FormatError(
             f"not valid YAML: {what}", remedy, None if mark is None else mark.line + 1
         ) from None
+
+
+def to_yaml(value: Any) -> str:
+    """Plain data as YAML that :func:`parse_yaml` reads: what is the same in two places is written twice."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def plain(node: yaml.Node) -> Any:
@@ -292,6 +298,11 @@ class _Loader(yaml.SafeLoader):
         first: [each for each in pairs if each[0].rpartition(":")[2] not in _YAML_ONLY]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 _LOADER: Any = _Loader("")

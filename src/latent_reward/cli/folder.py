@@ -2,11 +2,12 @@
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from latent_reward.envs.named import named_modules
 
@@ -34,9 +35,7 @@ class _Finder:
         """Nothing is read yet."""
         self.folder, self._found = folder, set[str]()
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """The module in the folder, if it is a named one or one of these imports it."""
         named = {each.partition(".")[0] for each in named_modules()}
         if path is not None or name not in named | self._found:

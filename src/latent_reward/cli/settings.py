@@ -25,7 +25,10 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         LareError: the file cannot be read, or is no mapping.
     """
-    tree = parse_yaml(read_text(path), f"config: {path}")
+    try:
+        tree = parse_yaml(read_text(path), str(path))
+    except LareError as error:
+        raise LareError(f"config: {error}") from error
     if not isinstance(tree, dict):
         raise LareError(f"config: {path} is not a mapping; write settings such as `steps: 5000`")
     if isinstance(tree.get("config"), dict) and "format" in tree:

@@ -183,8 +183,7 @@ def _show_plan(wanted: Mapping[str, Any], as_json: bool) -> None:
     """Print the configuration that a training would have, in a form that ``--config`` reads."""
     import json
 
-    import yaml
-
+    from latent_reward.reading import to_yaml
     from latent_reward.training.prepare import prepare
 
     prepared = prepare(**wanted)
@@ -195,7 +194,7 @@ def _show_plan(wanted: Mapping[str, Any], as_json: bool) -> None:
         print_json({"folder": str(prepared.folder), "config": config})
         return
     screen.print(f"# nothing is wrong; this would be trained into {prepared.folder}")
-    screen.print(yaml.safe_dump(config, sort_keys=False, allow_unicode=True).strip())
+    screen.print(to_yaml(config).strip())
 
 
 def evaluate(

@@ -11,7 +11,7 @@ import pydantic
 
 from latent_reward import files
 from latent_reward.errors import LareError
-from latent_reward.reading import Count, PathName, Printable, parse_json, validated
+from latent_reward.reading import Count, NoControls, PathName, Printable, parse_json, validated
 
 CARD = "card.json"
 FORMAT = 1
@@ -169,7 +169,7 @@ def from_json(text: bytes, path: Path) -> Card:
 _Size = Annotated[int, pydantic.Field(ge=0, le=1 << 20)]
 _Bounds = tuple[pydantic.FiniteFloat | None, ...] | None
 _Hash = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-_Line = Annotated[Printable, pydantic.StringConstraints(max_length=200)]
+_Line = Annotated[str, pydantic.StringConstraints(max_length=200), NoControls]
 _Data = dict[Printable, pydantic.JsonValue]
 
 
@@ -229,10 +229,9 @@ class _Stored(_Model):
 def _problems(stored: _Stored) -> Iterator[str]:
     """What fits the schema and is wrong all the same."""
     names = stored.latent_names
-    if twice := next((each for each in names if names.count(each) > 1), None):
-        yield f"two latents are called {twice!r}"
-    if wrong := next((each for each in names if not each.strip() or "\n" in each), None):
-        yield f"a latent is called {wrong!r}"
+    if len(set(names)) < len(names):
+        yield f"two latents are called {max(names, key=names.count)!r}"
+    yield from (f"a latent is called {each!r}" for each in names if not each.strip() or "\n" in each)
     if len(stored.explanations) != len(names):
         yield f"it has {len(stored.explanations)} explanations of {len(names)} latents"
     if any(not isinstance(each.get("name"), str) for each in stored.score.latents):

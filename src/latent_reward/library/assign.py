@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -68,8 +68,8 @@ def assign(
     observation_space: Any = None,
     action_space: Any = None,
     encoder: AnyEncoder | None = None,
-    updates: int | None = None,
-    seed: int = 0,
+    updates: SupportsIndex | None = None,
+    seed: SupportsIndex = 0,
 ) -> list[np.ndarray]:
     """The reward of each step of recorded episodes, from their returns alone; no agent, no environment.
 
@@ -107,9 +107,8 @@ def assign(
         action_space=action_space,
         encoder=encoder,
     )
-    if updates is None:
-        updates = choose_updates(setup, seed)
-    return rewards(setup, fitted(setup, range(len(setup.episodes)), updates, seed))
+    count = choose_updates(setup, seed) if updates is None else int(updates)
+    return rewards(setup, fitted(setup, range(len(setup.episodes)), count, seed))
 
 
 def prepare(

@@ -1,7 +1,7 @@
 """Credit as an object that learns from episodes, for trainers and data that are not ours."""
 
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, SupportsIndex, overload
 
 import jax
 import jax.numpy as jnp
@@ -71,21 +71,22 @@ class Credit:
         *,
         observation_space: Any = None,
         action_space: Any = None,
-        horizon: int | None = None,
-        agents: int = 1,
+        horizon: SupportsIndex | None = None,
+        agents: SupportsIndex = 1,
         method: Recipe | str = "lare",
         encoder: AnyEncoder | None = None,
-        capacity: int = 1_000_000,
-        seed: int = 0,
+        capacity: SupportsIndex = 1_000_000,
+        seed: SupportsIndex = 0,
     ):
         """See the class."""
+        number = require_seed(seed)
         require_positive(
             agents=agents, capacity=capacity, **({} if horizon is None else {"horizon": horizon})
         )
-        seed, capacity, agents = require_seed(seed), int(capacity), int(agents)
-        where = find_where(task, observation_space, action_space, horizon, agents)
+        steps = None if horizon is None else int(horizon)
+        where = find_where(task, observation_space, action_space, steps, int(agents))
         recipe = find_method(method, where.experience)
-        self._start(where, recipe, choose_encoder(where, recipe, encoder), capacity, seed)
+        self._start(where, recipe, choose_encoder(where, recipe, encoder), int(capacity), number)
 
     @classmethod
     def trained(
@@ -149,7 +150,7 @@ class Credit:
             self._window = metrics.push(self._window, rows)
             self.episodes += 1
 
-    def fit(self, updates: int = 1) -> dict[str, float]:
+    def fit(self, updates: SupportsIndex = 1) -> dict[str, float]:
         """Make so many updates on the stored episodes; returns what the last one shows.
 
         A method that is solved has learned when an episode was added: updates change nothing, and nothing is shown.

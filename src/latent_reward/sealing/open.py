@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import SupportsIndex
 
 import jax
 
@@ -42,7 +43,7 @@ def open_encoder(folder: str | Path) -> Encoder:
         return _sealed_again(source, card)
 
 
-def load_encoder(task: AnyTask | str | Path, draw: int = 0) -> Encoder:
+def load_encoder(task: AnyTask | str | Path, draw: SupportsIndex = 0) -> Encoder:
     """An encoder: the one bundled for a task, or the one in a folder.
 
     Args:
@@ -58,6 +59,7 @@ def load_encoder(task: AnyTask | str | Path, draw: int = 0) -> Encoder:
             no encoder.
     """
     require_count(0, draw=draw)
+    draw = int(draw)
     if isinstance(task, str | Path):
         require_paths(encoder=task)
         folder = Path(task)

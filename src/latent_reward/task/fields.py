@@ -6,9 +6,9 @@ import numpy as np
 import pydantic
 from pydantic.dataclasses import dataclass
 
-from latent_reward.reading import Printable
+from latent_reward.reading import NoControls
 
-Text = Annotated[Printable, pydantic.StringConstraints(min_length=1, strip_whitespace=True)]
+Text = Annotated[str, pydantic.StringConstraints(min_length=1, strip_whitespace=True), NoControls]
 Variant = Literal["plain", "paper"]
 Part = Literal["observation", "action"]
 VARIANTS: tuple[Variant, ...] = ("plain", "paper")

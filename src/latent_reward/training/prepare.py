@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from latent_reward.agents.registry import default_agent
 from latent_reward.credit.methods import Recipe
@@ -68,10 +68,10 @@ def prepare(
     method: Recipe | str | Mapping[str, Any] = "lare",
     *,
     encoder: AnyEncoder | None = None,
-    draw: int = 0,
-    seed: int | Sequence[int] = 0,
+    draw: SupportsIndex = 0,
+    seed: SupportsIndex | Iterable[SupportsIndex] = 0,
     out: str | Path | None = None,
-    max_steps: int | None = None,
+    max_steps: SupportsIndex | None = None,
     **settings: Any,
 ) -> Prepared:
     """Check what a training is asked for, and resolve every default; nothing is written.
@@ -87,11 +87,11 @@ def prepare(
     seeds = _seeds(seed)
     if max_steps is not None:
         require_positive(max_steps=max_steps)
-    found, env = find_task(task, max_steps)
+    found, env = find_task(task, None if max_steps is None else int(max_steps))
     world = open_environment(found, env)
     plan = make_plan(default_agent(world.teams[0].actions), settings)
     method = choose_method(method, plan.agent.learns_from)
-    chosen, origin = _choose_encoders(found, world, method, encoder, draw)
+    chosen, origin = _choose_encoders(found, world, method, encoder, int(draw))
     config = RunConfig(found.name, method, seeds, origin, plan)
     config.require_readable()
     folder = Path(out) if out else Path("runs") / found.name / method.name / spell_seeds(seeds)

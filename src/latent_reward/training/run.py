@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, SupportsIndex, cast
 
 import jax
 import jax.numpy as jnp
@@ -219,7 +219,7 @@ class Run:
         agent = cast(EpisodeAgent, learner.agent)
         return np.asarray(agent.best(learner.spec, agent.actor(learner.spec, state.agent), seen, choices))
 
-    def evaluate(self, episodes: int = 10) -> dict[str, Float[np.ndarray, "seed episode"]]:
+    def evaluate(self, episodes: SupportsIndex = 10) -> dict[str, Float[np.ndarray, "seed episode"]]:
         """True returns of each team in ``episodes`` seeded episodes of each seed.
 
         TD3 acts without noise; PPO draws its actions from the policy, as in training.
@@ -229,10 +229,10 @@ class Run:
         """
         require_positive(episodes=episodes)
         with self._player() as player:
-            results = player.evaluate(self._states, episodes, final=True)
+            results = player.evaluate(self._states, int(episodes), final=True)
         return {name: returns for name, (returns, _) in zip(self.teams, results, strict=True)}
 
-    def play(self, episodes: int, *, seed: int | None = None) -> tuple[Played, ...]:
+    def play(self, episodes: SupportsIndex, *, seed: int | None = None) -> tuple[Played, ...]:
         """Seeded episodes of a compiled world, with actions drawn from the policies, for each team.
 
         Raises:
@@ -245,9 +245,10 @@ class Run:
             raise LareError(
                 f"task: {self.task.name} plays on the host; step its environment with run.act instead"
             )
+        count = int(episodes)
         states, key = self._of_seed(seed, OnPolicyPurpose.PLAY)
         learner = episode_learner(self._learners, self.config.plan)
-        return jax.jit(lambda key: play(world, from_episodes.policies(learner, states), key, episodes))(key)
+        return jax.jit(lambda key: play(world, from_episodes.policies(learner, states), key, count))(key)
 
     def film(self, path: Path, *, seed: int | None = None) -> Path:
         """Write one seeded episode as an MP4 file.

@@ -1,15 +1,14 @@
 """Train a run from a task and a method to a finished folder, or resume one that was stopped."""
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import pydantic
-import yaml
 
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit.methods import Recipe
@@ -26,6 +25,7 @@ from latent_reward.errors import (
 )
 from latent_reward.files import to_json, write_text
 from latent_reward.library.where import AnyEncoder
+from latent_reward.reading import to_yaml
 from latent_reward.report.curves import can_draw, draw_run
 from latent_reward.report.log import Log, Logger
 from latent_reward.report.progress import Progress
@@ -50,10 +50,10 @@ def train(
     method: Recipe | str | Mapping[str, Any] = "lare",
     *,
     encoder: AnyEncoder | None = None,
-    draw: int = 0,
-    seed: int | Sequence[int] = 0,
+    draw: SupportsIndex = 0,
+    seed: SupportsIndex | Iterable[SupportsIndex] = 0,
     out: str | Path | None = None,
-    max_steps: int | None = None,
+    max_steps: SupportsIndex | None = None,
     drop_unfinished: bool = False,
     quiet: bool = False,
     on_episode: OnEpisode | None = None,
@@ -212,9 +212,7 @@ def _create(prepared: Prepared) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fields = pydantic.TypeAdapter(type(task)).dump_python(task, mode="json")
-        write_text(
-            folder / "task.yaml", yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
-        )
+        write_text(folder / "task.yaml", to_yaml(fields))
         for encoder, place in zip(prepared.encoders, encoder_folders(folder / "encoder", task), strict=True):
             if encoder is not None:
                 save(encoder, place)
