@@ -71,10 +71,9 @@ def require_flags(**flags: Any) -> None:
 
 
 def require_paths(**paths: Any) -> None:
-    """Raise if a path is neither a text that can be one, nor a ``Path``, nor None."""
+    """Raise if a path is neither a text that can be one nor a ``Path``."""
     for name, path in paths.items():
-        fits = path is None or (isinstance(path, str | Path) and path != "" and "\0" not in str(path))
-        if not fits:
+        if not isinstance(path, str | Path) or path == "" or "\0" in str(path):
             raise LareError(f"{name}: {shown(path)} is no path; give a text or a pathlib.Path")
 
 
@@ -126,9 +125,9 @@ def extra_needed(what: str, extra: str) -> Iterator[None]:
 
 
 def shown(value: Any, most: int = 60) -> str:
-    """``repr(value)`` without line breaks, cut where it is long; for values that came from outside."""
+    """``repr(value)`` on one line, cut where it is long; for values that came from outside."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except Exception:  # a stranger's class, or a number with more digits than Python prints
         text = f"a {type(value).__name__}"
     return text if len(text) <= most else f"{text[:most]}…"

@@ -13,7 +13,7 @@ from latent_reward.credit.direct import Direct
 from latent_reward.credit.per_step import PerStep
 from latent_reward.credit.reference import Reference
 from latent_reward.credit.solved import Solved
-from latent_reward.errors import LareError, did_you_mean, shown
+from latent_reward.errors import LareError, did_you_mean, require_choice, shown
 from latent_reward.files import is_file_name
 
 Credit = Annotated[PerStep | Solved | Direct | Reference, pydantic.Field(discriminator="kind")]
@@ -131,6 +131,8 @@ class Recipe:
             raise LareError(
                 f"method: {shown(self.name)} cannot name a folder; use letters, digits, and . _ - between them"
             )
+        if not hasattr(self.credit, "latents"):
+            raise LareError(f"method: {shown(self.credit)} assigns no credit; give settings of a method")
 
 
 def find_method(name: str | Recipe, experience: Experience) -> Recipe:
@@ -139,6 +141,7 @@ def find_method(name: str | Recipe, experience: Experience) -> Recipe:
     Raises:
         LareError: there is none; the message has near misses, or says what the method is for.
     """
+    require_choice("experience", experience, Experience)
     if isinstance(name, Recipe):
         return name
     if not isinstance(name, str):

@@ -81,7 +81,8 @@ def prepare(
     Raises:
         LareError: an argument does not exist or does not fit, or the folder holds another run, or a finished one.
     """
-    require_paths(out=out)
+    if out is not None:
+        require_paths(out=out)
     require_count(0, draw=draw)
     require_encoder(encoder)
     seeds = _seeds(seed)
