@@ -14,6 +14,7 @@ from pathlib import Path
 from latent_reward.design import make
 from latent_reward.design.llm.ask import Reply
 from latent_reward.design.prompt import find_protocol
+from latent_reward.envs.named import allow_import
 
 FOLDER = Path(__file__).parents[1] / "examples" / "own_environment"
 MODEL = "example"
@@ -23,7 +24,8 @@ def main() -> None:
     """Design once, with the answer in the place of a model."""
     text = (FOLDER / "answer.json").read_text("utf-8")
     make.connect = lambda *_: lambda request: Reply(text, MODEL, 0, 0)
-    sys.path.append(str(FOLDER))  # the module that the task imports
+    sys.path.append(str(FOLDER))
+    allow_import("canal")  # the module that the task names
     shutil.rmtree(FOLDER / "record", ignore_errors=True)
     with tempfile.TemporaryDirectory() as out:
         make.design_encoder(

@@ -104,7 +104,7 @@ def test_the_task_of_a_run_is_a_file_like_any_other(change, run, tmp_path, monke
     line = refused(capsys, "evaluate", run)
     assert refused(capsys, "train", "--resume", run) == line
     assert not Path(MARK).exists()
-    if "stranger" in str(change):
+    if "stranger:" in str(change):
         assert "--import stranger" in line
 
 

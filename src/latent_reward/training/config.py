@@ -10,7 +10,7 @@ import pydantic
 from latent_reward.credit.methods import Recipe
 from latent_reward.errors import LareError, require_count, require_seed, shown
 from latent_reward.files import to_json
-from latent_reward.reading import Count, PathName, Printable, exactly, parse_json, read_text
+from latent_reward.reading import Count, PathName, Printable, exactly, parse_json, read_bytes
 from latent_reward.training.plan import Plan
 from latent_reward.training.settings import require_sensible
 
@@ -135,7 +135,7 @@ def read_config(folder: Path) -> RunConfig:
             f"run: {folder} holds no run ({CONFIG} is missing); give the folder that `lare train` wrote"
         )
     what = f"run: {path} is damaged"
-    data = parse_json(read_text(path), what, remedy)
+    data = parse_json(read_bytes(path), what, remedy)
     if isinstance(data, dict) and data.get("format") != FORMAT:
         raise LareError(
             f"run: {folder} was written by another version of latent-reward, which has to be used to read it; "
