@@ -87,14 +87,13 @@ def test_a_team_in_pettingzoo_is_designed_for_end_to_end(tmp_path, capsys, monke
     teams = {"first": ("agent_0", "agent_1"), "second": ("agent_2",)}
     file.write_text(json.dumps(countdown_document(teams=teams, lives=(4, 2, 3))))
     with serve(encoder_reply(NEVER_AT_THREE), encoder_reply(PAID)) as server:
-        line = words(out, server, "--n", "1")
+        line = words(out, server, "--n", "1", "--import", "parallel_envs")
         main([line[0], f"{file}/first", *line[2:]])
     printed = " ".join(capsys.readouterr().out.split())
     assert "1: FAILED live steps: age is inf" in printed
     assert "age is inf in" in server.requests[1]["messages"][2]["content"]
-    assert (
-        f"design one for each team of countdown, then `lare train {file} --encoder {out.parent}`" in printed
-    )
+    then = f"lare train {file} --import parallel_envs --encoder {out.parent}"
+    assert f"design one for each team of countdown, then `{then}`" in printed
     encoder = load(out)
     assert (encoder.card.task, encoder.latent_names) == ("countdown/first", ("pay", "age"))
     assert encoder.card.score["episodes"] == 20

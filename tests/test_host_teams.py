@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_one_line_before_anything_is_done(words, edits, mes
     for old, new in edits.items():
         text = text.replace(old, new, 1)
     (tmp_path / "mine.yaml").write_text(text, "utf-8")
-    words = words or [tmp_path / "mine.yaml", "--method", "rd"]
+    words = words or [tmp_path / "mine.yaml", "--method", "rd", "--import", "parallel_envs"]
     with pytest.raises(SystemExit) as stopped:
         cli.main(["train", *map(str, words), "--out", str(tmp_path / "run")])
     assert stopped.value.code == 1

@@ -117,14 +117,16 @@ def design(
 
 def _next(task: str, out: Path) -> str:
     """How to train with the encoder; each of several teams needs one, in a folder with the name of the team."""
+    from latent_reward.envs.named import import_options
     from latent_reward.task.load import find_description
 
+    named = import_options()
     whole, described = find_description(task)
     team = described.name.removeprefix(whole.name).removeprefix("/")
     if not team:
-        return f"train with `lare train {task} --encoder {out}`"
+        return f"train with `lare train {task}{named} --encoder {out}`"
     folder = out.parent if out.name == team else f"FOLDER, in which this one is called {team}"
-    train = f"lare train {task.removesuffix(f'/{team}')} --encoder {folder}"
+    train = f"lare train {task.removesuffix(f'/{team}')}{named} --encoder {folder}"
     return f"design one for each team of {whole.name}, then `{train}`"
 
 
