@@ -1,6 +1,5 @@
 """What credit computes, compiled: store episodes, fit, and decode rewards, as pure functions."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes
 from latent_reward.data.spaces import ActionSpace
+from latent_reward.device import require_memory
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.errors import LareError
 from latent_reward.library.where import Where
@@ -61,17 +61,9 @@ def init_buffer(core: Core, capacity: int, episodes: int | None = None) -> Buffe
         episodes=episodes,
     )
     rows = capacity + spec.horizon
-    _require_memory(rows * (spec.agents * (4 * core.method.feature_size(spec) + 2) + 12))
+    wanted = rows * (spec.agents * (4 * core.method.feature_size(spec) + 2) + 12)
+    require_memory(wanted, "capacity", "give a smaller capacity or horizon")
     return make()
-
-
-def _require_memory(wanted: int) -> None:
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 40
-    if wanted > min(have, 1 << 44):
-        raise LareError(
-            f"capacity: storing the steps would take {wanted / 2**30:,.0f} GiB, and this machine has "
-            f"{have / 2**30:,.0f}; give a smaller capacity or horizon"
-        )
 
 
 @partial(jax.jit, static_argnums=0)

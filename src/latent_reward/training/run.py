@@ -25,6 +25,7 @@ from latent_reward.agents.base import EpisodeAgent, ReplayAgent
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.data.episodes import Played
 from latent_reward.data.spaces import Discrete
+from latent_reward.device import bytes_of, require_memory
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.envs.base import Environment, Team, World
 from latent_reward.envs.hosted import on_host
@@ -32,6 +33,7 @@ from latent_reward.envs.rollout import play
 from latent_reward.errors import LareError, require_paths, require_positive
 from latent_reward.library.credit import Credit
 from latent_reward.library.where import Where
+from latent_reward.reading import damaged
 from latent_reward.report.log import read_metrics
 from latent_reward.report.video import write_video
 from latent_reward.rng import OnPolicyPurpose, keys_for
@@ -111,13 +113,8 @@ class Run:
     @cached_property
     def _states(self) -> tuple[State, ...]:
         """Every seed's teams as trained so far, without the stored episodes."""
-        keys, plan = jax.random.split(jax.random.key(0), len(self.config.seeds)), self.config.plan
-        if plan.experience.kind == "replay":
-            learner = replay_learner(self._learners, plan)
-            shapes = (jax.eval_shape(partial(from_replay.init, learner), keys),)
-        else:
-            shapes = jax.eval_shape(partial(from_episodes.init, episode_learner(self._learners, plan)), keys)
-        shapes = tuple(shape._replace(buffer=None) for shape in shapes)
+        with damaged(f"run: {self.folder}", "restore its files or start a new run"):
+            shapes = tuple(shape._replace(buffer=None) for shape in _shapes(self.config, self._learners))
         return checkpoint.restored(shapes, "state", checkpoint.read(self.folder / CHECKPOINT))
 
     def proxy_reward(
@@ -320,6 +317,7 @@ def make_training(
     """
     plan = config.plan
     teams = team_learners(world, config.method.credit, plan.agent, tuple(encoders))
+    _require_memory(config, teams, world)
     if plan.experience.kind == "replay":
         return OffPolicy(replay_learner(teams, plan), plan, config.seeds, on_host(world), on_episode)
     return OnPolicy(episode_learner(teams, plan), plan, config.seeds, world, on_episode)
@@ -340,6 +338,26 @@ def saved_rounds(path: Path) -> Any:
         return json.loads(checkpoint.read(path).config)["plan"]["rounds"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None  # restoring says what is wrong
+
+
+def _shapes(config: RunConfig, teams: tuple[TeamLearner, ...]) -> tuple[State, ...]:
+    """The shapes of the state of each team, for all seeds; nothing is computed."""
+    keys, plan = jax.random.split(jax.random.key(0), len(config.seeds)), config.plan
+    if plan.experience.kind == "replay":
+        return (jax.eval_shape(partial(from_replay.init, replay_learner(teams, plan)), keys),)
+    return jax.eval_shape(partial(from_episodes.init, episode_learner(teams, plan)), keys)
+
+
+def _require_memory(config: RunConfig, teams: tuple[TeamLearner, ...], world: Environment) -> None:
+    """Raise if the state of the learners and the episodes that are played at a time need more memory than there is."""
+    remedy = "give smaller buffers or networks, fewer seeds or a smaller max_steps"
+    plan, copies = config.plan, len(config.seeds)
+    with damaged("settings: the sizes that they ask for", remedy):
+        wanted = bytes_of(_shapes(config, teams))
+    if plan.experience.kind == "episodes":
+        copies *= plan.experience.episodes
+    numbers = sum(team.agents * (team.observation_size + team.actions.size + 6) for team in world.teams)
+    require_memory(wanted + 4 * copies * (world.horizon + 1) * numbers, "settings", remedy)
 
 
 def load_run(folder: str | Path, *, env: Any = None) -> Run:

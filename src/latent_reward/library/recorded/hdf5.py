@@ -24,6 +24,7 @@ from latent_reward.errors import LareError, one_line
 from latent_reward.files import replacing
 from latent_reward.library.episode import Episode
 from latent_reward.library.recorded import Recorded
+from latent_reward.reading import damaged
 
 MAIN = Path("data") / "main_data.hdf5"
 _MOST_EXPANDED = 200  # times as large as the file; recorded numbers do not compress better
@@ -62,12 +63,9 @@ def _open(path: Path, mode: str) -> Any:
 
 
 def _episodes(path: Path) -> list[Episode]:
-    with _open(path, "r") as file:
-        try:
-            room = _Room(max(_SMALL, _MOST_EXPANDED * path.stat().st_size))
-            return [_episode(path, file, name, room) for name in _names(path, file)]
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise LareError(f"{path}: it is damaged ({one_line(error)}); write it again") from error
+    with _open(path, "r") as file, damaged(f"{path}: it", "write it again"):
+        room = _Room(max(_SMALL, _MOST_EXPANDED * path.stat().st_size))
+        return [_episode(path, file, name, room) for name in _names(path, file)]
 
 
 def _names(path: Path, file: Any) -> list[str]:
