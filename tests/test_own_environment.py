@@ -89,6 +89,7 @@ def test_the_encoder_trains_an_agent_in_the_environment_that_the_module_register
     line = commands()["train"].split(" --steps")[0]
     run(folder, f"{line} {QUICK}")
     monkeypatch.syspath_prepend(folder)
+    lr.allow_import("canal")
     trained = lr.load_run(folder / "run")
     assert trained.config.encoder == "canal-encoder"
     assert np.isfinite(trained.metrics[-1]["critic_loss"])
