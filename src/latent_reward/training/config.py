@@ -115,6 +115,8 @@ def extended(config: RunConfig, steps: int | None = None, iterations: int | None
             f"{unit}: a run of {plan.rounds:,} {unit} cannot be cut to {total:,}; give a larger number, the new total"
         )
     return replace(config, plan=replace(plan, rounds=int(total)))
+
+
 class Stored(pydantic.BaseModel, extra="forbid", strict=True):
     """What ``config.json`` holds."""
 

@@ -41,6 +41,7 @@ _UNMEASURED = Measures(  # of a run that was resumed and has played no iteration
     uncertainty=_NAN,
     returns=_NAN,
     lengths=_NAN,
+    broken=None,
 )
 _FRAMES_PER_SECOND = 10.0  # particle worlds move in steps of 0.1 s
 

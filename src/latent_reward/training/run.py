@@ -8,6 +8,7 @@
 ``learning_curve.png``      returns and credit quality so far
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -195,6 +195,8 @@ def _extend(run: Run, config: RunConfig, step: int) -> None:
     rounds = run.config.plan.rounds, config.plan.rounds
     note(run.folder, "extended", step=step, before=rounds[0], rounds=rounds[1])
     _write_config(run.folder, config)
+
+
 def _require_arguments(quiet: Any, functions: tuple[Any, Any, Any], loggers: Any) -> None:
     """Raise if what is called on the way, hours from now, cannot be called."""
     require_flags(quiet=quiet)

@@ -71,5 +71,7 @@ def read_begun(stored: Stored, arrays: EpisodeArrays) -> np.ndarray | None:
     begun = stored.array("begun")
     wanted = arrays.action[:, 0]
     if begun.dtype != wanted.dtype or begun.shape != wanted.shape or not np.isfinite(begun).all():
-        raise LareError(f"checkpoint: {stored.path} is damaged (actions of an interrupted step); {stored.remedy}")
+        raise LareError(
+            f"checkpoint: {stored.path} is damaged (actions of an interrupted step); {stored.remedy}"
+        )
     return begun
