@@ -14,6 +14,7 @@ from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.from_function import FunctionEncoder
 from latent_reward.envs.base import Environment
+from latent_reward.envs.named import import_options
 from latent_reward.errors import LareError, require_count, require_paths, require_positive, require_seed
 from latent_reward.library.where import AnyEncoder, Where, choose_encoder, require_encoder
 from latent_reward.sealing.open import open_encoder
@@ -183,7 +184,7 @@ def goes_on(prepared: Prepared) -> bool:
     saved = (folder / CHECKPOINT).exists()
     state = "holds a run already" if saved else "holds a run that stopped before its first checkpoint"
     remedy = (
-        f"continue it with `lare train --resume {folder}`, or choose another folder with --out"
+        f"continue it with `lare train --resume {folder}{import_options()}`, or choose another folder with --out"
         if saved
         else "remove the folder, or choose another with --out"
     )
@@ -201,7 +202,7 @@ def goes_on(prepared: Prepared) -> bool:
     if saved and run.finished:
         unit = "steps" if run.config.plan.experience.kind == "replay" else "iterations"
         raise LareError(
-            f"out: {folder} holds a run already, which is finished; extend it with `lare train --resume {folder} "
-            f"--{unit} N`, or choose another folder with --out"
+            f"out: {folder} holds a run already, which is finished; extend it with "
+            f"`lare train --resume {folder}{import_options()} --{unit} N`, or choose another folder with --out"
         )
     return saved

@@ -323,7 +323,7 @@ def _saved_at_failure(
         note(folder, "failed", step=training.step, rounds=rounds, reason=error.message)
         raise LareError(
             f"{error.message}; {error.remedy}. Everything learned is saved at step {training.step:,}: the same "
-            f"command, or `lare train --resume {folder}`, goes on"
+            f"command, or `lare train --resume {folder}{import_options()}`, goes on"
         ) from error
     except InterruptedEnvironment:
         save()
