@@ -19,7 +19,7 @@ import latent_reward as lr
 from latent_reward import cli
 from latent_reward.agents.base import AgentSpec
 from latent_reward.agents.ppo import PPO
-from latent_reward.agents.td3 import TD3
+from latent_reward.agents.sac import SAC
 from latent_reward.credit.methods import METHODS
 from latent_reward.credit.metrics import METRICS
 from latent_reward.data.episodes import Episodes, Played
@@ -216,7 +216,7 @@ def test_every_method_is_described(page):
 def losses_of_agents():
     """Names of what the agents report of their learning."""
     key, row = jax.random.key(0), jax.ShapeDtypeStruct((3, 1), np.float32)
-    spec, agent = AgentSpec(1, Continuous((-1.0,), (1.0,))), TD3(hidden=(2,))
+    spec, agent = AgentSpec(1, Continuous((-1.0,), (1.0,))), SAC(hidden=(2,))
     state = jax.eval_shape(partial(agent.init, spec), key)
     each = jax.ShapeDtypeStruct((3,), np.float32)
     yield from jax.eval_shape(agent.update_critics, state, row, row, each, each)[1]

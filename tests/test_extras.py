@@ -105,7 +105,7 @@ def test_a_missing_package_is_named_with_the_extra_that_has_it():
 def test_everything_learns_on_the_device_that_was_chosen(tmp_path):
     script = textwrap.dedent("""
         import jax
-        from latent_reward.agents.registry import default_agent
+        from latent_reward.agents.registry import default_agent, default_kind
         from latent_reward.task.open import open_environment
         from latent_reward.training.config import RunConfig
         from latent_reward.training.plan import make_plan
@@ -117,7 +117,8 @@ def test_everything_learns_on_the_device_that_was_chosen(tmp_path):
         def trained(name, **settings):
             task = lr.load_task(name)
             world = open_environment(task)
-            plan = make_plan(default_agent(world.teams[0].actions), settings)
+            kind = default_kind(world.teams[0].actions, alone=world.teams[0].agents == 1)
+            plan = make_plan(default_agent(kind, alone=False), settings)
             method = lr.find_method("linear", plan.agent.learns_from)
             training = make_training(RunConfig(task.name, method, (0,), None, plan), world, (None,))
             training.advance(training.steps_per_round)

@@ -8,7 +8,8 @@ import pytest
 
 import latent_reward as lr
 from latent_reward.agents.base import Actor, AgentSpec
-from latent_reward.agents.ppo import PPO, Rows, log_policy
+from latent_reward.agents.policies import policy_of
+from latent_reward.agents.ppo import PPO, Rows
 from latent_reward.data.spaces import Discrete
 from latent_reward.design.play import allowed
 from latent_reward.envs.pettingzoo import world_of
@@ -257,7 +258,9 @@ def test_probabilities_entropy_and_losses_are_those_of_the_available_actions():
         action.append(allowed_here[pick])
         expected.append(np.log(p[pick]))
         entropy.append(-(p * np.log(p)).sum())
-    found = np.asarray(log_policy(nets.actor, jnp.asarray(seen), jnp.asarray(mask)))
+    found = np.asarray(
+        policy_of(spec.actions, nets.actor(jnp.asarray(seen)), jnp.asarray(mask)).log_probabilities
+    )
     np.testing.assert_allclose(found[np.arange(rows), action], expected, rtol=1e-4, atol=1e-5)
     assert (np.exp(found)[~mask] == 0).all()
     advantage = random.normal(size=rows)
@@ -267,12 +270,12 @@ def test_probabilities_entropy_and_losses_are_those_of_the_available_actions():
         jnp.asarray(seen), zeros, jnp.asarray(action, jnp.int32), jnp.asarray(old, jnp.float32), zeros,
         jnp.asarray(advantage, jnp.float32), zeros, jnp.ones(rows, bool), jnp.asarray(mask),
     )  # fmt: skip
-    policy, _, measured = agent.losses(nets, batch, jnp.float32(0.2))
+    policy, _, measured = agent.losses(spec, nets, batch, jnp.float32(0.2))
     ratio = np.exp(expected - old)
     gain = np.minimum(ratio * advantage, np.clip(ratio, 0.8, 1.2) * advantage)
     assert float(policy) == pytest.approx(-gain.mean(), rel=1e-4, abs=1e-5)
     assert float(measured) == pytest.approx(np.mean(entropy), rel=1e-4)
-    gradient = jax.grad(lambda nets: agent.losses(nets, batch, jnp.float32(0.2))[2])(nets)
+    gradient = jax.grad(lambda nets: agent.losses(spec, nets, batch, jnp.float32(0.2))[2])(nets)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     actor = Actor(nets.actor, None)
     drawn = agent.act(spec, actor, jnp.asarray(seen), jax.random.key(3), jnp.asarray(mask))[0]

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from latent_reward.agents import ppo
 from latent_reward.agents.base import Actor, AgentSpec
+from latent_reward.agents.policies import policy_of
 from latent_reward.agents.ppo import PPO, Rows
 from latent_reward.data import shuffle
 from latent_reward.data.episodes import Episodes, Played, team_return
@@ -88,7 +89,7 @@ def test_losses_are_those_of_the_definition(seed, value_clip, available):
     # Larger weights than a fresh policy has, so that ratios leave the clipping range.
     nets = jax.tree.map(lambda leaf: 2.0 * leaf, networks(seed=seed))
     rows = make_rows(seed=seed, available=available)
-    found = agent.losses(nets, jax.tree.map(jnp.asarray, rows), jnp.float32(0.2))
+    found = agent.losses(SPEC, nets, jax.tree.map(jnp.asarray, rows), jnp.float32(0.2))
     np.testing.assert_allclose(found, expected_losses(nets, agent, rows, 0.2), rtol=2e-4)
 
 
@@ -96,7 +97,7 @@ def test_rows_that_do_not_exist_change_neither_losses_nor_gradients():
     rows = make_rows()
 
     def total(nets, rows):
-        return sum(AGENT.losses(nets, jax.tree.map(jnp.asarray, rows), jnp.float32(0.2)))
+        return sum(AGENT.losses(SPEC, nets, jax.tree.map(jnp.asarray, rows), jnp.float32(0.2)))
 
     def spoil(leaf):
         if leaf.dtype.kind == "b":
@@ -117,7 +118,7 @@ def test_unavailable_actions_are_never_taken_and_have_no_gradient_problem():
     actor = Actor(nets.actor, None)
     action, log_probability = AGENT.act(SPEC, actor, observation, jax.random.key(3), available)
     assert available[jnp.arange(500), action].all()
-    log_probabilities = ppo.log_policy(nets.actor, observation, available)
+    log_probabilities = policy_of(SPEC.actions, nets.actor(observation), available).log_probabilities
     np.testing.assert_array_equal(log_probability, log_probabilities[jnp.arange(500), action])
     np.testing.assert_allclose(jnp.exp(log_probabilities).sum(axis=1), 1.0, rtol=1e-5)
     assert (jnp.exp(log_probabilities)[~available] == 0).all()

@@ -295,11 +295,24 @@ def test_what_does_not_fit_is_refused_before_training(settings, message, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_an_agent_for_other_actions_is_refused_before_training(tmp_path):
-    with pytest.raises(
-        lr.LareError, match=r"^agent: PPO needs discrete actions, and these are continuous; use"
-    ):
-        lr.train("Reacher-v5", "dense", agent=PPO(), iterations=1, out=tmp_path / "run", quiet=True)
+@pytest.mark.parametrize(
+    ("agent", "message"),
+    [
+        (
+            TD3,
+            r"^agent: .*TD3.* is no agent; give one, its kind, or a mapping of settings$",
+        ),
+        (3, r"^agent: 3 is no agent"),
+        ("ppo-2", r"^agent.kind: there is no 'ppo-2' \(did you mean ppo\?\)"),
+        (
+            {"kind": "sac", "polyac": 0.1},
+            r"^agent.polyac: there is no such setting \(did you mean polyak\?\)",
+        ),
+    ],
+)
+def test_what_is_no_agent_is_refused_before_training(agent, message, tmp_path):
+    with pytest.raises(lr.LareError, match=message):
+        lr.train("Reacher-v5", "dense", agent=agent, out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
 

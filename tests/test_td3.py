@@ -12,7 +12,7 @@ from jax import Array
 
 from latent_reward.agents import td3
 from latent_reward.agents.base import AgentSpec
-from latent_reward.agents.td3 import TD3
+from latent_reward.agents.td3 import DDPG, TD3
 from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.errors import LareError
 from latent_reward.networks import init_mlp
@@ -220,10 +220,38 @@ def test_an_agent_does_what_its_actor_says_in_numpy():
     np.testing.assert_allclose(policy(AGENT.actor(state), observation), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_discrete_actions_are_refused():
-    spec = AgentSpec(3, Discrete(4))
-    with pytest.raises(LareError, match=r"^agent: TD3 needs continuous actions.*use PPO"):
-        AGENT.init(spec, jax.random.key(0))
+@pytest.mark.parametrize("kind", [TD3, DDPG])
+def test_discrete_actions_are_refused(kind):
+    spec, name = AgentSpec(3, Discrete(4)), kind().kind.upper()
+    with pytest.raises(LareError, match=rf"^agent: {name} needs continuous actions.*use PPO"):
+        kind().init(spec, jax.random.key(0))
+
+
+# ---------------------------------------------------------------- DDPG
+
+
+def test_ddpg_has_one_critic_no_noise_on_targets_and_an_actor_that_learns_at_every_step():
+    agent = DDPG(hidden=(16,), standardise=False)
+    assert (agent.kind, agent.policy_delay, agent.critics) == ("ddpg", 1, 1)
+    assert agent == replace(
+        TD3(hidden=(16,), standardise=False), kind="ddpg", policy_delay=1, critics=1, target_noise=0.0
+    )
+    state, batch = fresh(agent), transitions()
+    assert {len(leaf) for leaf in jax.tree.leaves(state.critics)} == {1}
+    action = MIDDLE + HALF_WIDTH * np.tanh(forward(parts(state.target_actor), batch.next_observation))
+    x = np.concatenate([batch.next_observation, action], axis=1)
+    after = np.where(batch.terminated, 0.0, forward(parts(state.target_critics), x, 0)[:, 0])
+    y = np.asarray(batch.reward) + 0.99 * after
+    np.testing.assert_allclose(targets(state, agent, batch), y, rtol=1e-4, atol=1e-5)
+    q = forward(parts(state.critics), np.concatenate([batch.observation, batch.action], axis=1), 0)[:, 0]
+    _, loss = update(state, batch, agent, True)
+    assert float(loss) == pytest.approx(float(((q - y) ** 2).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["critics", "policy_delay"])
+def test_a_count_below_one_is_refused(name):
+    with pytest.raises(LareError, match=rf"^{name}: 0 is not possible"):
+        TD3(**{name: 0})
 
 
 # ---------------------------------------------------------------- determinism

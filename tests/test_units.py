@@ -66,10 +66,12 @@ def test_credit_is_the_same_in_any_unit_of_observations_and_latents(method, scal
 
 
 @pytest.mark.parametrize(("paid", "shown"), [(1e-8, 1.0), (1e8, 1.0), (1.0, 1e-4), (1.0, 1e4)])
-def test_td3_learns_the_same_in_any_unit_of_reward_and_observation(paid, shown):
-    agent, spec = lr.TD3(hidden=(8,)), AgentSpec(2, Continuous((-1.0,), (1.0,)))
+@pytest.mark.parametrize("kind", [lr.TD3, lr.DDPG, lr.SAC])
+def test_an_agent_learns_the_same_in_any_unit_of_reward_and_observation(kind, paid, shown):
+    agent, spec = kind(hidden=(8,)), AgentSpec(2, Continuous((-1.0,), (1.0,)))
     units = np.array([1.0, shown], np.float32)
 
+    @jax.jit
     def trained(paid, units):
         """Networks after a few updates, and what the agent does."""
         random = np.random.default_rng(0)

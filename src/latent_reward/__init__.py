@@ -14,7 +14,8 @@ from importlib import import_module
 TYPE_CHECKING = False  # not from `typing`, so that nothing more than this is imported before a command begins
 if TYPE_CHECKING:
     from latent_reward.agents.ppo import PPO
-    from latent_reward.agents.td3 import TD3
+    from latent_reward.agents.sac import SAC
+    from latent_reward.agents.td3 import DDPG, TD3
     from latent_reward.credit.methods import Recipe, find_method
     from latent_reward.design.make import design_encoder
     from latent_reward.encoder.encoder import Encoder
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "DDPG",
     "PPO",
+    "SAC",
     "TD3",
     "Credit",
     "Encoder",
@@ -67,12 +70,13 @@ _HOME = {
     **dict.fromkeys(("Task", "TeamTask"), "task.task"),
     **dict.fromkeys(("Recipe", "find_method"), "credit.methods"),
     **dict.fromkeys(("FunctionEncoder", "encoder_from_function"), "encoder.from_function"),
+    **dict.fromkeys(("DDPG", "TD3"), "agents.td3"),
     "Credit": "library.credit",
     "Encoder": "encoder.encoder",
     "Episode": "library.episode",
     "LareError": "errors",
     "PPO": "agents.ppo",
-    "TD3": "agents.td3",
+    "SAC": "agents.sac",
     "WandbLog": "report.wandb",
     "allow_import": "envs.named",
     "assign": "library.assign",

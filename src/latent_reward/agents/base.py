@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Num
 
+from latent_reward.agents.policies import GaussianMLP
 from latent_reward.data.episodes import Episodes, Played
-from latent_reward.data.moments import Moments, standardise
+from latent_reward.data.moments import Moments, merge, standardise
 from latent_reward.data.spaces import ActionSpace
 from latent_reward.networks import MLP
 from latent_reward.types import Actions, EpisodeRewards, Key, Observations, Scalar, Scalars
@@ -31,7 +32,7 @@ class AgentSpec:
 class Actor(NamedTuple):
     """What acts: a network, and the moments of the observations by which it reads them; None: as they are."""
 
-    network: MLP
+    network: MLP | GaussianMLP
     seen: Moments | None
 
     def __call__(self, observation: Float[Array, "*batch observation"]) -> Float[Array, "*batch output"]:
@@ -44,6 +45,13 @@ def read(
 ) -> Float[Array, "*batch observation"]:
     """Observations in units of their standard deviation over those that were seen, if there are moments of them."""
     return observation if seen is None else standardise(seen, observation)
+
+
+def saw(seen: Moments | None, episodes: Episodes) -> Moments | None:
+    """The moments of observations after those before every step of these episodes, if there are any."""
+    if seen is None:
+        return None
+    return merge(seen, episodes.before.reshape(-1, episodes.before.shape[-1]), episodes.mask.reshape(-1))
 
 
 @runtime_checkable

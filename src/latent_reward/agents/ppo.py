@@ -19,26 +19,26 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Num
 
 from latent_reward.agents.base import Actor, AgentSpec, EpisodeAgent, Metrics, read
+from latent_reward.agents.policies import GaussianMLP, policy_of
 from latent_reward.data.episodes import Played
 from latent_reward.data.moments import Moments, init_moments, merge
 from latent_reward.data.shuffle import stride_shuffle
-from latent_reward.data.spaces import Discrete
-from latent_reward.errors import LareError, require_positive
+from latent_reward.data.spaces import Continuous
+from latent_reward.errors import require_positive
 from latent_reward.networks import MLP, init_orthogonal
 from latent_reward.optimisers import adam, init_adam
 from latent_reward.types import EpisodeRewards, Key, Scalar
 
-_NEVER = -1e9  # the logit of an action that is not available: its probability is exactly 0
 _SCALE_RATE = 0.05  # share of the newest iteration in the scale of returns
 
 
 class Networks(NamedTuple):
-    """Actor (logits) and critic (one value) of a team."""
+    """Actor (logits, or means and log deviations) and critic (one value) of a team."""
 
-    actor: MLP
+    actor: MLP | GaussianMLP
     critic: MLP
 
 
@@ -69,7 +69,7 @@ class Rows(NamedTuple):
 
     observation: Float[Array, "row observation"]
     elapsed: Float[Array, " row"]
-    action: Int[Array, " row"]
+    action: Num[Array, "row *action"]
     log_probability: Float[Array, " row"]
     value: Float[Array, " row"]
     advantage: Float[Array, " row"]
@@ -125,13 +125,7 @@ class PPO(EpisodeAgent):
         require_positive(epochs=self.epochs, minibatch=self.minibatch)
 
     def init(self, spec: AgentSpec, key: Key) -> PPOState:
-        """Fresh networks; the first policy is nearly uniform.
-
-        Raises:
-            LareError: the actions are not discrete.
-        """
-        if not isinstance(spec.actions, Discrete):
-            raise LareError("agent: PPO needs discrete actions, and these are continuous; use TD3")
+        """Fresh networks; the first policy is nearly uniform."""
         parameters, _ = ravel_pytree(self._init_networks(spec, key))
         return PPOState(
             parameters,
@@ -156,10 +150,10 @@ class PPO(EpisodeAgent):
     def _init_networks(self, spec: AgentSpec, key: Key) -> Networks:
         k_actor, k_critic = jax.random.split(key)
         seen = spec.observation_size + self.critic_sees_time
-        return Networks(
-            init_orthogonal(k_actor, (spec.observation_size, *self.hidden, spec.actions.size), 0.01),
-            init_orthogonal(k_critic, (seen, *self.hidden, 1), 1.0),
-        )
+        actor = init_orthogonal(k_actor, (spec.observation_size, *self.hidden, spec.actions.size), 0.01)
+        if isinstance(spec.actions, Continuous):
+            actor = GaussianMLP(actor, jnp.zeros(spec.actions.size))
+        return Networks(actor, init_orthogonal(k_critic, (seen, *self.hidden, 1), 1.0))
 
     def actor(self, spec: AgentSpec, state: PPOState) -> Actor:
         """The network of π, and the units in which it reads."""
@@ -172,11 +166,11 @@ class PPO(EpisodeAgent):
         observation: Float[Array, "*batch observation"],
         key: Key,
         available: Bool[Array, "*batch action"] | None = None,
-    ) -> tuple[Int[Array, "*batch"], Float[Array, "*batch"]]:
+    ) -> tuple[Num[Array, "..."], Float[Array, "*batch"]]:
         """An action drawn from π(·|o), and its log-probability."""
-        log_probabilities = log_policy(actor, observation, available)
-        action = jax.random.categorical(key, log_probabilities)
-        return action, _chosen(log_probabilities, action)
+        policy = policy_of(spec.actions, actor(observation), available)
+        action = policy.sample(key)
+        return action, policy.log_probability(action)
 
     def best(
         self,
@@ -184,9 +178,9 @@ class PPO(EpisodeAgent):
         actor: Actor,
         observation: Float[Array, "*batch observation"],
         available: Bool[Array, "*batch action"] | None = None,
-    ) -> Int[Array, "*batch"]:
-        """The most probable of the available actions."""
-        return log_policy(actor, observation, available).argmax(axis=-1)
+    ) -> Num[Array, "..."]:
+        """The most probable of the available actions, or that of the means."""
+        return policy_of(spec.actions, actor(observation), available).best()
 
     def learn(
         self,
@@ -225,7 +219,7 @@ class PPO(EpisodeAgent):
         rows = Rows(
             observation[:-1],
             elapsed[:-1],
-            action,
+            jnp.where(mask.reshape(*mask.shape, *[1] * (action.ndim - mask.ndim)), action, 0),
             jnp.where(mask, log_probability, 0.0),
             values[:-1],
             standardise_advantage(advantage, mask),
@@ -287,19 +281,21 @@ class PPO(EpisodeAgent):
         """Step size and ε with a share ``remaining`` of all iterations still to come, this one included."""
         return self.learning_rate * remaining, self.clip * jnp.maximum(remaining, self.min_clip_fraction)
 
-    def losses(self, nets: Networks, rows: Rows, clip: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    def losses(
+        self, spec: AgentSpec, nets: Networks, rows: Rows, clip: Scalar
+    ) -> tuple[Scalar, Scalar, Scalar]:
         """Policy loss, value loss and entropy of a minibatch: means over the rows whose mask is true."""
         weight = rows.mask / jnp.maximum(rows.mask.sum(), 1)
-        log_probabilities = log_policy(nets.actor, rows.observation, rows.available)
-        ratio = jnp.exp(_chosen(log_probabilities, rows.action) - rows.log_probability)
+        policy = policy_of(spec.actions, nets.actor(rows.observation), rows.available)
+        change = policy.log_probability(rows.action) - rows.log_probability
+        ratio = jnp.exp(jnp.where(rows.mask, change, 0.0))
         gain = jnp.minimum(ratio * rows.advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * rows.advantage)
-        entropy = -(jnp.exp(log_probabilities) * log_probabilities).sum(axis=-1)
         now = self.value(nets.critic, rows.observation, rows.elapsed)
         error = optax.losses.huber_loss(now, rows.target, delta=self.huber)
         if self.value_clip is not None:
             near = rows.value + jnp.clip(now - rows.value, -self.value_clip, self.value_clip)
             error = jnp.maximum(error, optax.losses.huber_loss(near, rows.target, delta=self.huber))
-        return -(weight @ gain), weight @ error, weight @ entropy
+        return -(weight @ gain), weight @ error, weight @ policy.entropy()
 
     def update(
         self, spec: AgentSpec, state: PPOState, rows: Rows, key: Key, remaining: Scalar
@@ -313,7 +309,7 @@ class PPO(EpisodeAgent):
         count = len(rows.mask) // minibatch
 
         def objective(nets: Networks, part: Rows):
-            policy, value, entropy = self.losses(nets, part, clip)
+            policy, value, entropy = self.losses(spec, nets, part, clip)
             total = policy + self.value_weight * value - self.entropy_weight * entropy
             return total, {"policy_loss": policy, "value_loss": value, "entropy": entropy}
 
@@ -336,24 +332,6 @@ class PPO(EpisodeAgent):
         keys = jnp.stack(k_epochs)
         (parameters, optimiser), measures = jax.lax.scan(epoch, (state.parameters, state.optimiser), keys)
         return state._replace(parameters=parameters, optimiser=optimiser), jax.tree.map(jnp.mean, measures)
-
-
-def log_policy(
-    actor: MLP | Actor,
-    observation: Float[Array, "*batch observation"],
-    available: Bool[Array, "*batch action"] | None = None,
-) -> Float[Array, "*batch action"]:
-    """log π(·|o) over the available actions."""
-    logits = actor(observation)
-    if available is not None:
-        logits = jnp.where(available, logits, _NEVER)
-    return jax.nn.log_softmax(logits)
-
-
-def _chosen(log_probabilities: Float[Array, "*batch action"], action: Int[Array, "*batch"]):
-    # Picked by comparison: with few actions it is several times faster than a gather and its transpose.
-    here = jnp.arange(log_probabilities.shape[-1]) == action[..., None]
-    return jnp.where(here, log_probabilities, 0.0).sum(axis=-1)
 
 
 def _observed(

@@ -7,26 +7,31 @@ Every second step:
     3. the actor takes one Adam step on −Q_1(o, π(o)); all targets move by τ: ``update_actor``.
 Time limits are not terminations: the target bootstraps through them.
 
+DDPG (Lillicrap et al. 2016, arXiv 1509.02971) is the same with one critic, an actor that is updated at every step, and
+no noise on target actions. As in TD3's paper it explores with independent noise rather than an Ornstein–Uhlenbeck
+process.
+
 u is the unit of reward (:mod:`latent_reward.data.unit`), and networks read observations in units of their standard
 deviation so far, so that it does not matter in what units an environment pays and shows; step sizes and initial values
 are those of numbers near 1.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from latent_reward.agents.base import Actor, AgentSpec, Metrics, ReplayAgent, read
+from latent_reward.agents.base import Actor, AgentSpec, Metrics, ReplayAgent, read, saw
+from latent_reward.agents.critics import descend, init_critics, values
+from latent_reward.agents.policies import action_range
 from latent_reward.data.episodes import Episodes
-from latent_reward.data.moments import Moments, init_moments, merge
-from latent_reward.data.spaces import Continuous
+from latent_reward.data.moments import Moments, init_moments
 from latent_reward.data.unit import init_unit, measure_unit, unit_of
-from latent_reward.errors import LareError
+from latent_reward.errors import require_positive
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.optimisers import adam, init_adam, polyak
 from latent_reward.types import Actions, Key, Observations, Scalar, Scalars
@@ -34,38 +39,8 @@ from latent_reward.types import Actions, Key, Observations, Scalar, Scalars
 _SATURATED = 3.0  # tanh is 0.995 there
 
 
-class ActionRange(NamedTuple):
-    """Middle and half-width of the box of actions: a = middle + half_width · u, u ∈ [−1, 1]."""
-
-    middle: Float[Array, " action"]
-    half_width: Float[Array, " action"]
-
-    def squash(self, pushed: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
-        """An action inside the range from any number: middle + half_width · tanh."""
-        return self.middle + self.half_width * jnp.tanh(pushed)
-
-    def disturb(
-        self, action: Float[Array, "*batch action"], noise: Float[Array, "*batch action"]
-    ) -> Float[Array, "*batch action"]:
-        """``action`` plus ``noise`` in units of the half-width, clipped to the range."""
-        low, high = self.middle - self.half_width, self.middle + self.half_width
-        return jnp.clip(action + noise * self.half_width, low, high)
-
-
-def action_range(spec: AgentSpec) -> ActionRange:
-    """The range of the actions of ``spec``.
-
-    Raises:
-        LareError: the actions are not continuous.
-    """
-    if not isinstance(spec.actions, Continuous):
-        raise LareError("agent: TD3 needs continuous actions, and these are discrete; use PPO")
-    low, high = (np.asarray(bound, np.float32) for bound in (spec.actions.low, spec.actions.high))
-    return ActionRange(jnp.asarray((low + high) / 2), jnp.asarray((high - low) / 2))
-
-
 class TD3State(NamedTuple):
-    """Networks, optimisers, moments of observations and of R/L. Critics are one MLP with a leading axis of two."""
+    """Networks, optimisers, moments of observations and of R/L. Critics are one MLP with a leading axis."""
 
     actor: MLP
     critics: MLP
@@ -87,6 +62,7 @@ class TD3(ReplayAgent):
         exploration_noise: standard deviation of the noise on actions, in units of the action range.
         target_noise: the same for target actions.
         target_noise_clip: limit of the target noise.
+        critics: how many critics there are; the smallest value counts.
         policy_delay: critic updates per actor update.
         learning_rate: Adam's step size of actor and critics.
         hidden: widths of the hidden layers.
@@ -100,12 +76,17 @@ class TD3(ReplayAgent):
     exploration_noise: float = 0.1
     target_noise: float = 0.2
     target_noise_clip: float = 0.5
+    critics: int = 2
     policy_delay: int = 2
     learning_rate: float = 3e-4
     hidden: tuple[int, ...] = (256, 256)
     standardise: bool = True
     saturation: float = 0.01
-    kind: Literal["td3"] = "td3"
+    kind: Literal["td3", "ddpg"] = "td3"
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for counts below 1."""
+        require_positive(critics=self.critics, policy_delay=self.policy_delay)
 
     def init(self, spec: AgentSpec, key: Key) -> TD3State:
         """Fresh networks; targets start equal to the networks they follow.
@@ -113,11 +94,10 @@ class TD3(ReplayAgent):
         Raises:
             LareError: the actions are not continuous.
         """
-        action_range(spec)
-        k_actor, *k_critics = jax.random.split(key, 3)
+        action_range(spec.actions, self.kind.upper())
+        k_actor, *k_critics = jax.random.split(key, 1 + self.critics)
         actor = init_mlp(k_actor, (spec.observation_size, *self.hidden, spec.actions.size))
-        sizes = (spec.observation_size + spec.actions.size, *self.hidden, 1)
-        critics = jax.vmap(lambda k: init_mlp(k, sizes))(jnp.stack(k_critics))
+        critics = init_critics(jnp.stack(k_critics), spec, self.hidden)
         copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731 - donated buffers must not alias
         return TD3State(
             actor,
@@ -132,11 +112,9 @@ class TD3(ReplayAgent):
 
     def observe(self, state: TD3State, episodes: Episodes) -> TD3State:
         """Measure the unit of reward on the first episodes that pay anything, and those of observations on all."""
-        state = state._replace(mean_reward=measure_unit(state.mean_reward, episodes))
-        if state.seen is None:
-            return state
-        rows = episodes.before.reshape(-1, episodes.before.shape[-1])
-        return state._replace(seen=merge(state.seen, rows, episodes.mask.reshape(-1)))
+        return state._replace(
+            seen=saw(state.seen, episodes), mean_reward=measure_unit(state.mean_reward, episodes)
+        )
 
     def actor(self, state: TD3State) -> Actor:
         """The network of π, and the units in which it reads."""
@@ -150,7 +128,7 @@ class TD3(ReplayAgent):
         noise: Float[Array, "*batch action"] | None,
     ) -> Float[Array, "*batch action"]:
         """π(o), plus ``noise`` in units of ``exploration_noise``, clipped to the action range."""
-        actions = action_range(spec)
+        actions = action_range(spec.actions)
         chosen = actions.squash(actor(observation))
         return chosen if noise is None else actions.disturb(chosen, self.exploration_noise * noise)
 
@@ -167,7 +145,7 @@ class TD3(ReplayAgent):
         ã is the target policy's action with ``noise`` in units of ``target_noise``, clipped. It depends on target
         networks only, which ``update_actor`` alone moves.
         """
-        actions, limit = action_range(spec), self.target_noise_clip
+        actions, limit = action_range(spec.actions), self.target_noise_clip
         noise = jnp.clip(self.target_noise * noise, -limit, limit)
         seen = read(state.seen, next_observation)
         smoothed = actions.disturb(actions.squash(state.target_actor(seen)), noise)
@@ -177,24 +155,24 @@ class TD3(ReplayAgent):
     def update_critics(
         self, state: TD3State, observation: Observations, action: Actions, reward: Scalars, later: Scalars
     ) -> tuple[TD3State, Metrics]:
-        """One Adam step of both critics on (Q_j(o, a) − y)², with y = r/u plus ``bootstrap``.
+        """One Adam step of all critics on (Q_j(o, a) − y)², with y = r/u plus ``bootstrap``.
 
         ``critic_loss`` is the loss in units of u², summed over critics, before the step.
         """
         target = reward / unit_of(state.mean_reward) + later
-        seen = read(state.seen, observation)
-
-        def loss_of(critics: MLP) -> Scalar:
-            error = values(critics, seen, action) - target
-            return (error**2).mean(axis=1).sum()
-
-        loss, gradient = jax.value_and_grad(loss_of)(state.critics)
-        critics, optimiser = adam(state.critics, gradient, state.critic_optimiser, self.learning_rate)
+        critics, optimiser, loss = descend(
+            state.critics,
+            state.critic_optimiser,
+            read(state.seen, observation),
+            action,
+            target,
+            self.learning_rate,
+        )
         return state._replace(critics=critics, critic_optimiser=optimiser), {"critic_loss": loss}
 
     def update_actor(self, spec: AgentSpec, state: TD3State, observation: Observations, key: Key) -> TD3State:
         """One Adam step of the actor on −Q_1(o, π(o)) plus ``saturation``, and one Polyak step of all targets."""
-        actions, seen = action_range(spec), read(state.seen, observation)
+        actions, seen = action_range(spec.actions), read(state.seen, observation)
         first_critic: MLP = jax.tree.map(lambda leaf: leaf[0], state.critics)
 
         def loss_of(actor: MLP) -> Scalar:
@@ -213,11 +191,5 @@ class TD3(ReplayAgent):
         )
 
 
-def values(
-    critics: MLP,
-    observation: Float[Array, "*batch observation"],
-    action: Float[Array, "*batch action"],
-) -> Float[Array, "critic *batch"]:
-    """Q_1 and Q_2 of each row."""
-    rows = jnp.concatenate([observation, action], axis=-1)
-    return jax.vmap(MLP.__call__, in_axes=(0, None))(critics, rows)[..., 0]
+DDPG = partial(TD3, critics=1, policy_delay=1, target_noise=0.0, kind="ddpg")
+"""The hyper-parameters of DDPG; the others are those of TD3, so that the two differ in nothing else."""

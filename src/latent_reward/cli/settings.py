@@ -14,7 +14,7 @@ from latent_reward.reading import parse_yaml, read_text
 
 _SECTIONS = ("agent", "method")  # whose settings are changed one by one
 MOST_SEEDS = 1_000
-_UNITS = {"replay": "steps", "episodes": "iterations", "td3": "steps", "ppo": "iterations"}
+_UNITS = {"replay": "steps", "episodes": "iterations"}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -93,9 +93,11 @@ def arguments(tree: Mapping[str, Any]) -> dict[str, Any]:
                 require_count(0, **{name: value})
             found[name] = value
     if rounds is not None:
-        kind = kind or found["agent"].get("kind")
+        kind = kind or _experience(found["agent"].get("kind"))
         if kind not in _UNITS:
-            raise LareError(f"rounds: {rounds!r} of what is not known; write steps, or iterations of teams")
+            raise LareError(
+                f"rounds: {rounds!r} of what is not known; write steps, or iterations of whole episodes"
+            )
         found[_UNITS[kind]] = rounds
     return {name: value for name, value in found.items() if value != {} or name not in _SECTIONS}
 
@@ -156,6 +158,13 @@ def _of_run(stored: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if found.get("encoder") and (folder / "encoder").is_dir():
         found["encoder"] = str(folder / "encoder")
     return found
+
+
+def _experience(agent: Any) -> str | None:
+    """From what an agent of this kind learns; None of one that does not exist."""
+    from latent_reward.agents.registry import AGENTS
+
+    return AGENTS[agent]().learns_from if agent in AGENTS else None
 
 
 def _require_inside(found: Mapping[str, Any], path: Path) -> None:

@@ -27,13 +27,13 @@ class Settings(TypedDict, total=False):
     """Settings of training; what is left out has the default of the kind of agent."""
 
     steps: int
-    """for one agent: environment steps per seed (100,000)."""
+    """not for ppo: environment steps per seed (100,000)."""
     iterations: int
-    """for teams: iterations per seed (1,000)."""
+    """for ppo: iterations per seed (500; of teams 1,000)."""
     warmup: int
-    """for one agent: steps with random actions before learning starts (10,000)."""
+    """not for ppo: steps with random actions before learning starts (10,000)."""
     episodes: int
-    """for teams: episodes per iteration (82)."""
+    """for ppo: episodes per iteration (about 2,048 steps; of teams 82)."""
     evaluate_every: int
     """steps (5,000) or iterations (10) between evaluations."""
     evaluation_episodes: int
@@ -41,9 +41,9 @@ class Settings(TypedDict, total=False):
     checkpoint_every: int
     """steps (25,000) or iterations (100) between checkpoints."""
     batch_size: int
-    """for one agent: transitions per update (256)."""
+    """not for ppo: transitions per update (256)."""
     buffer_size: int
-    """for one agent: transitions kept for replay (1,000,000)."""
+    """not for ppo: transitions kept for replay (1,000,000)."""
 
 
 def _argument(metavar: str, default: str = "", *aliases: str) -> Any:
@@ -57,10 +57,15 @@ def train(
     task: Positional[Annotated[str | None, _argument("TASK", "HalfCheetah-v5")]] = None,
     *,
     method: Annotated[str | None, _argument("METHOD", "lare")] = None,
+    agent: Annotated[
+        str | None, _argument("td3|sac|ddpg|ppo", "td3; ppo for teams and discrete actions")
+    ] = None,
     seeds: Annotated[str | None, _argument("N|A..B|A,B,…", "0", "--seed")] = None,
     encoder: Annotated[Path | None, _argument("DIR", "the bundled one of DRAW")] = None,
     draw: Annotated[int | None, _argument("N", "0")] = None,
-    out: Annotated[Path | None, _argument("DIR", "runs/TASK/METHOD/SEEDS")] = None,
+    out: Annotated[
+        Path | None, _argument("DIR", "runs/TASK/METHOD/SEEDS, with another agent METHOD-AGENT")
+    ] = None,
     max_steps: Annotated[int | None, _argument("N", "that of the task or environment")] = None,
     config: Annotated[Path | None, _argument("FILE")] = None,
     assignments: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")] = (),
@@ -75,16 +80,17 @@ def train(
 ) -> None:
     """Train an agent, or teams of agents, from the return of each episode, with credit assigned by METHOD.
 
-    Without arguments: HalfCheetah-v5 for 100,000 steps with the bundled latent-reward encoder. One agent with
-    continuous actions trains step by step; teams and discrete actions train in iterations of whole episodes. A setting
-    of the other kind is refused. Ctrl-C saves before it stops, and so does an environment that fails; the same command
-    or `lare train --resume RUN` continues with the same numbers. `lare train --resume RUN --steps N` (of teams
+    Without arguments: HalfCheetah-v5 for 100,000 steps with the bundled latent-reward encoder. TD3, SAC and DDPG train
+    one agent with continuous actions step by step; PPO trains any agents in iterations of whole episodes. A setting of
+    the other kind is refused. Ctrl-C saves before it stops, and so does an environment that fails; the same command or
+    `lare train --resume RUN` continues with the same numbers. `lare train --resume RUN --steps N` (of PPO
     `--iterations N`) extends a run to the new total N.
 
     Args:
         task: a built-in task (`lare tasks`), the path of a task file, or the id of an environment of Gymnasium or
             PettingZoo, for methods that need no encoder.
         method: how credit is assigned (`lare methods`).
+        agent: the learner; --set agent.NAME=VALUE changes its hyper-parameters.
         seeds: one seed, or several that train side by side in one program: 0..4 or 0,2,5.
         encoder: folder of an encoder (several teams: with one under each name).
         draw: which bundled encoder (an axis of its own: not the seed).
@@ -108,7 +114,14 @@ def train(
 
     import_named(imports)
     if resume is not None:
-        options = {"method": method, "seeds": seeds, "encoder": encoder, "draw": draw, "out": out}
+        options = {
+            "method": method,
+            "agent": agent,
+            "seeds": seeds,
+            "encoder": encoder,
+            "draw": draw,
+            "out": out,
+        }
         options |= {"max_steps": max_steps, "config": config, "set": assignments or None}
         steps, iterations = settings.pop("steps", None), settings.pop("iterations", None)
         options |= {"task": task, "dry_run": dry_run or None, **settings}
@@ -126,6 +139,7 @@ def train(
         chosen: dict[str, Any] = {"task": task, "draw": draw, "out": out, "max_steps": max_steps, **settings}
         chosen |= {"encoder": encoder, "seed": None if seeds is None else parse_seeds(seeds)}
         chosen |= {"method": None if method is None else {"name": method}}
+        chosen |= {"agent": None if agent is None else {"kind": agent}}
         given = read_config(config) if config else {}
         wanted = combine(
             {"task": "HalfCheetah-v5"},

@@ -154,6 +154,6 @@ def find_method(name: str | Recipe, experience: Experience) -> Recipe:
     credit = METHODS[name].settings(experience)
     if credit is None:
         others = [each for each, entry in METHODS.items() if entry.settings(experience) is not None]
-        kind = "from replay (a single agent)" if experience == "episodes" else "from whole episodes (teams)"
+        kind = "from replay (td3, sac, ddpg)" if experience == "episodes" else "from whole episodes (ppo)"
         raise LareError(f"method: {name} is for agents that learn {kind}; choose from {', '.join(others)}")
     return Recipe(name, credit)

@@ -24,6 +24,7 @@ from latent_reward.credit.uncertainty import uncertainty
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Played
+from latent_reward.data.spaces import Discrete
 from latent_reward.device import commit
 from latent_reward.envs.base import World
 from latent_reward.envs.recorder import EpisodeArrays
@@ -148,16 +149,16 @@ def learn_from(
 def evaluate(
     learner: EpisodeLearner, world: World, states: tuple[State, ...], keys: Keys, episodes: int
 ) -> tuple[tuple[Float[Array, "seed episode"], Bool[Array, "seed episode"] | None], ...]:
-    """Returns of each team in ``episodes`` episodes, and whether it won; actions are drawn from the policies."""
+    """Returns of each team in ``episodes`` episodes of an evaluation, and whether it won."""
 
     def one(states, key):
-        played = play(world, policies(learner, states), key, episodes)
+        played = play(world, policies(learner, states, training=False), key, episodes)
         return tuple((each.episodes.returns, each.won) for each in played)
 
     return over_seeds(one, states, keys, apart=True)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 6))
 def act(
     learner: EpisodeLearner,
     states: tuple[State, ...],
@@ -165,23 +166,31 @@ def act(
     available: tuple[Bool[Array, "seed episode _ _"] | None, ...],
     keys: Keys,
     step: Int[Array, ""],
+    training: bool,
 ) -> tuple[tuple[Num[Array, "seed episode _ ..."], Float[Array, "seed episode _"]], ...]:
     """What every agent of every copy does, and the log-probability of that, from the policies of their seeds."""
 
     def one(states, observations, available, key):
         drawn = jax.random.split(jax.random.fold_in(key, step), len(observations))
-        chosen = zip(policies(learner, states), observations, drawn, available, strict=True)
+        chosen = zip(policies(learner, states, training), observations, drawn, available, strict=True)
         return tuple(policy(seen, key, choices) for policy, seen, key, choices in chosen)
 
     return jax.vmap(one)(states, observations, available, keys)
 
 
-def policies(learner: EpisodeLearner, states: tuple[State, ...]) -> tuple[Policy, ...]:
-    """The policy of each team of one seed."""
-    return tuple(
-        partial(_agent(team).act, team.spec, _agent(team).actor(team.spec, state.agent))
-        for team, state in zip(learner.teams, states, strict=True)
-    )
+def policies(learner: EpisodeLearner, states: tuple[State, ...], training: bool = True) -> tuple[Policy, ...]:
+    """The policy of each team of one seed; if not in ``training``, vectors are the best ones instead of drawn ones."""
+
+    def policy(team: TeamLearner, state: State) -> Policy:
+        agent, actor = _agent(team), _agent(team).actor(team.spec, state.agent)
+        if training or isinstance(team.spec.actions, Discrete):
+            return partial(agent.act, team.spec, actor)
+        return lambda seen, key, available: (
+            agent.best(team.spec, actor, seen, available),
+            jnp.zeros(seen.shape[:-1]),
+        )
+
+    return tuple(policy(team, state) for team, state in zip(learner.teams, states, strict=True))
 
 
 def _agent(team: TeamLearner) -> EpisodeAgent:

@@ -194,7 +194,10 @@ class OnPolicy:
 
 
 def sampling_player(learner: EpisodeLearner, seeds: Sequence[int], world: Environment) -> Player:
-    """The player of episodes of ``world``, with actions drawn from the policies."""
+    """The player of episodes of ``world``.
+
+    Choices are drawn from the policies, also in an evaluation; vectors are drawn in training only.
+    """
     if isinstance(world, World):
         return CompiledPlayer(learner, seeds, world)
     return HostPlayer(learner, seeds, world)
@@ -216,7 +219,9 @@ class CompiledPlayer:
         """Pictures of one episode of the seed at this position."""
         key = keys_for(self.seeds, OnPolicyPurpose.VIDEO)[seed]
         one = jax.tree.map(lambda leaf: leaf[seed], states)
-        seen, steps = jax.jit(lambda one: watch(self.world, core.policies(self.learner, one), key))(one)
+        seen, steps = jax.jit(
+            lambda one: watch(self.world, core.policies(self.learner, one, training=False), key)
+        )(one)
         moments = jax.tree.map(np.asarray, seen)
         at = lambda time: jax.tree.map(lambda leaf: leaf[time], moments)  # noqa: E731
         with render_errors(self.world.name):
@@ -235,7 +240,12 @@ class HostPlayer:
         self.learner, self.seeds, self._copies = learner, tuple(seeds), Copies(world)
 
     def play(
-        self, states: tuple[State, ...], keys: Keys, episodes: int, first: int | None = None
+        self,
+        states: tuple[State, ...],
+        keys: Keys,
+        episodes: int,
+        first: int | None = None,
+        training: bool = True,
     ) -> tuple[EpisodeArrays, ...]:
         """Play ``episodes`` episodes of each seed; returns every team's, ``[seed, episode, …]``.
 
@@ -252,12 +262,12 @@ class HostPlayer:
 
         k_reset, k_act = _split(keys, 0)
         resets = np.asarray(jax.vmap(lambda key: jax.random.bits(key, (episodes,)) >> 1)(k_reset))
-        arrays = self._copies.play(resets.reshape(-1).tolist(), self._choose(states, k_act), where)
+        arrays = self._copies.play(resets.reshape(-1).tolist(), self._choose(states, k_act, training), where)
         return jax.tree.map(lambda leaf: leaf.reshape(len(keys), episodes, *leaf.shape[1:]), arrays)
 
     def evaluate(self, states: tuple[State, ...], episodes: int, *, final: bool = False) -> Results:
         """Returns of each seed; there is no winner on the host."""
-        arrays = self.play(states, _keys(self.seeds, final), episodes)
+        arrays = self.play(states, _keys(self.seeds, final), episodes, training=False)
         return tuple((each.total, None) for each in arrays)
 
     def frames(self, states: tuple[State, ...], seed: int) -> tuple[list[Any], float]:
@@ -265,19 +275,19 @@ class HostPlayer:
         k_reset, k_act = _split(keys_for(self.seeds, OnPolicyPurpose.VIDEO)[seed : seed + 1], 0)
         reset = int(jax.random.bits(k_reset[0], (1,))[0] >> 1)
         one = jax.tree.map(lambda leaf: leaf[seed : seed + 1], states)
-        return self._copies.film(reset, self._choose(one, k_act))
+        return self._copies.film(reset, self._choose(one, k_act, training=False))
 
     def close(self) -> None:
         """Close every copy."""
         self._copies.close()
 
-    def _choose(self, states: tuple[State, ...], keys: Keys):
+    def _choose(self, states: tuple[State, ...], keys: Keys, training: bool):
         seeds, acting = len(keys), tuple(state._replace(credit=None, buffer=None) for state in states)
 
         def choose(step: int, observations: tuple[np.ndarray, ...], available: tuple[np.ndarray | None, ...]):
             apart = lambda each: each.reshape(seeds, -1, *each.shape[1:])  # noqa: E731
             seen, choices = jax.tree.map(apart, (observations, available))
-            chosen = core.act(self.learner, acting, seen, choices, keys, np.int32(step))
+            chosen = core.act(self.learner, acting, seen, choices, keys, np.int32(step), training)
             flat = lambda each: np.asarray(each).reshape(-1, *each.shape[2:])  # noqa: E731
             return [(flat(action), flat(log_probability)) for action, log_probability in chosen]
 

@@ -99,26 +99,36 @@ class Plan:
 
 
 _UNITS = {"replay": "steps", "episodes": "iterations"}  # what a round is called in settings
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "replay": {},
-    "episodes": {
-        "rounds": 1_000,
-        "evaluate_every": 10,
-        "evaluation_episodes": 50,
-        "checkpoint_every": 100,
-    },
-}
+_TEAM = {"rounds": 1_000, "evaluate_every": 10, "evaluation_episodes": 50, "checkpoint_every": 100}
+_ALONE_STEPS = 2048  # of one agent in an iteration
+_ALONE_STORED = 1_000_000  # steps that one agent keeps
 
 
-def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
+def _defaults(agent: Agent, horizon: int | None) -> dict[str, Any]:
+    """What the plan and its experience are by default; ``horizon`` as for :func:`make_plan`."""
+    if agent.learns_from == "replay":
+        return {}
+    if horizon is None:
+        return _TEAM
+    episodes = min(Fresh.episodes, -(-_ALONE_STEPS // horizon))
+    stored = max(episodes, min(Fresh.buffer_episodes, _ALONE_STORED // horizon))
+    alone = {"rounds": 500, "evaluation_episodes": 10, "episodes": episodes, "buffer_episodes": stored}
+    return _TEAM | alone
+
+
+def make_plan(agent: Agent, settings: Mapping[str, Any], horizon: int | None = None) -> Plan:
     """The plan for an agent from ``settings``: fields of the plan or of its experience, and ``agent``.
 
-    ``agent`` may be another agent, its kind, or a mapping of what is different in the given one.
+    Args:
+        agent: what learns, unless ``settings`` have another agent, its kind, or a mapping of what is different in it.
+        settings: what is different from the defaults.
+        horizon: steps of the longest episode if one agent is alone, whose iterations then have about as many steps in
+            any environment; None for a team.
 
     Raises:
         LareError: a setting does not exist for this agent, or its value makes no sense.
     """
-    agent = choose_agent(settings.get("agent", agent), agent)
+    agent = choose_agent(settings.get("agent", agent), agent, alone=horizon is not None)
     experience = Replay if agent.learns_from == "replay" else Fresh
     unit = _UNITS[agent.learns_from]
     inner = {each.name for each in fields(experience)} - {"kind"}
@@ -132,13 +142,11 @@ def make_plan(agent: Agent, settings: Mapping[str, Any]) -> Plan:
             )
         if name != "agent":
             require_count(0, **{name: settings[name]})
-    settings = {name: value if name == "agent" else int(value) for name, value in settings.items()}
-    chosen = {"rounds" if name == unit else name: settings[name] for name in settings if name in outer}
+    given: dict[str, Any] = _defaults(agent, horizon) | {
+        "rounds" if name == unit else name: int(value) for name, value in settings.items() if name != "agent"
+    }
     return Plan(
-        **_DEFAULTS[agent.learns_from]
-        | chosen
-        | {
-            "agent": agent,
-            "experience": experience(**{name: settings[name] for name in settings if name in inner}),
-        }
+        agent=agent,
+        experience=experience(**{name: value for name, value in given.items() if name in inner}),
+        **{name: value for name, value in given.items() if name not in inner},
     )

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from latent_reward.agents.registry import default_agent
+from latent_reward.agents.registry import default_agent, default_kind
 from latent_reward.credit.methods import Recipe
 from latent_reward.data.spaces import Continuous
 from latent_reward.encoder.bundled import bundled_folder
@@ -91,12 +91,15 @@ def prepare(
         require_positive(max_steps=max_steps)
     found, env = find_task(task, None if max_steps is None else int(max_steps))
     world = open_environment(found, env)
-    plan = make_plan(default_agent(world.teams[0].actions), settings)
+    alone = sum(team.agents for team in world.teams) == 1
+    kind = default_kind(world.teams[0].actions, alone=alone)
+    plan = make_plan(default_agent(kind, alone=alone), settings, world.horizon if alone else None)
     method = choose_method(method, plan.agent.learns_from)
     chosen, origin = _choose_encoders(found, world, method, encoder, int(draw))
     config = RunConfig(found.name, method, seeds, origin, plan)
     config.require_readable()
-    folder = Path(out) if out else Path("runs") / found.name / method.name / spell_seeds(seeds)
+    named = method.name if plan.agent.kind == kind else f"{method.name}-{plan.agent.kind}"
+    folder = Path(out) if out else Path("runs") / found.name / named / spell_seeds(seeds)
     prepared = Prepared(found, env, world, config, chosen, folder)
     goes_on(prepared)
     return prepared

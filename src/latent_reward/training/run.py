@@ -220,7 +220,7 @@ class Run:
     def evaluate(self, episodes: SupportsIndex = 10) -> dict[str, Float[np.ndarray, "seed episode"]]:
         """True returns of each team in ``episodes`` seeded episodes of each seed.
 
-        TD3 acts without noise; PPO draws its actions from the policy, as in training.
+        Continuous actions are the policy's best, without exploration; discrete ones are drawn from it, as in training.
 
         Raises:
             LareError: ``episodes`` is below 1.

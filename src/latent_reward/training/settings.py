@@ -9,7 +9,8 @@ from typing import Any, TypeVar, cast
 
 import pydantic
 
-from latent_reward.agents.registry import AGENTS, Agent
+from latent_reward.agents.base import EpisodeAgent, ReplayAgent
+from latent_reward.agents.registry import AGENTS, Agent, default_agent
 from latent_reward.credit.methods import METHODS, Credit, Experience, Recipe, find_method
 from latent_reward.errors import LareError, did_you_mean, shown
 
@@ -20,28 +21,28 @@ _MOST = 1 << 20  # units of a layer, steps of an update: no setting of an agent 
 _CREDITS: Any = pydantic.TypeAdapter(Credit)
 
 
-def choose_agent(agent: Agent | str | Mapping[str, Any], default: Agent) -> Agent:
-    """An agent, from itself, its kind (``td3`` or ``ppo``), or what is different in it.
+def choose_agent(agent: Any, default: Agent, *, alone: bool = False) -> Agent:
+    """An agent, from itself, its kind (such as ``sac``), or what is different in it.
 
-    A mapping changes the default agent, or with ``kind`` the agent of that kind.
+    A mapping changes the default agent, or with ``kind`` the agent of that kind with the settings that it has by
+    default, ``alone`` or in a team.
 
     Raises:
-        LareError: there is no such kind or hyper-parameter, or a value is of the wrong type.
+        LareError: it is no agent, there is no such kind or hyper-parameter, or a value is of the wrong type.
     """
     if isinstance(agent, str):
         agent = {"kind": agent}
+    if isinstance(agent, type) or not isinstance(agent, Mapping | ReplayAgent | EpisodeAgent):
+        raise LareError(f"agent: {shown(agent)} is no agent; give one, its kind, or a mapping of settings")
     if not isinstance(agent, Mapping):
         require_sensible(agent, "agent")
-        if not hasattr(agent, "learns_from"):
-            raise LareError(
-                f"agent: {shown(agent)} is no agent; give one, its kind, or a mapping of settings"
-            )
-        return agent
+        return cast(Agent, agent)
     kind = agent.get("kind", default.kind)
     if not isinstance(kind, str) or kind not in AGENTS:
         near = did_you_mean(str(kind), AGENTS)
         raise LareError(f"agent.kind: there is no {kind!r}{near}; choose from {', '.join(AGENTS)}")
-    return changed(default if kind == default.kind else AGENTS[kind](), agent, "agent")
+    chosen = default if kind == default.kind else default_agent(kind, alone=alone)
+    return changed(chosen, agent, "agent")
 
 
 def choose_method(method: Recipe | str | Mapping[str, Any], experience: Experience) -> Recipe:

@@ -76,7 +76,8 @@ def train(
             bundled one of ``draw``. For a task with several teams, a folder with one encoder under the name of each.
         draw: number of the bundled encoder.
         seed: one seed, or several that train in lockstep.
-        out: the run folder; None is ``runs/<task>/<method>/<seeds>``.
+        out: the run folder; None is ``runs/<task>/<method>/<seeds>``, and with another agent than the default one
+            ``runs/<task>/<method>-<agent>/<seeds>``.
         max_steps: steps after which an episode is cut; None takes those of the task or of the environment.
         drop_unfinished: see :func:`resume`; only read where a stopped run goes on.
         quiet: print nothing.
@@ -86,9 +87,9 @@ def train(
         on_checkpoint: called with a :class:`~latent_reward.training.callbacks.Saved` after each checkpoint.
         loggers: get the reports of each evaluation beside the log in the run folder, and are closed at the end. An
             error in one of them or in a callback ends the training; it can be resumed from its last checkpoint.
-        settings: fields of the plan and of its experience, such as ``steps`` for one agent or ``iterations`` for teams,
-            and ``agent``: an agent, its kind, or a mapping of changed hyper-parameters; see
-            :mod:`latent_reward.training.plan`.
+        settings: fields of the plan and of its experience, such as ``steps`` of an agent that learns from replay or
+            ``iterations`` of one that learns from whole episodes, and ``agent``: an agent, its kind (``"sac"``), or a
+            mapping of changed hyper-parameters; see :mod:`latent_reward.training.plan`.
 
     Raises:
         LareError: an argument does not exist or does not fit, or the folder holds another run, or is being trained in;
