@@ -155,7 +155,7 @@ def check_credit(credit: Any, observation_space: Any, action_space: Any) -> Cred
     if not isinstance(credit, Credit):
         raise LareError(f"credit: {type(credit).__name__} is not possible; give a Credit")
     where, recipe = credit.where, credit.method.credit
-    if recipe.reads == "episode" or recipe.reference:
+    if not recipe.stepwise:
         reads = "true rewards" if recipe.reference else "whole episodes"
         raise LareError(
             f"method: {credit.method.name} reads {reads}, and a trainer asks for the reward of single steps; choose "

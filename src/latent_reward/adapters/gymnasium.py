@@ -92,8 +92,7 @@ def require_steps(credit: Credit) -> None:
     Raises:
         LareError: naming the method.
     """
-    recipe = credit.method.credit
-    if recipe.reference or recipe.reads == "episode":
+    if not credit.method.credit.stepwise:
         raise LareError(
             f"credit: the method {credit.method.name} gives rewards to whole episodes only, and a wrapper needs them "
             "at every step; choose another, such as lare or rrd-unbiased"

@@ -73,9 +73,31 @@ class Method(Protocol):
         return False
 
     @property
+    def told(self) -> bool:
+        """Whether rewards are made of the return of their own episode, so that their sum predicts nothing."""
+        return False
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether the reward of a step can be told from the step alone."""
+        return self.reads == "step" and not self.reference and not self.told
+
+    @property
+    def best_episodes(self) -> int:
+        """From how many of the best stored episodes half of each batch from replay is drawn; 0: none."""
+        return 0
+
+    @property
     def draws(self) -> bool:
         """Whether its updates read stored episodes, so that these must be kept: whether it has a ``draw``."""
         return type(self).draw is not Method.draw
+
+    def refusal(self, spec: CreditSpec) -> str:
+        """Why the method cannot work there, after its name, and the remedy; empty if it can.
+
+        This is asked before anything runs. The encoder of ``spec`` is not known yet.
+        """
+        return ""
 
     def init(self, spec: CreditSpec, key: Key) -> Any:
         """A fresh state: a pytree of arrays, or None."""

@@ -9,17 +9,27 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from latent_reward.credit.diaster import Diaster
 from latent_reward.credit.direct import Direct
+from latent_reward.credit.ircr import IRCR
+from latent_reward.credit.lrr import LRR
+from latent_reward.credit.per_episode import PerEpisode
 from latent_reward.credit.per_step import PerStep
 from latent_reward.credit.reference import Reference
+from latent_reward.credit.sequence.arel import AREL
+from latent_reward.credit.sequence.stas import STAS
+from latent_reward.credit.sequence.tar2 import TAR2
 from latent_reward.credit.solved import Solved
+from latent_reward.credit.vib import VIB
 from latent_reward.errors import LareError, did_you_mean, require_choice, shown
 from latent_reward.files import is_file_name
 
-Credit = Annotated[PerStep | Solved | Direct | Reference, pydantic.Field(discriminator="kind")]
+Network = PerStep | PerEpisode | Diaster | LRR | VIB
+Credit = Annotated[Network | Solved | IRCR | Direct | Reference, pydantic.Field(discriminator="kind")]
 """All classes of methods; files distinguish them by ``kind``."""
 
 Experience = Literal["replay", "episodes"]
+_Reader = Diaster | PerEpisode
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,18 @@ _PUBLISHED_INPUT = {"standardise": False, "scale_returns": False}
 _TEAM = {"hidden": (64, 64, 64, 64), "learning_rate": 5e-4, "weight_decay": 1e-5, "batch_steps": 800}
 _NETWORK_EPISODES = replace(_NETWORK, view="next", **_TEAM)
 _RAW_EPISODES = PerStep("next", "rrd", subset=10, **_TEAM)
+
+# Rivals read what their papers let them read: STAS and TAR² what is done, too, and AREL what is reached.
+_DIASTER = Diaster()
+_DIASTER_EPISODES = Diaster("next", episodes=16, batch_steps=400, hidden=(64, 64))
+_STAS, _AREL, _TAR2 = PerEpisode(STAS()), PerEpisode(AREL(), "next"), PerEpisode(TAR2())
+_LRR_EPISODES = LRR("next", hidden=(64, 64, 64, 64), learning_rate=5e-4, batch_steps=800)
+_VIB_EPISODES = VIB("next", latent=4, hidden=(64, 64), learning_rate=5e-4, batch_steps=2048)
+
+
+def _on_latents(replay: _Reader, episodes: _Reader) -> tuple[_Reader, _Reader]:
+    """The same networks on latents, for each way to learn."""
+    return replace(replay, input="latent", view="both"), replace(episodes, input="latent")
 
 
 METHODS: dict[str, Entry] = {
@@ -107,6 +129,28 @@ METHODS: dict[str, Entry] = {
         _GP,
         _GP,
     ),
+    "vib": Entry(
+        "a learned bottleneck in the place of latents (Alemi et al. 2017), biased random subsets",
+        VIB(),
+        _VIB_EPISODES,
+    ),
+    "ircr": Entry("how good the episode was, for each of its steps (Gangwani et al. 2020)", IRCR(), IRCR()),
+    "diaster": Entry(
+        "rewards of sub-trajectories, and their differences (Lin et al. 2024)", _DIASTER, _DIASTER_EPISODES
+    ),
+    "stas": Entry("attention over time, Shapley attention over agents (Chen et al. 2024)", _STAS, _STAS),
+    "stas-ml": Entry(
+        "the same on several levels", PerEpisode(STAS(levels=True)), PerEpisode(STAS(levels=True))
+    ),
+    "arel": Entry("attention over time and agents, one reward for all (Xiao et al. 2022)", _AREL, _AREL),
+    "tar2": Entry("normalised shares of the return (Kapoor et al. 2025)", _TAR2, _TAR2),
+    "lrr": Entry(
+        "the likelihood of returns, with a variance per step (Xiao and Jiao 2025)", LRR(), _LRR_EPISODES
+    ),
+    "lare-diaster": Entry("diaster on latents", *_on_latents(_DIASTER, _DIASTER_EPISODES)),
+    "lare-stas": Entry("stas on latents", *_on_latents(_STAS, _STAS)),
+    "lare-arel": Entry("arel on latents", *_on_latents(_AREL, _AREL)),
+    "lare-tar2": Entry("tar2 on latents", *_on_latents(_TAR2, _TAR2)),
     "llm-reward": Entry(
         "the encoder's single latent as the reward, without a decoder or returns", Direct(), Direct()
     ),

@@ -6,60 +6,28 @@
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float
 
 from latent_reward.credit.base import CreditSpec, Method, Metrics, Share
-from latent_reward.credit.features import (
-    Kind,
-    feature_size,
-    features_of,
-    raw_features,
-    step_features,
-)
+from latent_reward.credit.decoder import Batch, Decoder, draw_batch, init_decoder, observe, unit
+from latent_reward.credit.features import Kind, feature_size, raw_features, step_features
 from latent_reward.credit.losses import full_sum_loss, subset_loss
-from latent_reward.data.buffer import Buffer, Window, sample_window
+from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes, team_mean
-from latent_reward.data.moments import Moments, init_moments, merge, standardise
-from latent_reward.data.unit import init_unit, measure_unit, unit_of
+from latent_reward.data.moments import standardise
 from latent_reward.encoder.view import View
 from latent_reward.errors import require_choice
 from latent_reward.networks import MLP, init_mlp
-from latent_reward.optimisers import adam, init_adam
-from latent_reward.types import (
-    AgentMask,
-    EpisodeFeatures,
-    Key,
-    Lengths,
-    Returns,
-    Scalar,
-)
+from latent_reward.optimisers import adam
+from latent_reward.types import EpisodeFeatures, Key, Scalar
 
 Loss = Literal["rd", "rrd", "rrd-unbiased"]
 
 _BLOCK_ROWS = 1024  # rows of a gradient at a time: activations then stay in the processor's cache
-
-
-class Decoder(NamedTuple):
-    """State of the method: network and optimiser, and the moments of its inputs and targets."""
-
-    network: MLP
-    optimiser: optax.OptState
-    features: Moments
-    mean_reward: Moments
-
-
-class Batch(NamedTuple):
-    """The data of one update: steps ``[episode, step, agent, feature]``, and the returns of whole episodes."""
-
-    features: EpisodeFeatures
-    mask: AgentMask
-    returns: Returns
-    lengths: Lengths
 
 
 @dataclass(frozen=True)
@@ -116,8 +84,7 @@ class PerStep(Method):
     def init(self, spec: CreditSpec, key: Key) -> Decoder:
         """A fresh decoder."""
         size = self.feature_size(spec)
-        network = init_mlp(key, (size, *self.hidden, 1))
-        return Decoder(network, init_adam(network), init_moments(size), init_unit())
+        return init_decoder(init_mlp(key, (size, *self.hidden, 1)), size)
 
     def feature_size(self, spec: CreditSpec) -> int:
         """Numbers that the decoder reads of a step."""
@@ -140,18 +107,13 @@ class PerStep(Method):
 
     def observe(self, state: Decoder, features: EpisodeFeatures, episodes: Episodes) -> Decoder:
         """Fold finished episodes into the running moments."""
-        rows, mask = features.reshape(-1, features.shape[-1]), episodes.mask.reshape(-1)
-        return state._replace(
-            features=merge(state.features, rows, mask),
-            mean_reward=measure_unit(state.mean_reward, episodes),
-        )
+        return observe(state, features, episodes)
 
     def draw(self, spec: CreditSpec, key: Key, buffer: Buffer) -> Batch:
         """Stored episodes at random, whole or a random subset of the steps of each."""
         subset = None if self.loss == "rd" else min(self.subset, spec.horizon)
         episodes = max(1, self.batch_steps // (subset or spec.horizon))
-        window: Window = sample_window(buffer, key, episodes=episodes, subset=subset, horizon=spec.horizon)
-        return Batch(features_of(self, spec, window.rows), window.mask, window.returns, window.lengths)
+        return draw_batch(self, spec, key, buffer, episodes=episodes, subset=subset)
 
     def update(self, spec: CreditSpec, state: Decoder, drawn: Batch) -> tuple[Decoder, Metrics]:
         """One Adam step of the network; ``decoder_loss`` is the loss before it.
@@ -185,7 +147,7 @@ class PerStep(Method):
 
     def reward_unit(self, state: Decoder) -> Scalar:
         """Size of one unit of the network's output: that of :mod:`latent_reward.data.unit`, or 1."""
-        return unit_of(state.mean_reward) if self.scale_returns else jnp.ones(())
+        return unit(state) if self.scale_returns else jnp.ones(())
 
     def _decode(
         self, state: Decoder, network: MLP, features: Float[Array, "*batch feature"]

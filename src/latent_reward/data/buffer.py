@@ -234,6 +234,18 @@ def sample(buffer: Buffer, key: Key, count: int) -> Rows:
     return read(buffer, drawn % len(buffer.steps.mask))
 
 
+def sample_best(buffer: Buffer, key: Key, count: int, best: int) -> Rows:
+    """Draw ``count`` transitions of the ``best`` stored episodes with the highest returns: an episode, then a step."""
+    k_episode, k_step = jax.random.split(key)
+    slots, stored = len(buffer.start), buffer.newest_episode - buffer.oldest_episode
+    age = (buffer.newest_episode - 1 - jnp.arange(slots)) % slots
+    ranked = jax.lax.top_k(jnp.where(age < stored, buffer.returns, -jnp.inf), min(best, slots))[1]
+    slot = ranked[jax.random.randint(k_episode, (count,), 0, jnp.clip(stored, 1, len(ranked)))]
+    share = jax.random.uniform(k_step, (count,))
+    step = jnp.minimum((share * buffer.length[slot]).astype(jnp.int32), buffer.length[slot] - 1)
+    return read(buffer, buffer.start[slot] + step)
+
+
 def sample_window(buffer: Buffer, key: Key, *, episodes: int, subset: int | None, horizon: int) -> Window:
     """Draw whole episodes uniformly, and ``subset`` distinct steps of each (all steps where it is None).
 

@@ -160,7 +160,7 @@ def choose_updates(setup: Setup, seed: int) -> int:
     numbers = np.arange(len(setup.episodes))
     held = numbers % HOLD_OUT == HOLD_OUT - 1
     true = setup.returns[held]
-    if len(numbers) < 2 * HOLD_OUT or np.ptp(true) == 0:
+    if len(numbers) < 2 * HOLD_OUT or np.ptp(true) == 0 or setup.method.credit.told:
         return _UNMEASURED
 
     def error(state: Any) -> float:

@@ -220,8 +220,7 @@ class Credit:
                 (see :meth:`episode_rewards`), or it does not know how uncertain they are.
         """
         require_flags(return_std=return_std)
-        recipe = self.method.credit
-        if recipe.reads == "episode" or recipe.reference:
+        if not self.method.credit.stepwise:
             raise LareError(
                 f"method: {self.method.name} has no reward for single steps; use episode_rewards for whole episodes"
             )

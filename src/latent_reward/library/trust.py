@@ -37,10 +37,10 @@ def measure(setup: Setup, updates: int, seed: int) -> Trust:
     """Hold out each fifth of the episodes in turn, fit to the others with ``updates``, and predict its returns.
 
     A method that learns nothing from returns, such as ``llm-reward``, is scaled to the returns of the others first. The
-    references spread the return itself, so nothing is measured.
+    references spread the return itself, and so do methods that are told it; nothing is measured then.
     """
     credit, true = setup.method.credit, setup.returns
-    if credit.reference:
+    if credit.reference or credit.told:
         return _unknown("")
     count = len(true)
     if count > 1 and np.ptp(true) == 0:

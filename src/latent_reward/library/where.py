@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.methods import Experience, Recipe
 from latent_reward.data.spaces import ActionSpace, Continuous, Discrete
 from latent_reward.encoder.card import Space
@@ -131,9 +132,13 @@ def choose_encoder(where: Where, method: Recipe, encoder: AnyEncoder | None) -> 
     takes the bundled one of the task.
 
     Raises:
-        LareError: there is none, one is given to a method that reads no latents, or it does not fit.
+        LareError: the method cannot work there, there is no encoder, one is given to a method that reads no latents, or
+            it does not fit.
     """
     require_encoder(encoder)
+    spec = CreditSpec(where.observation_size, where.actions.size, where.agents, where.horizon)
+    if refusal := method.credit.refusal(spec):
+        raise LareError(f"method: {method.name} {refusal}")
     if method.credit.latents == "none":
         if encoder is not None:
             raise LareError(f"encoder: the method {method.name} reads no latents; leave the encoder out")

@@ -20,7 +20,7 @@ from latent_reward.credit.broken import Broken
 from latent_reward.credit.features import features_of
 from latent_reward.credit.uncertainty import latest_uncertainty
 from latent_reward.data import buffer as ring
-from latent_reward.data.buffer import Buffer
+from latent_reward.data.buffer import Buffer, Rows
 from latent_reward.device import commit
 from latent_reward.envs.recorder import EpisodeArrays
 from latent_reward.training.learner import State, TeamLearner
@@ -211,7 +211,7 @@ def _draw(
     """The random draws of one step's update: transitions, the decoder's data, noise of target actions."""
     team = learner.team
     k_window, k_batch, k_noise = jax.random.split(jax.random.fold_in(key, step), 3)
-    rows = ring.sample(buffer, k_batch, learner.batch_size)
+    rows = _sample(learner, buffer, k_batch)
     by_agent = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
     batch = Batch(
         by_agent(rows.observation),
@@ -225,6 +225,19 @@ def _draw(
     # drawn in one long row: the same numbers, of which the compiler makes wide instructions
     noise = jax.random.normal(k_noise, (batch.action.size,)).reshape(batch.action.shape)
     return batch, team.method.draw(team.credit, k_window, buffer), noise
+
+
+def _sample(learner: ReplayLearner, buffer: Buffer, key: Key) -> Rows:
+    """A batch of transitions: all at random, or half of them from the best episodes for a method that wants it so."""
+    best, count = learner.team.method.best_episodes, learner.batch_size // 2
+    if not best:
+        return ring.sample(buffer, key, learner.batch_size)
+    k_any, k_best = jax.random.split(key)
+    both = (
+        ring.sample(buffer, k_any, learner.batch_size - count),
+        ring.sample_best(buffer, k_best, count, best),
+    )
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *both)
 
 
 @partial(jax.jit, static_argnums=0)

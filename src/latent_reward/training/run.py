@@ -135,7 +135,7 @@ class Run:
             LareError: the method has no reward for single steps, or the run has no such seed or team.
         """
         credit = self._credit(seed, team, agents=1)
-        if credit.method.credit.reference or credit.method.credit.reads != "step":
+        if not credit.method.credit.stepwise:
             raise LareError(
                 f"method: {self.config.method.name} learns no proxy reward of single steps; "
                 "use a run of a learned method"
