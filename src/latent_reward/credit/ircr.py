@@ -37,16 +37,21 @@ class IRCR(Method):
     """Guidance rewards.
 
     Attributes:
-        best_episodes: from how many of the best stored episodes half of each batch from replay is drawn; 0: none.
+        best: from how many of the best stored episodes half of each batch from replay is drawn; 0: none.
     """
 
-    best_episodes: int = 10
+    best: int = 10
     kind: Literal["ircr"] = "ircr"
 
     @property
     def told(self) -> bool:
         """Rewards are made of the return."""
         return True
+
+    @property
+    def best_episodes(self) -> int:
+        """How many episodes half of each batch comes from."""
+        return self.best
 
     def init(self, spec: CreditSpec, key: Key) -> Extremes:
         """Nothing was seen."""
