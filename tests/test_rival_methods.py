@@ -84,6 +84,7 @@ def test_guidance_needs_the_return_and_is_refused_for_loose_steps():
 
 
 def test_half_of_a_batch_comes_from_the_best_episodes():
+    insert = jax.jit(ring.insert)
     buffer = ring.init(40, TIME, 1, features=1)
     returns, lengths = np.array([3.0, 9.0, -1.0, 5.0, 8.0, 8.5]), np.array([5, 1, 5, 2, 5, 3])
     block = played(returns, lengths, agents=1)
@@ -91,7 +92,7 @@ def test_half_of_a_batch_comes_from_the_best_episodes():
     features = features + jnp.arange(TIME)[:, None, None] / 100  # return and step
     for index in range(6):
         one = jax.tree.map(lambda leaf, index=index: leaf[index : index + 1], block)
-        buffer = ring.insert(buffer, one, None, features[index : index + 1])
+        buffer = insert(buffer, one, None, features[index : index + 1])
     draw = jax.jit(ring.sample_best, static_argnums=(2, 3))
     rows = np.asarray(draw(buffer, jax.random.key(0), 3000, 2).features)[:, 0, 0]
     values, counts = np.unique(rows.round(2), return_counts=True)
@@ -99,7 +100,7 @@ def test_half_of_a_batch_comes_from_the_best_episodes():
     np.testing.assert_allclose(counts, [500, 500, 500, 1500], atol=120)
     everything = np.asarray(draw(buffer, jax.random.key(0), 500, 99).features)
     assert everything.min() < 0  # fewer are stored than were asked for
-    once = ring.insert(ring.init(40, TIME, 1, features=1), block, None, features)
+    once = insert(ring.init(40, TIME, 1, features=1), block, None, features)
     assert np.isin(np.asarray(draw(once, jax.random.key(1), 50, 1).features).round(2), 9.0).all()
 
 

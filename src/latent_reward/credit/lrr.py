@@ -69,7 +69,7 @@ class LRR(Method):
     input: Kind = "raw"
     view: View = "next"
     batch_steps: int = 256
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 3e-4
     kind: Literal["lrr"] = "lrr"
 

@@ -163,6 +163,6 @@ class PerEpisode(Method):
             returns = (first.sum(axis=(1, 2)) / jnp.maximum(mask.sum(axis=(1, 2)), 1)) / size
         return self.network.credit(state.network, read, mask, returns) * size
 
-    def _read(self, features: EpisodeFeatures) -> EpisodeFeatures:
+    def _read(self, features: EpisodeFeatures) -> Float[Array, "episode time agent read"]:
         """The features without the return."""
         return features[..., int(self.told) :]

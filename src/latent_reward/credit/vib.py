@@ -70,7 +70,7 @@ class VIB(Method):
     kl: float = 5e-3
     subset: int = 64
     batch_steps: int = 256
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 3e-4
     kind: Literal["vib"] = "vib"
 
