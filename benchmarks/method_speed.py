@@ -36,12 +36,13 @@ def turns_of_replay(task: str, name: str) -> tuple[Callable[[], None], int]:
     config = RunConfig(found.name, recipe, plan=make_plan(TD3(), settings))
     encoder = None if recipe.credit.latents == "none" else load_encoder(found)
     training = make_training(config, open_environment(found), (encoder,))
-    for _ in range(EPISODE):
-        training.advance()
+    while training.step < EPISODE:
+        training.advance(EPISODE)
 
     def turn() -> None:
-        for _ in range(STEPS):
-            training.advance()
+        end = training.step + STEPS
+        while training.step < end:
+            training.advance(end)
         jax.block_until_ready(training.states)
 
     return turn, STEPS
@@ -59,7 +60,7 @@ def turns_of_episodes(task: str, name: str) -> tuple[Callable[[], None], int]:
     from latent_reward.training import from_episodes as core
     from latent_reward.training.learner import team_learners
     from latent_reward.training.on_policy import episode_learner
-    from latent_reward.training.plan import make_plan
+    from latent_reward.training.plan import Fresh, make_plan
 
     plan, world, credit = make_plan(PPO(), {}), find_world(task), find_method(name, "episodes").credit
     encoders = tuple(
@@ -73,7 +74,7 @@ def turns_of_episodes(task: str, name: str) -> tuple[Callable[[], None], int]:
         states[0], measures = core.advance(learner, world, states[0], keys, jnp.int32(1), jnp.int32(2))
         jax.block_until_ready(measures)
 
-    return turn, plan.experience.episodes * world.horizon
+    return turn, Fresh().episodes * world.horizon
 
 
 def measure(task: str, names: list[str], rounds: int) -> dict[str, tuple[float, float]]:
@@ -85,7 +86,7 @@ def measure(task: str, names: list[str], rounds: int) -> dict[str, tuple[float, 
     experience = "episodes" if task in WORLDS else "replay"
     make = turns_of_episodes if experience == "episodes" else turns_of_replay
     known = [name for name, entry in METHODS.items() if entry.settings(experience) is not None]
-    turns = {}
+    turns, steps = {}, 0
     for name in ["dense", *(each for each in names or known if each in known and each != "dense")]:
         if name == "llm-reward" or (experience == "replay" and _refused(task, name)):
             continue  # no encoder with one latent is bundled; attention over 1,000 steps is refused
@@ -115,11 +116,12 @@ def _refused(task: str, name: str) -> bool:
     """Whether the method cannot work on the task of one agent."""
     from latent_reward import load_task
     from latent_reward.credit.base import CreditSpec
-    from latent_reward.credit.methods import find_method
+    from latent_reward.credit.methods import METHODS
 
-    found = load_task(task)
-    spec = CreditSpec(found.observation_size, found.action_size, 1, found.max_steps)
-    return bool(find_method(name, "replay").credit.refusal(spec))
+    credit = METHODS[name].replay
+    (one,) = load_task(task).descriptions
+    spec = CreditSpec(one.observation_size, one.action_size, 1, one.max_steps)
+    return credit is None or bool(credit.refusal(spec))
 
 
 def main() -> None:

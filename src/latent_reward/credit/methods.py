@@ -68,7 +68,7 @@ _DIASTER = Diaster()
 _DIASTER_EPISODES = Diaster("next", episodes=16, batch_steps=400, hidden=(64, 64))
 _STAS, _AREL, _TAR2 = PerEpisode(STAS()), PerEpisode(AREL(), "next"), PerEpisode(TAR2())
 _LRR_EPISODES = LRR("next", hidden=(64, 64, 64, 64), learning_rate=5e-4, batch_steps=800)
-_VIB_EPISODES = VIB("next", latent=4, hidden=(64, 64), learning_rate=5e-4, batch_steps=2048)
+_VIB_EPISODES = VIB("next", latent=4, hidden=(64, 64), learning_rate=5e-4, batch_steps=800)
 
 
 def _on_latents(replay: _Reader, episodes: _Reader) -> tuple[_Reader, _Reader]:
