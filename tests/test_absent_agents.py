@@ -125,7 +125,7 @@ def test_an_environment_on_the_host_that_pays_the_absent(lives, late):
     make = lambda mode: parallel_envs.Countdown(lives, late=late, pension=10.0)  # noqa: E731
     names = ("agent_0", "agent_1")
     world = HostWorld("countdown", (Team("agent", 2, 3, Discrete(3)),), (names,), (0,), make, 8)
-    choose = lambda step, seen: [(np.full((1, 2), 1), np.zeros((1, 2), np.float32))]  # noqa: E731
+    choose = lambda step, seen, available: [(np.full((1, 2), 1), np.zeros((1, 2), np.float32))]  # noqa: E731
     (arrays,) = collect(world, [make(None)], [0], choose)
     episodes = arrays.episodes()
     steps = max(lives)

@@ -201,7 +201,7 @@ ONE = limited()
         (lambda: ONE, r"^env: <lambda> gives the same environment every time"),
         (lambda: gymnasium.make("no/Such-v0"), r"^env: <lambda> fails with NamespaceNotFound"),
         (Locked(), r"^env: this Locked cannot be copied \(cannot pickle 'socket'\).*give a function that makes it"),
-        (limited(space=gymnasium.spaces.Dict()), r"observation space of Slide is a Dict; only a Box"),
+        (limited(space=gymnasium.spaces.Dict()), r"observation space of Slide is a Dict of nothing; only a Box"),
         (limited(space=gymnasium.spaces.Box(0, 1, (2, 2))), r"is a Box of shape \(2, 2\)"),
         (gymnasium.make_vec("CartPole-v1"), r"cannot be trained in"),
     ],

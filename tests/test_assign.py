@@ -113,7 +113,7 @@ def test_returns_of_the_length_alone_are_not():
 
 def test_equal_and_few_returns_say_nothing():
     equal = measured(recorded_episodes.episodes(12, noise=lambda random, length: 3.0))
-    assert "all 12 returns are 3" in equal.problem
+    assert "all 12 returns so far are equal: nothing to assign yet (each is 3)" in equal.problem
     assert np.isnan(equal.explained)
     assert "only 4 episodes" in measured(recorded_episodes.episodes(4)).problem
 

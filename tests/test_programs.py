@@ -228,7 +228,7 @@ def trials(monkeypatch):
     """The programs that a locked process was asked to try; it finds nothing wrong."""
     asked = []
 
-    def run(worker, payloads, limits):
+    def run(worker, payloads):
         asked.extend(payloads)
         return sandbox.Outcome([""] * len(payloads), ())
 
@@ -352,7 +352,7 @@ def test_one_that_ends_the_process_does_not_condemn_the_others(monkeypatch):
     bad, good = b"bad" * 9, b"good" * 9
     asked = []
 
-    def run(worker, payloads, limits):
+    def run(worker, payloads):
         asked.append(len(payloads))
         if any(payload["program"] == admit._payload(bad, CARD)["program"] for payload in payloads):
             raise LareError("the locked process ended with status -11 and no reply; do something else")

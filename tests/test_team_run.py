@@ -58,7 +58,7 @@ def numbers(run):
 def test_a_run_folder_stands_on_its_own(reference):
     names = {path.name for path in reference.folder.iterdir()}
     expected = {"config.json", "task.yaml", "encoder", "metrics.jsonl", "checkpoint.safetensors"}
-    assert names == expected | {"tensorboard", "learning_curve.png"}
+    assert names == expected | {"tensorboard", "learning_curve.png", "history.jsonl", "run.lock"}
     assert all(set(row) == LOGGED for row in reference.metrics)
     page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text("utf-8")
     assert [name for name in sorted(LOGGED) if f"`{name}`" not in page] == []

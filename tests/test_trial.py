@@ -179,7 +179,8 @@ def test_the_command_says_it_and_its_status_too(how, status, tmp_path, monkeypat
     path = tmp_path / "odd.yaml"
     path.write_text(TASK)
     try:
-        for words in (["check", str(path)], ["check", str(path), "--json"]):
+        named = ["check", str(path), "--import", "broken_envs"]
+        for words in (named, [*named, "--json"]):
             code = 0
             try:
                 cli.main(words)

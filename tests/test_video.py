@@ -43,7 +43,7 @@ def copies(make):
     return Copies(HostWorld("screen", (team,), (("agent",),), (0,), make, 100))
 
 
-def still(step, observations):
+def still(step, observations, available):
     return [(np.zeros((1, 1, 2), np.float32), np.zeros((1, 1), np.float32))]
 
 

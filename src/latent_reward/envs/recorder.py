@@ -183,7 +183,7 @@ class Recorder:
                 self._require(contract.end_breach((terminated, truncated), agent, True))
             arrays.terminated[self.copy, step, number] = ends
         for agent in paid:
-            if agent not in there:
+            if agent not in there and str(agent) in self._places:  # of strangers nothing is known
                 self._pay(paid, agent)
         self.steps += 1
         try:

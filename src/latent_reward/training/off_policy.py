@@ -251,22 +251,32 @@ class OffPolicy:
         self._clock, self._clock_step = time.perf_counter(), self.step
 
     def _resized(self, stored: checkpoint.Stored) -> tuple[State, ...]:
-        """Fresh states whose buffers are as large as the saved ones, if episodes have left those.
+        """Fresh states with a buffer whose rings are as long as the saved ones, where these have gone round.
 
-        The buffer of a run that was extended is larger than before. Rows are found by their number modulo its size, so
-        only a buffer that still holds everything can grow.
+        The buffer of a run that was extended is larger than before. Places are found by their number modulo the length
+        of the ring, so only a ring that has not gone round yet can grow. A checkpoint has the places ever written.
         """
         buffer = self.state.buffer
         assert buffer is not None
-        if not stored.array("state[0].buffer.oldest_episode").any():
-            return self.states
+        steps, episodes = (
+            stored.array(f"state[0].buffer.{name}") for name in ("newest_transition", "newest_episode")
+        )
+        written = {
+            ".steps.observation": steps + episodes,
+            **dict.fromkeys((".start", ".length", ".returns"), episodes),
+        }
 
         def sized(path, leaf):
-            rows = stored.array("state[0].buffer" + jax.tree_util.keystr(path)).shape
-            smaller = leaf.ndim > 1 and rows[:1] + rows[2:] == leaf.shape[:1] + leaf.shape[2:]
-            if not smaller or rows[1] >= leaf.shape[1]:
+            name = jax.tree_util.keystr(path)
+            saved = stored.array(f"state[0].buffer{name}").shape
+            smaller = leaf.ndim > 1 and saved[:1] + saved[2:] == leaf.shape[:1] + leaf.shape[2:]
+            if (
+                not smaller
+                or saved[1] >= leaf.shape[1]
+                or written.get(name, steps).max(initial=0) <= saved[1]
+            ):
                 return leaf
-            return jax.device_put(np.zeros(rows, leaf.dtype), leaf.sharding)
+            return jax.device_put(np.zeros(saved, leaf.dtype), leaf.sharding)
 
         return (self.state._replace(buffer=jax.tree_util.tree_map_with_path(sized, buffer)),)
 
