@@ -91,14 +91,14 @@ def design_encoder(
     wording = require_choice("goal", goal, Variant)
     if reward and select == "union":
         raise LareError("select: a union of rewards is not a single reward; choose merge or best")
-    if not replay:
-        address_of(server)  # a wrong address is named before anything is done
     require_count(0, draw=draw)
     if (out / CARD).exists() and not overwrite:
         raise LareError(f"out: {out} already holds an encoder; choose another folder, or add --overwrite")
     shown, orders = shuffled(described, draw) if anonymous else (described, None)
     start = opening(shown, wording, protocol, reward=reward)
     play = prepare(task, recording)
+    if not replay:
+        address_of(server)  # a wrong address is named before anything is written
     candidates = out / "candidates"
     with disk_errors(f"out: cannot write {out}", "choose a writable folder"):
         out.mkdir(parents=True, exist_ok=True)
