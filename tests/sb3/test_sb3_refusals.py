@@ -71,15 +71,8 @@ def test_credits_without_a_reward_for_single_steps(settings, message):
 
 
 def test_a_method_that_reads_whole_episodes():
-    credit = make_credit()
-
-    class Whole:
-        name = "whole"
-        credit = type("Recipe", (), {"reads": "episode", "reference": False})
-
-    credit.method = Whole
-    with pytest.raises(lr.LareError, match="method: whole reads whole episodes"):
-        CreditVecEnv(make_vec_env(ProbeEnv), credit)
+    with pytest.raises(lr.LareError, match="method: stas reads whole episodes"):
+        CreditVecEnv(make_vec_env(ProbeEnv), make_credit(method="stas"))
 
 
 @pytest.mark.parametrize(
