@@ -82,7 +82,7 @@ def test_an_unfinished_episode_is_forgotten():
         ({"observation_space": 3}, r"\(3,\)"),
         ({"action_space": gymnasium.spaces.Discrete(2)}, "actions 3"),
         ({"agents": 2}, "2. Make the credit"),
-        ({"method": "uniform"}, "whole episodes only"),
+        ({"method": "uniform"}, "method: uniform has no reward for single steps"),
     ],
 )
 def test_a_credit_that_does_not_fit_is_refused(settings, message):

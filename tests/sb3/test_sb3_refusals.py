@@ -71,7 +71,7 @@ def test_credits_without_a_reward_for_single_steps(settings, message):
 
 
 def test_a_method_that_reads_whole_episodes():
-    with pytest.raises(lr.LareError, match="method: stas reads whole episodes"):
+    with pytest.raises(lr.LareError, match="method: stas has no reward for single steps"):
         CreditVecEnv(make_vec_env(ProbeEnv), make_credit(method="stas"))
 
 

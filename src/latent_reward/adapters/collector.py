@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from latent_reward.adapters.gymnasium import require_steps
 from latent_reward.data.spaces import Continuous, Discrete
 from latent_reward.errors import LareError
 from latent_reward.library.credit import Credit
@@ -154,13 +155,8 @@ def check_credit(credit: Any, observation_space: Any, action_space: Any) -> Cred
     """
     if not isinstance(credit, Credit):
         raise LareError(f"credit: {type(credit).__name__} is not possible; give a Credit")
-    where, recipe = credit.where, credit.method.credit
-    if not recipe.stepwise:
-        reads = "true rewards" if recipe.reference else "whole episodes"
-        raise LareError(
-            f"method: {credit.method.name} reads {reads}, and a trainer asks for the reward of single steps; choose "
-            "a method such as lare or rrd-unbiased"
-        )
+    require_steps(credit)
+    where = credit.where
     if where.agents != 1:
         raise LareError(f"agents: the credit is of a team of {where.agents}; make one for a single agent")
     if not isinstance(observation_space, gymnasium.spaces.Box) or len(observation_space.shape) != 1:

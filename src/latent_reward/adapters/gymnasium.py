@@ -94,8 +94,8 @@ def require_steps(credit: Credit) -> None:
     """
     if not credit.method.credit.stepwise:
         raise LareError(
-            f"credit: the method {credit.method.name} gives rewards to whole episodes only, and a wrapper needs them "
-            "at every step; choose another, such as lare or rrd-unbiased"
+            f"method: {credit.method.name} has no reward for single steps, which a trainer asks for; choose a method "
+            "such as lare or rrd-unbiased"
         )
 
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from latent_reward.credit.base import CreditSpec, Method, Metrics
+from latent_reward.credit.base import CreditSpec, Metrics
 from latent_reward.credit.decoder import (
     Batch,
     Decoder,
@@ -36,12 +36,11 @@ from latent_reward.credit.decoder import (
     period_of,
     unit,
 )
-from latent_reward.credit.features import Kind, feature_size, raw_features, step_features
+from latent_reward.credit.features import Kind, NetworkMethod
 from latent_reward.credit.sequence.gru import GRU, init_gru, scan_gru
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.view import View
-from latent_reward.errors import require_choice
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.optimisers import adam, init_adam
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Returns, Scalar
@@ -73,7 +72,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Diaster(Method):
+class Diaster(NetworkMethod):
     """r̂ = f(x) of single steps, fitted to differences of the rewards of sub-trajectories.
 
     Attributes:
@@ -99,50 +98,12 @@ class Diaster(Method):
     learning_rate: float = 1e-3
     kind: Literal["diaster"] = "diaster"
 
-    def __post_init__(self):
-        """Raise a :class:`~latent_reward.errors.LareError` for a setting that does not exist."""
-        require_choice("input", self.input, Kind)
-        require_choice("view", self.view, View)
-
-    @property
-    def latents(self) -> Literal["none", "any"]:
-        """Whether the networks read an encoder's output."""
-        return "any" if self.input == "latent" else "none"
-
-    @property
-    def learns(self) -> bool:
-        """Both networks are fitted."""
-        return True
-
     def init(self, spec: CreditSpec, key: Key) -> State:
         """Fresh networks."""
         size, (k_step, k_unit, k_head) = self.feature_size(spec), jax.random.split(key, 3)
         whole = Whole(init_gru(k_unit, size, self.width), init_mlp(k_head, (self.width, 1)))
         decoder = init_decoder(init_mlp(k_step, (size, *self.hidden, 1)), size)
         return State(decoder, whole, init_adam(whole), jnp.zeros((), jnp.int32), jnp.zeros(()))
-
-    def feature_size(self, spec: CreditSpec) -> int:
-        """Numbers that both networks read of a step."""
-        return feature_size(self.input, self.view, spec)
-
-    def derived_size(self, spec: CreditSpec) -> int:
-        """(o, a, o − o′) is three look-ups, of the same length as the step itself."""
-        return self.feature_size(spec) if self.input == "raw" else 0
-
-    def features(
-        self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
-    ) -> EpisodeFeatures:
-        """What both networks read of each step and agent."""
-        return step_features(self.input, self.view, spec, episodes.before, action, episodes.after)
-
-    def derive(
-        self,
-        observation: Float[Array, "*batch agent observation"],
-        action: Float[Array, "*batch agent action"],
-        next_observation: Float[Array, "*batch agent observation"],
-    ) -> Float[Array, "*batch agent feature"]:
-        """(o, a, o − o′)."""
-        return raw_features(observation, action, next_observation)
 
     def observe(self, state: State, features: EpisodeFeatures, episodes: Episodes) -> State:
         """Fold finished episodes into the running moments."""
@@ -243,6 +204,6 @@ def _scan(
     """The hidden state of the trajectory of each agent."""
     episodes, time, agents = mask.shape
     by_agent = lambda leaf: jnp.swapaxes(leaf, 1, 2).reshape(episodes * agents, time, *leaf.shape[3:])  # noqa: E731
-    anew = None if fresh is None else by_agent(jnp.broadcast_to(fresh, mask.shape))
-    hidden = scan_gru(gru, by_agent(features), by_agent(mask), anew)
+    restart = None if fresh is None else by_agent(jnp.broadcast_to(fresh, mask.shape))
+    hidden = scan_gru(gru, by_agent(features), by_agent(mask), restart)
     return jnp.swapaxes(hidden.reshape(episodes, agents, time, -1), 1, 2)

@@ -1,13 +1,16 @@
 """The features of a step that a decoder reads: the encoder's latents, or the step itself."""
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from latent_reward.credit.base import CreditSpec, Method
 from latent_reward.data.buffer import Rows
+from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.view import View, latent_size, latents
+from latent_reward.errors import require_choice
+from latent_reward.types import EpisodeFeatures
 
 Kind = Literal["latent", "raw", "next"]
 
@@ -59,3 +62,52 @@ def features_of(method: Method, spec: CreditSpec, rows: Rows) -> Float[Array, "*
     assert rows.next_observation is not None
     derived = method.derive(rows.observation, rows.action, rows.next_observation)
     return derived if rows.features is None else jnp.concatenate([rows.features, derived], axis=-1)
+
+
+class NetworkMethod(Method, Protocol):
+    """A method with a network that is fitted to returns; ``input`` and ``view`` say what it reads of a step.
+
+    ``input`` is ``latent`` (the encoder's output), ``raw`` (o, a, o − o′) or ``next`` (o′). ``view`` is what the
+    encoder reads: the ``current`` observation o, the ``next`` one o′, or ``both``.
+    """
+
+    input: Kind
+    view: View
+
+    def __post_init__(self):
+        """Raise a :class:`~latent_reward.errors.LareError` for a setting that does not exist."""
+        require_choice("input", self.input, Kind)
+        require_choice("view", self.view, View)
+
+    @property
+    def latents(self) -> Literal["none", "any"]:
+        """Whether the network reads an encoder's output."""
+        return "any" if self.input == "latent" else "none"
+
+    @property
+    def learns(self) -> bool:
+        """The network is fitted."""
+        return True
+
+    def feature_size(self, spec: CreditSpec) -> int:
+        """Numbers that the network reads of a step."""
+        return feature_size(self.input, self.view, spec)
+
+    def derived_size(self, spec: CreditSpec) -> int:
+        """(o, a, o − o′) is three look-ups, of the same length as the step itself."""
+        return feature_size(self.input, self.view, spec) if self.input == "raw" else 0
+
+    def features(
+        self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
+    ) -> EpisodeFeatures:
+        """What the network reads of each step and agent."""
+        return step_features(self.input, self.view, spec, episodes.before, action, episodes.after)
+
+    def derive(
+        self,
+        observation: Float[Array, "*batch agent observation"],
+        action: Float[Array, "*batch agent action"],
+        next_observation: Float[Array, "*batch agent observation"],
+    ) -> Float[Array, "*batch agent feature"]:
+        """(o, a, o − o′)."""
+        return raw_features(observation, action, next_observation)

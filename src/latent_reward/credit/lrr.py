@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from latent_reward.credit.base import CreditSpec, Method, Metrics
+from latent_reward.credit.base import CreditSpec, Metrics
 from latent_reward.credit.decoder import (
     Batch,
     Decoder,
@@ -34,11 +34,10 @@ from latent_reward.credit.decoder import (
     period_of,
     unit,
 )
-from latent_reward.credit.features import Kind, feature_size, raw_features, step_features
+from latent_reward.credit.features import Kind, NetworkMethod
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.view import View
-from latent_reward.errors import require_choice
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Lengths, Returns, Scalar
 
@@ -54,14 +53,14 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LRR(Method):
+class LRR(NetworkMethod):
     """r̂ = μ(x) of single steps, the mean of a normal distribution that is fitted by maximum likelihood.
 
     Attributes:
         input: what the network reads: ``latent`` (the encoder's output), ``raw`` (o, a, o − o′) or ``next`` (o′).
         view: what the encoder reads: the ``current`` observation o, the ``next`` one o′, or ``both``.
         batch_steps: steps per update. Divided by the horizon it gives the episodes; a longer episode is read whole,
-            but only in every so manieth update.
+            but then only in some of the updates.
         hidden: widths of the hidden layers.
         learning_rate: Adam's step size.
     """
@@ -73,49 +72,11 @@ class LRR(Method):
     learning_rate: float = 3e-4
     kind: Literal["lrr"] = "lrr"
 
-    def __post_init__(self):
-        """Raise a :class:`~latent_reward.errors.LareError` for a setting that does not exist."""
-        require_choice("input", self.input, Kind)
-        require_choice("view", self.view, View)
-
-    @property
-    def latents(self) -> Literal["none", "any"]:
-        """Whether the network reads an encoder's output."""
-        return "any" if self.input == "latent" else "none"
-
-    @property
-    def learns(self) -> bool:
-        """The network is fitted."""
-        return True
-
     def init(self, spec: CreditSpec, key: Key) -> State:
         """A fresh network."""
         size = self.feature_size(spec)
         decoder = init_decoder(init_mlp(key, (size, *self.hidden, 2)), size)
         return State(decoder, jnp.zeros((), jnp.int32), jnp.zeros(()))
-
-    def feature_size(self, spec: CreditSpec) -> int:
-        """Numbers that the network reads of a step."""
-        return feature_size(self.input, self.view, spec)
-
-    def derived_size(self, spec: CreditSpec) -> int:
-        """(o, a, o − o′) is three look-ups, of the same length as the step itself."""
-        return self.feature_size(spec) if self.input == "raw" else 0
-
-    def features(
-        self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
-    ) -> EpisodeFeatures:
-        """What the network reads of each step and agent."""
-        return step_features(self.input, self.view, spec, episodes.before, action, episodes.after)
-
-    def derive(
-        self,
-        observation: Float[Array, "*batch agent observation"],
-        action: Float[Array, "*batch agent action"],
-        next_observation: Float[Array, "*batch agent observation"],
-    ) -> Float[Array, "*batch agent feature"]:
-        """(o, a, o − o′)."""
-        return raw_features(observation, action, next_observation)
 
     def observe(self, state: State, features: EpisodeFeatures, episodes: Episodes) -> State:
         """Fold finished episodes into the running moments."""

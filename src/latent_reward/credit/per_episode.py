@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pydantic
 from jaxtyping import Array, Float
 
-from latent_reward.credit.base import CreditSpec, Method, Metrics
+from latent_reward.credit.base import CreditSpec, Metrics
 from latent_reward.credit.decoder import (
     Batch,
     Decoder,
@@ -24,14 +24,13 @@ from latent_reward.credit.decoder import (
     observe,
     unit,
 )
-from latent_reward.credit.features import Kind, feature_size, raw_features, step_features
+from latent_reward.credit.features import Kind, NetworkMethod, feature_size, step_features
 from latent_reward.credit.sequence.arel import AREL
 from latent_reward.credit.sequence.stas import STAS
 from latent_reward.credit.sequence.tar2 import TAR2
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.view import View
-from latent_reward.errors import require_choice
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key
 
 LONGEST = 256
@@ -48,7 +47,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PerEpisode(Method):
+class PerEpisode(NetworkMethod):
     """r̂ = f(x_1 … x_L), a network of all that happened in an episode.
 
     Attributes:
@@ -66,16 +65,6 @@ class PerEpisode(Method):
     learning_rate: float = 1e-3
     kind: Literal["per-episode"] = "per-episode"
 
-    def __post_init__(self):
-        """Raise a :class:`~latent_reward.errors.LareError` for a setting that does not exist."""
-        require_choice("input", self.input, Kind)
-        require_choice("view", self.view, View)
-
-    @property
-    def latents(self) -> Literal["none", "any"]:
-        """Whether the network reads an encoder's output."""
-        return "any" if self.input == "latent" else "none"
-
     @property
     def reads(self) -> Literal["episode"]:
         """Rewards depend on the whole episode."""
@@ -85,11 +74,6 @@ class PerEpisode(Method):
     def told(self) -> bool:
         """Whether rewards are made of the return."""
         return self.network.told
-
-    @property
-    def learns(self) -> bool:
-        """The network is fitted."""
-        return True
 
     def refusal(self, spec: CreditSpec) -> str:
         """Attention over very long episodes costs too much."""
@@ -110,10 +94,6 @@ class PerEpisode(Method):
         """Numbers that the network reads of a step, and the return if it is told."""
         return self.told + feature_size(self.input, self.view, spec)
 
-    def derived_size(self, spec: CreditSpec) -> int:
-        """(o, a, o − o′) is three look-ups, of the same length as the step itself."""
-        return feature_size("raw", self.view, spec) if self.input == "raw" else 0
-
     def features(
         self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
     ) -> EpisodeFeatures:
@@ -123,15 +103,6 @@ class PerEpisode(Method):
             return found
         total = jnp.broadcast_to(episodes.returns[:, None, None, None], (*found.shape[:-1], 1))
         return jnp.concatenate([total, found], axis=-1)
-
-    def derive(
-        self,
-        observation: Float[Array, "*batch agent observation"],
-        action: Float[Array, "*batch agent action"],
-        next_observation: Float[Array, "*batch agent observation"],
-    ) -> Float[Array, "*batch agent feature"]:
-        """(o, a, o − o′)."""
-        return raw_features(observation, action, next_observation)
 
     def observe(self, state: Decoder, features: EpisodeFeatures, episodes: Episodes) -> Decoder:
         """Fold finished episodes into the running moments."""

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from latent_reward.credit.base import CreditSpec, Method, Metrics, Share
+from latent_reward.credit.base import CreditSpec, Metrics, Share
 from latent_reward.credit.decoder import Batch, Decoder, draw_batch, init_decoder, observe, unit
-from latent_reward.credit.features import Kind, feature_size, raw_features, step_features
+from latent_reward.credit.features import Kind, NetworkMethod
 from latent_reward.credit.losses import full_sum_loss, subset_loss
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes, team_mean
@@ -31,7 +31,7 @@ _BLOCK_ROWS = 1024  # rows of a gradient at a time: activations then stay in the
 
 
 @dataclass(frozen=True)
-class PerStep(Method):
+class PerStep(NetworkMethod):
     """r̂ = f(z) of single steps, fitted so that its sum over an episode explains the return.
 
     Attributes:
@@ -67,43 +67,10 @@ class PerStep(Method):
         for name, choices in (("input", Kind), ("loss", Loss), ("view", View), ("agents", Share)):
             require_choice(name, getattr(self, name), choices)
 
-    @property
-    def latents(self) -> Literal["none", "any"]:
-        """Whether the decoder reads an encoder's output."""
-        return "any" if self.input == "latent" else "none"
-
-    @property
-    def learns(self) -> bool:
-        """The decoder is fitted."""
-        return True
-
-    def derived_size(self, spec: CreditSpec) -> int:
-        """(o, a, o − o′) is three look-ups, of the same length as the step itself."""
-        return self.feature_size(spec) if self.input == "raw" else 0
-
     def init(self, spec: CreditSpec, key: Key) -> Decoder:
         """A fresh decoder."""
         size = self.feature_size(spec)
         return init_decoder(init_mlp(key, (size, *self.hidden, 1)), size)
-
-    def feature_size(self, spec: CreditSpec) -> int:
-        """Numbers that the decoder reads of a step."""
-        return feature_size(self.input, self.view, spec)
-
-    def features(
-        self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
-    ) -> EpisodeFeatures:
-        """What the decoder reads of each step and agent."""
-        return step_features(self.input, self.view, spec, episodes.before, action, episodes.after)
-
-    def derive(
-        self,
-        observation: Float[Array, "*batch agent observation"],
-        action: Float[Array, "*batch agent action"],
-        next_observation: Float[Array, "*batch agent observation"],
-    ) -> Float[Array, "*batch agent feature"]:
-        """(o, a, o − o′)."""
-        return raw_features(observation, action, next_observation)
 
     def observe(self, state: Decoder, features: EpisodeFeatures, episodes: Episodes) -> Decoder:
         """Fold finished episodes into the running moments."""

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from latent_reward.credit.base import CreditSpec, Method, Metrics
+from latent_reward.credit.base import CreditSpec, Metrics
 from latent_reward.credit.decoder import (
     Batch,
     Decoder,
@@ -26,15 +26,14 @@ from latent_reward.credit.decoder import (
     observe,
     unit,
 )
-from latent_reward.credit.features import feature_size, raw_features, step_features
+from latent_reward.credit.features import Kind, NetworkMethod
 from latent_reward.credit.losses import subset_loss
 from latent_reward.data.buffer import Buffer
 from latent_reward.data.episodes import Episodes
+from latent_reward.encoder.view import View
 from latent_reward.errors import require_choice
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.types import AgentMask, EpisodeFeatures, Key, Scalar
-
-Inputs = Literal["raw", "next"]
 
 
 class Network(NamedTuple):
@@ -51,8 +50,11 @@ class Drawn(NamedTuple):
     noise: Float[Array, "episode step agent latent"]
 
 
+Inputs = Literal["raw", "next"]
+
+
 @dataclass(frozen=True)
-class VIB(Method):
+class VIB(NetworkMethod):
     """r̂ = f(z) of single steps, with z a bottleneck that is learned.
 
     Attributes:
@@ -63,54 +65,29 @@ class VIB(Method):
         batch_steps: steps per update; divided by K (or the horizon) it gives the episodes.
         hidden: widths of the hidden layers of both networks.
         learning_rate: Adam's step size.
+        view: ``next``; it has no meaning, since no encoder is read.
     """
 
-    input: Inputs = "raw"
+    input: Kind = "raw"
     latent: int = 8
     kl: float = 5e-3
     subset: int = 64
     batch_steps: int = 256
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 3e-4
+    view: View = "next"
     kind: Literal["vib"] = "vib"
 
     def __post_init__(self):
-        """Raise a :class:`~latent_reward.errors.LareError` for an input that does not exist."""
+        """Raise a :class:`~latent_reward.errors.LareError` for an input that does not exist, or for a view."""
         require_choice("input", self.input, Inputs)
-
-    @property
-    def learns(self) -> bool:
-        """Both networks are fitted."""
-        return True
+        require_choice("view", self.view, Literal["next"])
 
     def init(self, spec: CreditSpec, key: Key) -> Decoder:
         """Fresh networks."""
         size, (k_encoder, k_head) = self.feature_size(spec), jax.random.split(key)
         encoder = init_mlp(k_encoder, (size, *self.hidden, 2 * self.latent))
         return init_decoder(Network(encoder, init_mlp(k_head, (self.latent, *self.hidden, 1))), size)
-
-    def feature_size(self, spec: CreditSpec) -> int:
-        """Numbers that the encoder reads of a step."""
-        return feature_size(self.input, "next", spec)
-
-    def derived_size(self, spec: CreditSpec) -> int:
-        """(o, a, o − o′) is three look-ups, of the same length as the step itself."""
-        return self.feature_size(spec) if self.input == "raw" else 0
-
-    def features(
-        self, spec: CreditSpec, episodes: Episodes, action: Float[Array, "episode time agent action"]
-    ) -> EpisodeFeatures:
-        """What the encoder reads of each step and agent."""
-        return step_features(self.input, "next", spec, episodes.before, action, episodes.after)
-
-    def derive(
-        self,
-        observation: Float[Array, "*batch agent observation"],
-        action: Float[Array, "*batch agent action"],
-        next_observation: Float[Array, "*batch agent observation"],
-    ) -> Float[Array, "*batch agent feature"]:
-        """(o, a, o − o′)."""
-        return raw_features(observation, action, next_observation)
 
     def observe(self, state: Decoder, features: EpisodeFeatures, episodes: Episodes) -> Decoder:
         """Fold finished episodes into the running moments."""

@@ -11,6 +11,7 @@ episodes: the rings have room for episodes of one step, and for one more episode
 All functions are pure and have no seed axis; ``jax.vmap`` adds it.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -336,3 +337,33 @@ def trimmed(buffer: Buffer) -> Buffer:
         length=cut(buffer.length, slots),
         returns=cut(buffer.returns, slots),
     )
+
+
+def as_long_as(buffer: Buffer, saved: Callable[[str], np.ndarray]) -> Buffer:
+    """An empty buffer of several seeds with rings as long as those of a saved one, where these have gone round.
+
+    The buffer of a training that was made longer is larger than the saved one. Places are found by their number modulo
+    the length of the ring, so only a ring that has not gone round yet can grow.
+
+    Args:
+        buffer: the empty one.
+        saved: an array of the saved one by its name, such as ``.steps.mask``, with the places that were ever written.
+    """
+    steps, episodes = saved(".newest_transition"), saved(".newest_episode")
+    written = {
+        ".steps.observation": steps + episodes,
+        **dict.fromkeys((".start", ".length", ".returns"), episodes),
+    }
+
+    def sized(path: Any, leaf: Any) -> Any:
+        name = jax.tree_util.keystr(path)
+        shape = saved(name).shape
+        shorter = (
+            leaf.ndim > 1
+            and shape[:1] + shape[2:] == leaf.shape[:1] + leaf.shape[2:]
+            and shape[1] < leaf.shape[1]
+        )
+        went_round = shorter and written.get(name, steps).max(initial=0) > shape[1]
+        return jax.device_put(np.zeros(shape, leaf.dtype), leaf.sharding) if went_round else leaf
+
+    return jax.tree_util.tree_map_with_path(sized, buffer)

@@ -80,7 +80,7 @@ def paid_while_there(reward: EpisodeRewards, mask: AgentMask) -> EpisodeRewards:
     Environments may pay an agent after it has left: a team that wins is paid with the dead. Such a reward counts at the
     last step at which the agent was there, or at its first if it comes only later. What is paid to an agent that never
     comes is shared equally by those who are there at the last step. The result is 0 outside the mask, and its sum is
-    that of ``reward``, unless nobody is ever there.
+    that of ``reward``, unless no agent is there at any step.
 
     Args:
         reward: of every step and agent, 0 after the end of the episode.

@@ -23,6 +23,7 @@ import numpy as np
 
 from latent_reward import checkpoint
 from latent_reward.credit import metrics
+from latent_reward.data import buffer as ring
 from latent_reward.data.spaces import Continuous
 from latent_reward.envs.base import HostWorld, close
 from latent_reward.envs.recorder import Recorder, blank
@@ -237,7 +238,9 @@ class OffPolicy:
             LareError: the checkpoint does not fit, or an environment does not repeat its steps.
         """
         stored = checkpoint.read(path, config)
-        (self.state,) = checkpoint.restored(self._resized(stored), "state", stored)
+        assert self.state.buffer is not None
+        buffer = ring.as_long_as(self.state.buffer, lambda name: stored.array(f"state[0].buffer{name}"))
+        (self.state,) = checkpoint.restored((self.state._replace(buffer=buffer),), "state", stored)
         self.step = stored.value("step", Count)
         unfinished = read_unfinished(stored, [slot.seed for slot in self.slots], self.arrays)
         self._begun = read_begun(stored, self.arrays)
@@ -249,36 +252,6 @@ class OffPolicy:
                 slot.replay(left.action, left.observation)
         self._stored = all(slot.episodes > 0 for slot in self.slots)
         self._clock, self._clock_step = time.perf_counter(), self.step
-
-    def _resized(self, stored: checkpoint.Stored) -> tuple[State, ...]:
-        """Fresh states with a buffer whose rings are as long as the saved ones, where these have gone round.
-
-        The buffer of a run that was extended is larger than before. Places are found by their number modulo the length
-        of the ring, so only a ring that has not gone round yet can grow. A checkpoint has the places ever written.
-        """
-        buffer = self.state.buffer
-        assert buffer is not None
-        steps, episodes = (
-            stored.array(f"state[0].buffer.{name}") for name in ("newest_transition", "newest_episode")
-        )
-        written = {
-            ".steps.observation": steps + episodes,
-            **dict.fromkeys((".start", ".length", ".returns"), episodes),
-        }
-
-        def sized(path, leaf):
-            name = jax.tree_util.keystr(path)
-            saved = stored.array(f"state[0].buffer{name}").shape
-            smaller = leaf.ndim > 1 and saved[:1] + saved[2:] == leaf.shape[:1] + leaf.shape[2:]
-            if (
-                not smaller
-                or saved[1] >= leaf.shape[1]
-                or written.get(name, steps).max(initial=0) <= saved[1]
-            ):
-                return leaf
-            return jax.device_put(np.zeros(saved, leaf.dtype), leaf.sharding)
-
-        return (self.state._replace(buffer=jax.tree_util.tree_map_with_path(sized, buffer)),)
 
     def evaluate(self) -> list[Report]:
         """Play the fixed evaluation episodes with the deterministic policy and report on every seed."""

@@ -134,13 +134,7 @@ class Run:
         Raises:
             LareError: the method has no reward for single steps, or the run has no such seed or team.
         """
-        credit = self._credit(seed, team, agents=1)
-        if not credit.method.credit.stepwise:
-            raise LareError(
-                f"method: {self.config.method.name} learns no proxy reward of single steps; "
-                "use a run of a learned method"
-            )
-        return credit.reward(observation, action, next_observation)
+        return self._credit(seed, team, agents=1).reward(observation, action, next_observation)
 
     @property
     def credit(self) -> Credit:

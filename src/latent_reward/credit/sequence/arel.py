@@ -15,16 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from latent_reward.credit.losses import full_sum_loss
-from latent_reward.credit.sequence.attention import (
-    Stack,
-    embed,
-    init_stack,
-    normalise,
-    over_agents,
-    over_time,
-)
+from latent_reward.credit.sequence.attention import Stack, init_stack, read_steps, require_shares
 from latent_reward.credit.sequence.base import EpisodeNetwork
-from latent_reward.credit.sequence.stas import require_shares
 from latent_reward.data.episodes import team_mean
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.types import (
@@ -66,11 +58,6 @@ class AREL(EpisodeNetwork):
         """Raise a :class:`~latent_reward.errors.LareError` if heads cannot share the width."""
         require_shares(self.width, self.heads)
 
-    @property
-    def told(self) -> bool:
-        """Credit comes from the steps alone."""
-        return False
-
     def init(self, key: Key, *, size: int, horizon: int, agents: int) -> Network:
         """Fresh parameters."""
         k_stack, k_head = jax.random.split(key)
@@ -91,10 +78,7 @@ class AREL(EpisodeNetwork):
         self, network: Network, features: EpisodeFeatures, mask: AgentMask, returns: Returns | None
     ) -> EpisodeRewards:
         """r̂_t in equal parts for the agents of the step."""
-        stack, tokens = network.stack, embed(network.stack, features)
-        for time, agents in zip(stack.time, stack.agents, strict=True):
-            tokens = over_agents(agents, over_time(time, tokens, mask), mask)
-        rewards = network.head(normalise(tokens))[..., 0]
+        rewards = network.head(read_steps(network.stack, features, mask))[..., 0]
         return team_mean(jnp.where(mask, rewards, 0.0), mask)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from latent_reward.errors import LareError
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.types import AgentMask, Key
 
@@ -87,6 +88,14 @@ def embed(stack: Stack, features: Float[Array, "episode time agent feature"]) ->
     return stack.embed(features) + stack.place[: features.shape[1], None]
 
 
+def read_steps(stack: Stack, features: Float[Array, "episode time agent feature"], mask: AgentMask) -> Tokens:
+    """Tokens after blocks over time and over agents in turn, of which the stack has as many."""
+    tokens = embed(stack, features)
+    for time, agents in zip(stack.time, stack.agents, strict=True):
+        tokens = over_agents(agents, over_time(time, tokens, mask), mask)
+    return normalise(tokens)
+
+
 def over_time(block: Block, tokens: Tokens, mask: AgentMask) -> Tokens:
     """Each step of an agent looks at its steps so far, never ahead."""
     there = jnp.swapaxes(mask, 1, 2)
@@ -126,3 +135,13 @@ def normalise(tokens: Float[Array, "*batch width"]) -> Float[Array, "*batch widt
     """Tokens with mean 0 and variance 1 over their width (Ba et al. 2016); what follows is linear and scales them."""
     centred = tokens - tokens.mean(axis=-1, keepdims=True)
     return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+
+
+def require_shares(width: int, heads: int) -> None:
+    """Raise unless ``heads`` divide ``width``.
+
+    Raises:
+        LareError: they do not.
+    """
+    if heads < 1 or width < heads or width % heads:
+        raise LareError(f"heads: {heads} cannot share a width of {width}; give a divisor of the width")

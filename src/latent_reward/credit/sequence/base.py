@@ -14,7 +14,7 @@ class EpisodeNetwork(Protocol):
     @property
     def told(self) -> bool:
         """Whether ``credit`` needs the return of the episode."""
-        ...
+        return False
 
     def init(self, key: Key, *, size: int, horizon: int, agents: int) -> Any:
         """Fresh parameters for ``size`` features of each step and agent."""

@@ -35,9 +35,9 @@ def scan_gru(
     read = jnp.swapaxes(gru.read(features), 0, 1)
 
     def step(hidden, now):
-        added, there, anew = now
-        if anew is not None:
-            hidden = jnp.where(anew[:, None], 0.0, hidden)
+        added, there, restart = now
+        if restart is not None:
+            hidden = jnp.where(restart[:, None], 0.0, hidden)
         a, b = added, gru.recur(hidden)
         update = jax.nn.sigmoid(a[:, :width] + b[:, :width])
         reset = jax.nn.sigmoid(a[:, width : 2 * width] + b[:, width : 2 * width])

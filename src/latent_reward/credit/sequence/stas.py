@@ -28,9 +28,9 @@ from latent_reward.credit.sequence.attention import (
     normalise,
     over_agents,
     over_time,
+    require_shares,
 )
 from latent_reward.credit.sequence.base import EpisodeNetwork
-from latent_reward.errors import LareError
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Returns, Scalar
 
@@ -67,11 +67,6 @@ class STAS(EpisodeNetwork):
     def __post_init__(self):
         """Raise a :class:`~latent_reward.errors.LareError` if heads cannot share the width."""
         require_shares(self.width, self.heads)
-
-    @property
-    def told(self) -> bool:
-        """Credit comes from the steps alone."""
-        return False
 
     def init(self, key: Key, *, size: int, horizon: int, agents: int) -> Network:
         """Fresh parameters."""
@@ -121,13 +116,3 @@ def fixed_coalitions(agents: int) -> Bool[np.ndarray, "coalition agent agent"]:
     """For each agent the same coalitions every time; every other agent is in half of them."""
     drawn = np.random.default_rng(0).random((_FIXED // 2, agents, agents)) < 0.5
     return np.concatenate([drawn, ~drawn]) | np.eye(agents, dtype=bool)
-
-
-def require_shares(width: int, heads: int) -> None:
-    """Raise unless ``heads`` divide ``width``.
-
-    Raises:
-        LareError: they do not.
-    """
-    if heads < 1 or width < heads or width % heads:
-        raise LareError(f"heads: {heads} cannot share a width of {width}; give a divisor of the width")

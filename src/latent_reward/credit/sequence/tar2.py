@@ -20,16 +20,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from latent_reward.credit.losses import full_sum_loss
-from latent_reward.credit.sequence.attention import (
-    Stack,
-    embed,
-    init_stack,
-    normalise,
-    over_agents,
-    over_time,
-)
+from latent_reward.credit.sequence.attention import Stack, init_stack, read_steps, require_shares
 from latent_reward.credit.sequence.base import EpisodeNetwork
-from latent_reward.credit.sequence.stas import require_shares
 from latent_reward.networks import MLP, init_mlp
 from latent_reward.types import AgentMask, EpisodeFeatures, EpisodeRewards, Key, Returns, Scalar
 
@@ -92,10 +84,7 @@ class TAR2(EpisodeNetwork):
         self, network: Network, features: EpisodeFeatures, mask: AgentMask, returns: Returns
     ) -> EpisodeRewards:
         """c of every step and agent, by the head for the sign of the return; 0 where the mask is false."""
-        stack, tokens = network.stack, embed(network.stack, features)
-        for time, agents in zip(stack.time, stack.agents, strict=True):
-            tokens = over_agents(agents, over_time(time, tokens, mask), mask)
-        tokens = normalise(tokens)
+        tokens = read_steps(network.stack, features, mask)
         end = jnp.broadcast_to(last(tokens, mask)[:, None, None], tokens.shape)
         both = jax.nn.softplus(network.head(jnp.concatenate([tokens, end], axis=-1)))
         chosen = jnp.where(returns[:, None, None] < 0, both[..., 0], both[..., 1])

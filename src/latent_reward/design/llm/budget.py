@@ -19,7 +19,6 @@ from latent_reward.reading import parse_yaml, read_text, validated
 
 PRICES_VARIABLE = "LARE_PRICES"
 _PRICES = Path(__file__).with_name("prices.yaml")
-_LARGEST_TABLE = 1_000_000  # bytes
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _Dollars = Annotated[float, pydantic.Field(ge=0, lt=1e6, allow_inf_nan=False)]
 

@@ -10,17 +10,17 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import pydantic
 
 from latent_reward.design.llm.ask import Ask, Reply, Request
 from latent_reward.design.llm.budget import Ledger
-from latent_reward.errors import LareError, disk_errors, one_line
+from latent_reward.errors import LareError, disk_errors
 from latent_reward.files import to_json, write_text
+from latent_reward.reading import Count, parse_json, read_bytes, validated
 
 _LARGEST = 50_000_000  # bytes; a reply has at most 10 million
-_Tokens = Annotated[int, pydantic.Field(ge=0, le=1_000_000_000)]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True))
@@ -29,9 +29,18 @@ class _Stored:
 
     text: str
     model: str
-    prompt_tokens: _Tokens
-    completion_tokens: _Tokens
+    prompt_tokens: Count
+    completion_tokens: Count
     estimated: bool
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True))
+class _Content:
+    """One file of a record."""
+
+    question: dict[str, Any]
+    reply: _Stored
+    digest: str
 
 
 def key_of(request: Request, model: str) -> str:
@@ -106,24 +115,18 @@ def _digest(value: dict) -> str:
 def _look_up(folder: Path, request: Request, model: str) -> Reply | None:
     """The recorded reply, None if there is none; LareError if its file is not as it was written."""
     path = folder / f"{key_of(request, model)}.json"
+    if not path.exists():
+        return None
     try:
-        if not path.is_file():
-            if path.exists():
-                raise ValueError("it is no file")
-            return None
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST // 1_000_000} MB")
-        content = json.loads(path.read_text("utf-8"))
-        if set(content) != {"question", "reply", "digest"} or content["question"] != _question(
-            request, model
-        ):
-            raise ValueError("it holds another question")
-        stored = _Stored(**content["reply"])
-        if _digest(asdict(stored)) != content["digest"]:
-            raise ValueError("its digest does not fit")
-        return Reply(**asdict(stored), cost=0.0, cached=True)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        content = validated(_Content, parse_json(read_bytes(path, _LARGEST), "it", ""), "it", "")
+        if content.question != _question(request, model):
+            raise LareError("it holds another question")
+        if _digest(asdict(content.reply)) != content.digest:
+            raise LareError("its digest does not fit")
+    except LareError as error:
+        reason = f"{error}".partition(";")[0]
         raise LareError(
-            f"record: {path} is damaged or was edited ({one_line(error)}); restore it, or delete it to ask (and pay "
-            "for) its question again"
+            f"record: {path} is damaged or was edited ({reason}); restore it, or delete it to ask (and pay for) its "
+            "question again"
         ) from None
+    return Reply(**asdict(content.reply), cost=0.0, cached=True)
