@@ -364,7 +364,7 @@ def test_reference_methods_learn_no_reward(tmp_path):
     assert not np.array_equal(run.act(np.zeros(10), seed=0), run.act(np.zeros(10), seed=3))
     with pytest.raises(lr.LareError, match="no seed 1, only 0, 3"):
         run.act(np.zeros(10), seed=1)
-    with pytest.raises(lr.LareError, match="learns no proxy reward"):
+    with pytest.raises(lr.LareError, match="method: uniform has no reward for single steps"):
         run.proxy_reward(np.zeros((1, 10)), np.zeros((1, 2)), np.zeros((1, 10)))
     assert run.latent_weights() == {}
 

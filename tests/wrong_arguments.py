@@ -24,8 +24,8 @@ SPACES = "observation_space=2, action_space=BOX"
 
 
 def train(arguments):
-    """A call of ``lr.train`` that is possible but for ``arguments``."""
-    return f"lr.train('Pendulum-v1', **{{'method': 'linear', **dict({arguments})}})"
+    """A call of ``lr.train`` that is possible but for ``arguments``, and short should it be possible with them."""
+    return f"lr.train('Pendulum-v1', **{{'method': 'linear', 'steps': 60, **dict({arguments})}})"
 
 
 def credit(arguments):
@@ -55,7 +55,7 @@ CALLS = [
         "3", "None", "'lair'", "{'name': 'linear', 'groups': 3}", "{'name': 3}",
         "lr.Recipe('x', 3)", "lr.Recipe('../x', 3)")),
     *((train(f"agent={wrong}"), "agent") for wrong in (
-        "3", "'sac'", "lr.TD3", "{'kind': 3}", "lr.TD3(learning_rate=float('nan'))", "lr.TD3(hidden=(8, 0))",
+        "3", "'sack'", "lr.TD3", "{'kind': 3}", "lr.TD3(learning_rate=float('nan'))", "lr.TD3(hidden=(8, 0))",
         "lr.TD3(discount=-1)", "{'learning_rate': 'fast'}", "{'hidden': [10**9]}")),
     *((train(f"agent=lr.TD3({wrong})"), "settings: plan.agent") for wrong in (
         "learning_rate='fast'", "hidden=8", "policy_delay=1.5")),
