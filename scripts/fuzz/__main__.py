@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from trials import TRIALS, train_small_run
 
-_INPUTS, _SECONDS = 60, 20.0  # of one kind before the next kind's turn, whichever ends first
+_INPUTS, _SECONDS = 60, 20.0  # at most, of one kind before the next kind's turn, whichever ends first
 
 
 class FailedError(AssertionError):
@@ -38,13 +38,13 @@ def fuzz_slice(
     inputs: SearchStrategy[bytes],
     worker: Worker,
     number: int,
-    end: float,
+    seconds: float,
     counts: Counter,
     out: Path,
 ) -> None:
-    """Try inputs of one kind until the slice or the time is over; keep the smallest that fails for each reason."""
+    """Try inputs of one kind for some seconds at most; keep the smallest that fails for each reason."""
     smallest: dict[str, bytes] = {}
-    end = min(end, time.monotonic() + _SECONDS)
+    end = time.monotonic() + seconds
 
     @seed(number)
     @settings(
@@ -113,10 +113,12 @@ def main() -> int:
         drawn = strategies(run)
         start, counts = time.monotonic(), Counter()
         end = start + 60 * arguments.minutes
+        turn = min(_SECONDS, 60 * arguments.minutes / len(arguments.kinds))  # so that each kind has one
         for number, kind in zip(
             itertools.count(arguments.seed * 1_000_000), itertools.cycle(arguments.kinds)
         ):
-            fuzz_slice(kind, drawn[kind], worker, number, end, counts, arguments.out)
+            seconds = min(turn, end - time.monotonic())
+            fuzz_slice(kind, drawn[kind], worker, number, seconds, counts, arguments.out)
             if time.monotonic() > end:
                 break
         Console(width=110).print(table_of(arguments.kinds, counts, time.monotonic() - start))

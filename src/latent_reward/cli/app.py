@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from tyro.conf import OmitArgPrefixes
 from tyro.extras import SubcommandApp
 
@@ -16,7 +15,7 @@ from latent_reward.cli import credit, design, show, task, train
 from latent_reward.cli.folder import named_modules_of
 from latent_reward.envs.named import command_line
 from latent_reward.errors import LareError
-from latent_reward.files import printable
+from latent_reward.report.screen import Screen
 
 app = SubcommandApp()
 app.command(show.tasks)
@@ -51,8 +50,7 @@ def run(words: Sequence[str]) -> None:
                 config=(OmitArgPrefixes,),
             )
     except LareError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"lare: {_on_one_line(str(error))}", markup=False)
+        Screen(stderr=True).print(f"lare: {_on_one_line(str(error))}")
         raise SystemExit(1) from None
     except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python still writes at its end
@@ -62,6 +60,6 @@ def run(words: Sequence[str]) -> None:
 
 
 def _on_one_line(text: str, most: int = 4000) -> str:
-    """A message on one line, without characters that would do something to the terminal."""
-    line = printable(" ".join(text.split()))
+    """A message on one line of at most ``most`` characters."""
+    line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]}…"

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from rich.console import Console
 from rich.table import Table
 from tyro.conf import FlagCreatePairsOff, UseAppendAction, arg
 
 from latent_reward.files import to_json
+from latent_reward.report.screen import Screen
 
-screen = Console(highlight=False, soft_wrap=True, markup=False)
+screen = Screen()
 
 TaskName = Annotated[str, arg(metavar="TASK")]
 Imports = UseAppendAction[Annotated[tuple[str, ...], arg(name="import", metavar="MODULE")]]

@@ -187,7 +187,6 @@ def show_encoder(
     from latent_reward.encoder.bundled import bundled_folder
     from latent_reward.encoder.card import CARD
     from latent_reward.encoder.encoder import SOURCE
-    from latent_reward.files import printable
     from latent_reward.sealing.open import open_encoder
 
     folder = Path(encoder)
@@ -208,9 +207,7 @@ def show_encoder(
     screen.print(head, "")
     screen.print(_latents(card))
     screen.print(Text(f"\n{folder / SOURCE}", "bold"))
-    screen.print(
-        Syntax(printable(found.source.strip()), "python", theme="ansi_dark", background_color="default")
-    )
+    screen.print(Syntax(found.source.strip(), "python", theme="ansi_dark", background_color="default"))
     screen.print(Text("\nchecks", "bold"))
     for name, detail in card.checks:
         screen.print(f"passed  {name}: {detail}")
@@ -220,7 +217,6 @@ def show_encoder(
 
 def _facts(card: Any, folder: Path) -> Iterator[tuple[str, str]]:
     """What is known of an encoder, by name; nothing for what is not."""
-    from latent_reward.files import printable
     from latent_reward.reading import parse_json, read_text
     from latent_reward.task.load import load_description, task_names
 
@@ -248,7 +244,7 @@ def _facts(card: Any, folder: Path) -> Iterator[tuple[str, str]]:
     with contextlib.suppress(LareError, TypeError, KeyError):  # if the folder keeps the reply
         said = parse_json(read_text(folder / "reply.json"), "reply", "leave it")["Analyze"]
         if said:
-            yield "analysis", printable(" ".join(str(said).split()))
+            yield "analysis", " ".join(str(said).split())
 
 
 def _latents(card: Any) -> Table:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from latent_reward.report.evaluation import Report
+from latent_reward.report.screen import Screen
 
 
 class Progress:
@@ -15,7 +15,7 @@ class Progress:
 
     def __init__(self, step: int, steps: int, quiet: bool):
         """Start at ``step`` of ``steps``."""
-        console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        console = Screen(quiet=quiet)
         self._bar = Bar(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -56,7 +56,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print one line above the bar."""
-        self._bar.console.print(text, markup=False)
+        self._bar.console.print(text)
 
     def __enter__(self) -> "Progress":
         """Start the live display."""
