@@ -104,7 +104,9 @@ def test_the_readme_has_two_commands_and_the_second_is_what_is_tested_first():
     (adapters,) = commands_of("docs/stable_baselines3.md")
     assert commands_of(".ci/run") == [test, adapters]
     assert commands_of("CONTRIBUTING.md") == [test]
-    assert "python scripts/fuzz --minutes 1\n" in (ROOT / ".ci/run").read_text("utf-8")  # docs/security.md says so
+    assert "python scripts/fuzz --minutes 1\n" in (ROOT / ".ci/run").read_text(
+        "utf-8"
+    )  # docs/security.md says so
     for script in (".ci/run", "scripts/test"):
         assert (ROOT / script).stat().st_mode & 0o111, f"{script} is not executable"
 

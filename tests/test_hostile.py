@@ -1,12 +1,16 @@
 """Hostile and broken sources are refused, each by a line of its own, soon, and by the layer that should."""
 
+import contextlib
 import re
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from latent_reward.errors import LareError
+from latent_reward.sealing.lock import sandbox
 from latent_reward.sealing.lock.sandbox import Limits
 from latent_reward.sealing.verify import check
 
@@ -54,6 +58,9 @@ BY_LANGUAGE = {
 }  # fmt: skip
 CLEAN = re.compile(r"(language|sandbox|runs|traces|size|finite|deterministic|rows independent|agrees with NumPy|"
                    r"varies|distinct|screened|cost): \S")  # fmt: skip
+# What reaches outside; the lock has to stop that by itself, should the language ever fail to.
+BY_LOCK = {"attributes", "names", "formats", "files", "network", "processes", "imports"}
+STOPPED = "rror: .*(not permitted|denied|not found|Errno)"
 # Nothing but the clock ends these: each step is allowed, and long.
 BY_CLOCK = {
     "time / large products of matrices", "time / large matrices often", "time / sorting in a loop",
@@ -80,3 +87,14 @@ def test_hostile_sources_are_refused_cleanly_and_soon(name):
     assert took < AT_MOST_S, f"{took:.1f} s: {report}"
     if name.split(" / ")[0] in BY_LANGUAGE:
         assert {failure.name for failure in report.failures} == {"language"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel locks exist on Linux only")
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.split(" / ")[0] in BY_LOCK])
+def test_the_lock_alone_keeps_a_hostile_source_from_reaching_outside(name):
+    call = "\nimport numpy\nevaluation_func(numpy.zeros((3, 17)), numpy.zeros((3, 6)))\n"
+    reaches = name.split(" / ")[0] in ("files", "network") or name == "processes / subprocess"
+    with pytest.raises(LareError, match=STOPPED) if reaches else contextlib.suppress(LareError):
+        sandbox.run("builtins:exec", f"exec({SOURCES[name] + call!r}, {{'__name__': 'encoder'}})", SHORT)
+    (server,) = sandbox._servers
+    assert list(Path(server.folder.name).iterdir()) == []  # where the source would write

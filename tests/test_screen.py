@@ -12,7 +12,9 @@ HOSTILE = ("\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\u202egnp.exe", "\x08\x08o
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("wrap", [str, Text, lambda text: Table(text, box=None)], ids=["text", "Text", "Table"])
+@pytest.mark.parametrize(
+    "wrap", [str, Text, lambda text: Table(text, box=None)], ids=["text", "Text", "Table"]
+)
 def test_control_characters_are_replaced_in_whatever_is_printed(text, wrap):
     out = io.StringIO()
     Screen(file=out).print(wrap(f"before {text} after [bold]kept[/bold]"))
