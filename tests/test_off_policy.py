@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kinds import one_of_each
 
 from latent_reward.agents.base import AgentSpec
 from latent_reward.agents.td3 import TD3
@@ -23,6 +24,8 @@ from latent_reward.training.learner import TeamLearner
 from latent_reward.training.off_policy import OffPolicy, replay_learner
 from latent_reward.training.plan import make_plan
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 HORIZON = 10
 SOURCE = """
 def evaluation_func(observation, action):
@@ -30,14 +33,6 @@ def evaluation_func(observation, action):
     effort = np.square(action)
     return [distance, effort]
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-    """Most of the time goes into compiling programs that run for a moment; leave them unoptimised."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class Slide(gymnasium.Env):
@@ -100,9 +95,6 @@ def credit_of(name):
     return METHODS[name].replay
 
 
-NAMES = [name for name in METHODS if credit_of(name) is not None]
-
-
 def make_learner(credit, encoder=None, policy_delay=2, agents=1):
     if isinstance(credit, PerStep):
         credit = replace(credit, hidden=(8,), batch_steps=32, subset=4)
@@ -146,7 +138,7 @@ def lare(encoder):
     return make_learner(credit_of("lare"), encoder)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", one_of_each("replay"))
 def test_every_method_trains(name, encoder, one_latent):
     encoder = one_latent if credit_of(name).latents == "one" else encoder
     learner = make_learner(credit_of(name), encoder, policy_delay=1)  # half as much to compile

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kinds import one_of_each
 from probe_world import HORIZON, SOURCE, Sizes, line
 
 from latent_reward.agents.ppo import PPO
@@ -27,14 +28,6 @@ EPISODES = 12
 CHECKPOINT = "checkpoint.safetensors"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-    """Most of the time goes into compiling programs that run for a moment; leave them unoptimised."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="session")
 def encoder():
     return seal(SOURCE, Sizes())
@@ -42,9 +35,6 @@ def encoder():
 
 def credit_of(name):
     return METHODS[name].episodes
-
-
-NAMES = [name for name in METHODS if credit_of(name) is not None]
 
 
 def make(encoder, method="lare", iterations=6, agent=None, seeds=(0,), **odd):
@@ -100,7 +90,7 @@ def test_credit_of_each_agent_is_recovered_from_the_returns_of_the_team_and_help
     assert after.warning == ""
 
 
-@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("method", one_of_each("episodes"))
 def test_every_method_learns_and_only_dense_is_told_more_than_returns(encoder, method):
     """What a team earns is moved to one agent and the last step: only a method that looks at rewards can tell."""
     credit = credit_of(method)

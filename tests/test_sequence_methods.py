@@ -126,8 +126,8 @@ def test_what_is_outside_the_mask_and_padding_change_nothing(name):
     rewards = np.asarray(credit(name, network, features, mask, returns))
     assert np.std(rewards[mask]) > 0
     assert not rewards[~mask].any()
-    for episode, there in enumerate(mask):
-        steps = there.any(axis=1).sum()
+    for episode in (0, 3):
+        steps = mask[episode].any(axis=1).sum()
         alone = (each[episode : episode + 1, :steps] for each in (features, mask))
         found = credit(name, network, *alone, returns[episode : episode + 1])
         np.testing.assert_allclose(found[0], rewards[episode, :steps], rtol=1e-3, atol=1e-5)
@@ -330,7 +330,9 @@ def test_diaster_is_fitted_in_some_updates_only_where_episodes_are_long():
 # ---------------------------------------------------------------- as methods
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", ["stas-ml", "tar2"]
+)  # attention over time and agents; one that is told the return
 def test_several_seeds_learn_side_by_side_what_each_learns_alone(name):
     features, mask, returns, lengths = map(jnp.asarray, episodes())
     method = PerEpisode(NETWORKS[name], "next")
@@ -343,13 +345,13 @@ def test_several_seeds_learn_side_by_side_what_each_learns_alone(name):
             batch=drawn.batch._replace(features=jnp.concatenate([told, features], axis=-1))
         )
 
+    def update(state, _):
+        state, shown = method.update(SPEC, state, drawn)
+        return state, shown["decoder_loss"]
+
     def losses(state):
         """Of two updates, and of the state after them."""
-        found = []
-        for _ in range(3):
-            state, shown = method.update(SPEC, state, drawn)
-            found.append(shown["decoder_loss"])
-        return jnp.stack(found)
+        return jax.lax.scan(update, state, length=3)[1]
 
     both = jax.jit(jax.vmap(losses))(states)
     alone = jax.jit(losses)(jax.tree.map(lambda leaf: leaf[1], states))
@@ -379,7 +381,7 @@ def test_heads_share_the_width():
             network(heads=3)
 
 
-PROBE = {"stas": 0.6, "stas-ml": 0.6, "arel": 0.5, "tar2": 0.6, "diaster": 0.4}
+PROBE = {"stas-ml": 0.6, "arel": 0.5, "tar2": 0.6, "diaster": 0.4}  # stas is stas-ml with fewer layers
 
 
 @pytest.mark.parametrize("name", PROBE)

@@ -67,8 +67,12 @@ def _serve(pipe: Connection, folder: Path) -> None:
     from trials import TRIALS, DisagreementError
 
     from latent_reward.errors import LareError
+    from latent_reward.sealing.lock.sandbox import Limits, run
 
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    run(
+        "builtins:len", [], Limits(wall_s=120)
+    )  # starts the process that locked children come from, once for all
     pipe.send("ready")
     while True:
         kind, data = pipe.recv()

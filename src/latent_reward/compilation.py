@@ -2,6 +2,7 @@
 
 import os
 import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,4 +37,6 @@ def use_compilation_cache() -> Path | None:
     config.update("jax_compilation_cache_dir", str(folder))
     config.update("jax_compilation_cache_max_size", _MOST_BYTES)
     config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Where many processes wait for the cache's lock, one that gives up compiles for itself.
+    warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache entry")
     return folder
