@@ -51,6 +51,7 @@ def advance(training, until):
     return training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AGENTS)
 def test_every_agent_learns_to_stand_where_it_pays(kind):
     training = make(kind, push(), seeds=(0, 1))

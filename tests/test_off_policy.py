@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kinds import one_of_each
+from kinds import every_method
 
 from latent_reward.agents.base import AgentSpec
 from latent_reward.agents.td3 import TD3
@@ -138,7 +138,7 @@ def lare(encoder):
     return make_learner(credit_of("lare"), encoder)
 
 
-@pytest.mark.parametrize("name", one_of_each("replay"))
+@pytest.mark.parametrize("name", every_method("replay"))
 def test_every_method_trains(name, encoder, one_latent):
     encoder = one_latent if credit_of(name).latents == "one" else encoder
     learner = make_learner(credit_of(name), encoder, policy_delay=1)  # half as much to compile

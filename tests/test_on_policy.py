@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kinds import one_of_each
+from kinds import every_method
 from probe_world import HORIZON, SOURCE, Sizes, line
 
 from latent_reward.agents.ppo import PPO
@@ -77,6 +77,7 @@ def same(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow
 def test_credit_of_each_agent_is_recovered_from_the_returns_of_the_team_and_helps(encoder, monkeypatch):
     monkeypatch.setattr(on_policy, "_PER_CALL", 40)
     agent = PPO(hidden=(16,), learning_rate=1e-2, epochs=4, minibatch=32)
@@ -90,7 +91,7 @@ def test_credit_of_each_agent_is_recovered_from_the_returns_of_the_team_and_help
     assert after.warning == ""
 
 
-@pytest.mark.parametrize("method", one_of_each("episodes"))
+@pytest.mark.parametrize("method", every_method("episodes"))
 def test_every_method_learns_and_only_dense_is_told_more_than_returns(encoder, method):
     """What a team earns is moved to one agent and the last step: only a method that looks at rewards can tell."""
     credit = credit_of(method)

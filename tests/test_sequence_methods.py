@@ -330,9 +330,8 @@ def test_diaster_is_fitted_in_some_updates_only_where_episodes_are_long():
 # ---------------------------------------------------------------- as methods
 
 
-@pytest.mark.parametrize(
-    "name", ["stas-ml", "tar2"]
-)  # attention over time and agents; one that is told the return
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_several_seeds_learn_side_by_side_what_each_learns_alone(name):
     features, mask, returns, lengths = map(jnp.asarray, episodes())
     method = PerEpisode(NETWORKS[name], "next")
@@ -381,9 +380,10 @@ def test_heads_share_the_width():
             network(heads=3)
 
 
-PROBE = {"stas-ml": 0.6, "arel": 0.5, "tar2": 0.6, "diaster": 0.4}  # stas is stas-ml with fewer layers
+PROBE = {"stas": 0.6, "stas-ml": 0.6, "arel": 0.5, "tar2": 0.6, "diaster": 0.4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBE)
 def test_a_known_reward_is_recovered_better_than_by_chance(name):
     """The reward is −|o′₀ − o′₁|, told by the sum over episodes of different length."""

@@ -53,6 +53,7 @@ def of_team(name, team):
     return teams[index], sum(each.agents for each in teams[:index]), np.asarray(moment(name)[1][index])
 
 
+@cache
 def members(name):
     """Places of predators and of prey among the agents, those that do not learn included."""
     size = len(moment(name)[0].position)
