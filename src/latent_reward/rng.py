@@ -14,12 +14,14 @@ from latent_reward.types import Keys
 
 
 class HostPurpose(IntEnum):
-    """Streams of the host: seeds of resets, and actions of the warm-up."""
+    """Streams of the host: seeds of resets, actions of the warm-up, and what observation noise is made of."""
 
     RESET = 0
     WARM_UP = 1
     EVALUATION = 2
     FINAL_EVALUATION = 3
+    OBSERVATION_NOISE = 4
+    OBSERVATION_SCALE = 5
 
 
 class OffPolicyPurpose(IntEnum):
@@ -28,6 +30,7 @@ class OffPolicyPurpose(IntEnum):
     ACT = 0
     UPDATE = 1
     INIT = 2
+    FEEDBACK = 3
 
 
 class OnPolicyPurpose(IntEnum):

@@ -14,6 +14,14 @@ screen = Screen()
 TaskName = Annotated[str, arg(metavar="TASK")]
 Imports = UseAppendAction[Annotated[tuple[str, ...], arg(name="import", metavar="MODULE")]]
 AsJson = FlagCreatePairsOff[Annotated[bool, arg(name="json")]]
+LatentNames = Annotated[str | None, arg(metavar="A,B,…", help_behavior_hint="")]
+JunkCount = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+
+
+def selection_of(latents: str | None, without: str | None, junk: int | None) -> dict[str, Any]:
+    """What was said about latents, by the names of the fields of a selection."""
+    given = {"only": latents, "without": without, "junk": junk}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def import_named(modules: Sequence[str]) -> None:

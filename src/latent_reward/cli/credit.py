@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from tyro.conf import Positional, arg
 
-from latent_reward.cli.common import AsJson, print_json, print_weights, screen
+from latent_reward.cli.common import (
+    AsJson,
+    JunkCount,
+    LatentNames,
+    print_json,
+    print_weights,
+    screen,
+    selection_of,
+)
 from latent_reward.errors import LareError
 
 if TYPE_CHECKING:
@@ -23,6 +31,9 @@ def credit(
     task: Annotated[str | None, arg(metavar="TASK")] = None,
     method: str = "lare",
     encoder: Annotated[str | None, arg(metavar="DIR|TASK")] = None,
+    latents: LatentNames = None,
+    without: LatentNames = None,
+    junk: JunkCount = None,
     updates: int | None = None,
     seed: int = 0,
     force: bool = False,
@@ -40,6 +51,9 @@ def credit(
         task: a built-in task (`lare tasks`) or the path of a task file; without it, sizes are taken from the arrays.
         method: how credit is assigned (`lare methods`).
         encoder: folder of an encoder, or a task with a bundled one; that of TASK by default.
+        latents: names of the latents that are used, the others being left out.
+        without: names of latents that are left out.
+        junk: add so many latents that say nothing.
         updates: updates of the decoder; by default until held-out returns are explained no better.
         seed: of all random numbers.
         force: write the rewards even if held-out returns are not explained.
@@ -54,7 +68,8 @@ def credit(
     limit = None if task is None else find_where(task, None, None, None, 1).horizon
     recorded = read_data(place, limit)
     spaces = {"task": task} if task is not None else spaces_of(recorded.episodes, place)
-    setup = assign.prepare(recorded.episodes, method=method, encoder=encoder, **spaces)
+    selection = selection_of(latents, without, junk)
+    setup = assign.prepare(recorded.episodes, method=method, encoder=encoder, latents=selection, **spaces)
     if not json:
         _describe(setup)
     if updates is None:

@@ -22,6 +22,7 @@ def design(
     protocol: Literal["improved", "paper"] = "improved",
     goal: Literal["plain", "paper"] = "plain",
     reward: bool = False,
+    verify: bool = True,
     anonymous: bool = False,
     base_url: Annotated[str | None, arg(metavar="URL")] = None,
     key_variable: Annotated[str | None, arg(metavar="NAME")] = None,
@@ -51,6 +52,8 @@ def design(
         protocol: ours, or that of the paper.
         goal: the wording of the goal that the model reads.
         reward: ask for a single reward instead of latents.
+        verify: check the candidates before they are merged, and send a failed answer back to be repaired; an answer
+            that fails is a failed design otherwise. Nothing is sealed without passing its checks.
         anonymous: show the model shuffled fields under neutral names.
         base_url: a server with OpenAI's chat protocol; OPENAI_BASE_URL or OpenAI by default.
         key_variable: the environment variable that holds the key of that server; OPENAI_API_KEY for OpenAI.
@@ -70,9 +73,10 @@ def design(
     from latent_reward.design.llm.client import Server
     from latent_reward.design.make import design_encoder
     from latent_reward.design.play import Recording
-    from latent_reward.design.prompt import find_protocol
+    from latent_reward.design.prompt import find_protocol, unverified
 
     import_named(imports)
+    asked = dataclasses.replace(find_protocol(protocol), candidates=n)
     judged: list[Candidate] = []
 
     def note(candidate: Candidate) -> None:
@@ -86,7 +90,7 @@ def design(
             model=Server(model, base_url, key_variable, max_tokens, timeout, reasoning_effort),
             out=out,
             draw=draw,
-            protocol=dataclasses.replace(find_protocol(protocol), candidates=n),
+            protocol=asked if verify else unverified(asked),
             select=select,
             goal=goal,
             reward=reward,

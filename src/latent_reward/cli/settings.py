@@ -12,7 +12,7 @@ from typing import Any
 from latent_reward.errors import LareError, require_count, shown
 from latent_reward.reading import parse_yaml, read_text
 
-_SECTIONS = ("agent", "method")  # whose settings are changed one by one
+_SECTIONS = ("agent", "method", "latents", "feedback")  # whose settings are changed one by one
 MOST_SEEDS = 1_000
 _UNITS = {"replay": "steps", "episodes": "iterations"}
 
@@ -78,6 +78,10 @@ def arguments(tree: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "method":
             given = {"name": value} if isinstance(value, str) else dict(_mapping(name, value))
             found[name] |= {**_mapping("method.credit", given.pop("credit", {})), **given}
+        elif name == "latents":
+            found[name] |= value if isinstance(value, Mapping) else {"only": value}
+        elif name == "feedback":
+            found[name] |= _mapping(name, value)
         elif name in ("seed", "seeds"):
             found["seed"] = _seeds(value)
         elif name == "rounds":
@@ -111,7 +115,7 @@ def combine(*sources: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for source in sources:
         found |= source
-    for section, named in zip(_SECTIONS, ("kind", "name"), strict=True):
+    for section, named in zip(_SECTIONS, ("kind", "name", None, None), strict=True):
         given = [source[section] for source in sources if section in source]
         chosen = next((each[named] for each in reversed(given) if named in each), None)
         if given:

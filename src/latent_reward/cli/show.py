@@ -231,6 +231,8 @@ def _facts(card: Any, folder: Path) -> Iterator[tuple[str, str]]:
             yield "goal", f"the wording {card.goal!r} of the task"
     if card.anonymous:
         yield "fields", "shuffled and renamed for the model; indices in the source are those that it saw"
+    if str(card.selection):
+        yield "selection", f"{card.selection} ({', '.join(card.selection.names(card.latent_names))} are used)"
     reads = ", ".join(card.arguments)
     yield "reads", f"{reads}: {card.observation_size} observation fields, {card.action_size} action fields"
     author = ", ".join(filter(None, (card.provenance, f"model {card.model}" if card.model else "")))

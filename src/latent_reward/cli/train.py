@@ -10,11 +10,14 @@ from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 from latent_reward.cli.common import (
     AsJson,
     Imports,
+    JunkCount,
+    LatentNames,
     import_named,
     print_credit,
     print_json,
     print_weights,
     screen,
+    selection_of,
 )
 from latent_reward.cli.settings import combine, parse_seeds, read_assignments, read_config
 from latent_reward.errors import LareError
@@ -67,6 +70,9 @@ def train(
         Path | None, _argument("DIR", "runs/TASK/METHOD/SEEDS, with another agent METHOD-AGENT")
     ] = None,
     max_steps: Annotated[int | None, _argument("N", "that of the task or environment")] = None,
+    latents: LatentNames = None,
+    without: LatentNames = None,
+    junk: JunkCount = None,
     config: Annotated[Path | None, _argument("FILE")] = None,
     assignments: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="NAME=VALUE")] = (),
     resume: Annotated[Path | None, _argument("RUN")] = None,
@@ -96,10 +102,13 @@ def train(
         draw: which bundled encoder (an axis of its own: not the seed).
         out: the run folder.
         max_steps: steps after which an episode is cut.
+        latents: names of the latents that are used, the others being left out.
+        without: names of latents that are left out.
+        junk: add so many latents that say nothing.
         config: a YAML or JSON file of settings, or the config.json of a run to be repeated; --set goes before it, and
             every other option before both.
-        assignments: one setting of the agent, the method or the plan, such as agent.learning_rate=1e-3 or
-            method.hidden=[64,64]; may be given several times.
+        assignments: one setting of the agent, the method, the plan or the feedback, such as agent.learning_rate=1e-3,
+            method.hidden=[64,64] or feedback.every=50; may be given several times.
         resume: go on with this run; every setting but a larger number of steps or iterations comes from it.
         drop_unfinished: where a run goes on, begin its unfinished episodes again and do not repeat their steps, for an
             environment that does not repeat itself.
@@ -123,6 +132,7 @@ def train(
             "out": out,
         }
         options |= {"max_steps": max_steps, "config": config, "set": assignments or None}
+        options |= {"latents": latents, "without": without, "junk": junk}
         steps, iterations = settings.pop("steps", None), settings.pop("iterations", None)
         options |= {"task": task, "dry_run": dry_run or None, **settings}
         _refuse_beside_resume([name for name, value in options.items() if value is not None])
@@ -140,6 +150,7 @@ def train(
         chosen |= {"encoder": encoder, "seed": None if seeds is None else parse_seeds(seeds)}
         chosen |= {"method": None if method is None else {"name": method}}
         chosen |= {"agent": None if agent is None else {"kind": agent}}
+        chosen |= {"latents": selection_of(latents, without, junk) or None}
         given = read_config(config) if config else {}
         wanted = combine(
             {"task": "HalfCheetah-v5"},
@@ -234,6 +245,8 @@ def evaluate(
     import_named(imports)
     trained = load_run(run)
     measured = last_rows(trained.metrics)
+    if trained.config.ablations and not json:
+        screen.print(f"trained with {trained.config.ablations}")
     returns = trained.evaluate(episodes)
     several, rows = len(returns) > 1, []
     for index, seed in enumerate(trained.config.seeds):

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +30,7 @@ from latent_reward.task.load import find_description
 from latent_reward.task.task import AnyTask
 
 Say = Callable[[str], object]
+COUNTS = "counts.json"  # how many answers of a design failed, also where none passed
 
 
 def design_encoder(
@@ -62,7 +63,7 @@ def design_encoder(
         task: a task, the name of a built-in one, or the path of a task file; with a slash and the name of the
             team if there are several (``competitive-pp/prey``).
         model: the name the server knows the model by, or a :class:`~latent_reward.design.llm.client.Server`.
-        out: a folder for the sealed encoder, ``dialogue.json``, ``candidates/`` and ``ledger.jsonl``.
+        out: a folder for the sealed encoder, ``dialogue.json``, ``candidates/``, ``counts.json`` and ``ledger.jsonl``.
         draw: each number gives an independent encoder.
         protocol: ``improved``, ``paper``, or a :class:`~latent_reward.design.prompt.Protocol`.
         select: ``merge`` lets the model merge the candidates, ``best`` takes the one with the highest score,
@@ -91,6 +92,10 @@ def design_encoder(
     wording = require_choice("goal", goal, Variant)
     if reward and select == "union":
         raise LareError("select: a union of rewards is not a single reward; choose merge or best")
+    if not protocol.repairs and not protocol.verify_candidates and select != "merge":
+        raise LareError(
+            f"select: {select} chooses among checked candidates; choose merge, or leave --no-verify out"
+        )
     require_count(0, draw=draw)
     if (out / CARD).exists() and not overwrite:
         raise LareError(f"out: {out} already holds an encoder; choose another folder, or add --overwrite")
@@ -117,6 +122,9 @@ def design_encoder(
         except LareError as error:
             kept = f"; {len(turns)} answers are kept in {record}" if turns else ""
             raise LareError(f"{error}{kept}") from None
+        finally:
+            counts = _counts(judge.all)
+            write_text(out / COUNTS, to_json(counts, indent=2) + "\n")
     if chosen is None:
         last = judge.all[-1].problems[0]
         raise LareError(
@@ -135,7 +143,7 @@ def design_encoder(
         draw=draw,
         goal=goal,
         model=server.model,
-        protocol=asdict(protocol) | {"select": select, "reward": reward, "chosen": chosen.name},
+        protocol=asdict(protocol) | {"select": select, "reward": reward, "chosen": chosen.name} | counts,
         usage=asdict(used) | {"dollars": budget.cost(used)},
         score=figures(chosen.score) if chosen.score else {},
         hygiene=tuple(f"{leak.field}: {leak.message}" for leak in leaks(described, (wording,))),
@@ -143,6 +151,11 @@ def design_encoder(
     write_text(out / "reply.json", reply_json(chosen.text))
     save(encoder, out)
     return encoder
+
+
+def _counts(judged: Sequence[Candidate]) -> dict[str, int]:
+    """How many answers were checked, and how many of them failed; the last one may be the encoder."""
+    return {"checked": len(judged), "failed": sum(not each.passed for each in judged)}
 
 
 def _noted(ask: Ask, turns: list[tuple[Request, Reply]], path: Path, say: Say) -> Ask:

@@ -4,7 +4,7 @@ The texts are files in ``prompts/``; a task may have its own role instruction.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 
@@ -63,6 +63,11 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise LareError(f"protocol: there is no {name!r}; choose {' or '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def unverified(protocol: Protocol) -> Protocol:
+    """The same without self-verification: no candidate is checked, and no answer is repaired or replaced."""
+    return replace(protocol, repairs=0, verify_candidates=False, fall_back=False)
 
 
 def opening(task: Task, goal: Variant, protocol: Protocol, *, reward: bool = False) -> tuple[Message, ...]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from latent_reward import files
+from latent_reward.encoder.selection import ALL_LATENTS, MOST_JUNK, Selection
 from latent_reward.errors import LareError
 from latent_reward.reading import Count, NoControls, PathName, Printable, parse_json, validated
 
@@ -76,6 +77,7 @@ class Orders:
 class Card:
     """Where an encoder came from, what it takes and gives, and which checks it passed.
 
+    ``latent_names`` are those of the source; ``selection`` says which of them are used.
     ``explanations`` has one text per latent, which may be empty. ``arguments`` are the parameters of the
     source's function. ``draw`` numbers the reply of a language model, if one wrote it; ``goal`` names the
     wording of the task that it read. ``checks`` are pairs of name and detail. ``versions`` are those of
@@ -108,6 +110,7 @@ class Card:
     score: dict[str, Any] = field(default_factory=dict)
     hygiene: tuple[str, ...] = ()
     orders: Orders | None = None
+    selection: Selection = ALL_LATENTS
 
     @property
     def anonymous(self) -> bool:
@@ -161,7 +164,10 @@ def from_json(text: bytes, path: Path) -> Card:
     del fields["format"]
     orders = None if stored.orders is None else Orders(stored.orders.observation, stored.orders.action)
     score = stored.score.model_dump(exclude_unset=True)
-    return Card(**fields | {"space": Space(*sizes, **bounds), "orders": orders, "score": score})
+    chosen = Selection(**stored.selection.model_dump())
+    return Card(
+        **fields | {"space": Space(*sizes, **bounds), "orders": orders, "score": score, "selection": chosen}
+    )
 
 
 # ---------------------------------------------------------------- the schema of the file
@@ -189,6 +195,12 @@ class _StoredSpace(_Model):
 class _StoredOrders(_Model):
     observation: tuple[_Size, ...]
     action: tuple[_Size, ...]
+
+
+class _StoredSelection(_Model):
+    only: tuple[_Line, ...] = ()
+    without: tuple[_Line, ...] = ()
+    junk: Annotated[int, pydantic.Field(ge=0, le=MOST_JUNK)] = 0
 
 
 class _StoredScore(pydantic.BaseModel, extra="allow", strict=True):
@@ -224,6 +236,7 @@ class _Stored(_Model):
     score: _StoredScore = _StoredScore()
     hygiene: tuple[Printable, ...] = ()
     orders: _StoredOrders | None = None
+    selection: _StoredSelection = _StoredSelection()
 
 
 def _problems(stored: _Stored) -> Iterator[str]:
@@ -232,6 +245,10 @@ def _problems(stored: _Stored) -> Iterator[str]:
     if len(set(names)) < len(names):
         yield f"two latents are called {max(names, key=names.count)!r}"
     yield from (f"a latent is called {each!r}" for each in names if not each.strip() or "\n" in each)
+    chosen = Selection(**stored.selection.model_dump())
+    used = chosen.names(names)
+    if not {*chosen.only, *chosen.without} <= set(names) or not used or len(set(used)) < len(used):
+        yield "its selection does not fit its latents"
     if len(stored.explanations) != len(names):
         yield f"it has {len(stored.explanations)} explanations of {len(names)} latents"
     if any(not isinstance(each.get("name"), str) for each in stored.score.latents):

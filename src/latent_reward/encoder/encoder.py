@@ -8,7 +8,7 @@ arithmetic and nothing else: it is screened for calls into the host before it is
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from latent_reward.encoder import known
 from latent_reward.encoder.card import ARGUMENTS, CARD, Card, Orders, from_json, to_json
 from latent_reward.encoder.screen import MAX_PROGRAM, PROGRAM, read_program, screen
+from latent_reward.encoder.selection import ALL_LATENTS, Selection, junk_latents, require_known
 from latent_reward.errors import LareError
 from latent_reward.files import replacing
 
@@ -53,12 +54,14 @@ class Encoder:
         exported = read_program(self.program)
         screen(exported, self.card)
         call = exported.call if self.card.orders is None else _reordered(exported.call, self.card.orders)
+        if self.card.selection != ALL_LATENTS:
+            call = _selected(call, self.card)
         object.__setattr__(self, "_apply", jax.jit(_with_vmap(call)))
 
     @property
     def latent_names(self) -> tuple[str, ...]:
         """One name per column of the result."""
-        return self.card.latent_names
+        return self.card.selection.names(self.card.latent_names)
 
     @property
     def needs_next_observation(self) -> bool:
@@ -117,6 +120,27 @@ class Encoder:
 def with_card(encoder: Encoder, **fields: Any) -> Encoder:
     """The same program with some fields of its card replaced."""
     return dataclasses.replace(encoder, card=dataclasses.replace(encoder.card, **fields))
+
+
+def select_latents(encoders: Sequence[Encoder], selection: Selection) -> tuple[Encoder, ...]:
+    """The encoders of all teams with some of their latents, and junk; this takes the place of an earlier selection.
+
+    Raises:
+        LareError: no encoder has a latent of that name, or one of them would have none left.
+    """
+    require_known(selection, [each.card.latent_names for each in encoders])
+    return tuple(with_card(each, selection=selection) for each in encoders)
+
+
+def _selected(call: Callable, card: Card) -> Callable:
+    """Some columns of the latents, and junk, which depends on o′ only if the source reads it."""
+    kept = np.asarray(card.selection.columns(card.latent_names), int)
+    count, read = card.selection.junk, len(ARGUMENTS) if ARGUMENTS[2] in card.arguments else 2
+
+    def apply(*rows):
+        return jnp.concatenate([call(*rows)[:, kept], junk_latents(*rows[:read], count=count)], axis=1)
+
+    return apply
 
 
 def _reordered(call: Callable, orders: Orders) -> Callable:

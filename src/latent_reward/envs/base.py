@@ -79,6 +79,9 @@ class HostWorld:
     horizon: int  # steps after which an episode is cut
     observation_sizes: tuple[tuple[int, ...], ...] = ()  # of each member, where they differ within a team
     action_counts: tuple[tuple[int, ...], ...] = ()  # likewise
+    noise: tuple[
+        np.ndarray, ...
+    ] = ()  # of each team, the standard deviation of noise on what is recorded as seen
 
     def __post_init__(self):
         """Spell out what every member sees and does; by default it is what the team says."""

@@ -12,6 +12,7 @@ from latent_reward.envs import contract
 from latent_reward.envs.base import HostWorld, ParallelEnv
 from latent_reward.envs.contract import MASK, OBSERVATION, Breach, Refused
 from latent_reward.errors import BrokenEnvironmentError
+from latent_reward.rng import HostPurpose
 
 Choose = Callable[
     [int, tuple[np.ndarray, ...], tuple[np.ndarray | None, ...]], Sequence[tuple[np.ndarray, np.ndarray]]
@@ -115,7 +116,7 @@ class Recorder:
         self._discrete = [isinstance(team.actions, Discrete) for team in world.teams]
         self._uneven = [len(set(counts)) > 1 for counts in world.action_counts]
         self._there: list = []
-        self.steps = 0
+        self.steps = self._seed = 0
         self._where = ""
 
     @property
@@ -134,7 +135,7 @@ class Recorder:
             BrokenEnvironmentError: the reset fails, gives something of another form, or nobody is there after it.
         """
         self.forget()
-        self._where = where
+        self._where, self._seed = where, seed
         for team, each in enumerate(self.arrays):
             each.mask[self.copy], each.terminated[self.copy] = False, False
             each.reward[self.copy], each.total[self.copy] = 0.0, 0.0
@@ -221,16 +222,31 @@ class Recorder:
     def _observe(self, agents: Sequence, seen: Mapping, infos: Any, left: Sequence | None = None) -> None:
         """Record what the agents see, and what those that are ``left`` (None: all) may do next."""
         with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            noise = self._noise()
             for agent in agents:
                 team, number = self._place(agent)
                 row = self.arrays[team].observation[self.copy, self.steps, number]
-                mask = self._fill(row, seen, agent, self.world.observation_sizes[team][number])
+                size = self.world.observation_sizes[team][number]
+                mask = self._fill(row, seen, agent, size)
+                if noise:
+                    row[:size] += noise[team][number, :size]
                 if left is None or agent in left:
                     info = infos.get(agent) if isinstance(infos, Mapping) else None
                     told = info.get(MASK) if isinstance(info, Mapping) else None
                     for each in (mask, told):
                         if each is not None:
                             self._restrict(team, number, agent, each)
+
+    def _noise(self) -> list[np.ndarray]:
+        """Noise on what each agent of every team sees now, ``[agent, observation]``; empty if there is none."""
+        if not self.world.noise:
+            return []
+        random = np.random.default_rng((self._seed, int(HostPurpose.OBSERVATION_NOISE), self.steps))
+        shapes = ((team.agents, team.observation_size) for team in self.world.teams)
+        return [
+            (random.standard_normal(shape) * scale).astype(np.float32)
+            for shape, scale in zip(shapes, self.world.noise, strict=True)
+        ]
 
     def _fill(self, row: np.ndarray, seen: Mapping, agent: Any, size: int) -> Any:
         """Write what an agent sees into its row, and return the mask that lies beside it, if there is one."""

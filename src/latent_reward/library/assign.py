@@ -13,11 +13,12 @@ from latent_reward.credit import metrics
 from latent_reward.credit.methods import Recipe, find_method
 from latent_reward.data.episodes import Episodes
 from latent_reward.encoder.encoder import Encoder
+from latent_reward.encoder.selection import AnySelection, as_selection
 from latent_reward.errors import LareError, require_positive, require_seed, shown
 from latent_reward.library import core
 from latent_reward.library.core import Core
 from latent_reward.library.episode import Episode, as_episodes
-from latent_reward.library.where import AnyEncoder, Where, choose_encoder, find_where
+from latent_reward.library.where import AnyEncoder, Where, choose_encoder, find_where, selected
 
 HOLD_OUT = 5  # every so many episodes, one is held out
 ROUND = 500  # updates between two looks at the held-out returns
@@ -68,6 +69,7 @@ def assign(
     observation_space: Any = None,
     action_space: Any = None,
     encoder: AnyEncoder | None = None,
+    latents: AnySelection = None,
     updates: SupportsIndex | None = None,
     seed: SupportsIndex = 0,
 ) -> list[np.ndarray]:
@@ -87,6 +89,8 @@ def assign(
         observation_space: instead of a task, Gymnasium's space of one agent's observations, or their size.
         action_space: instead of a task, Gymnasium's space of one agent's actions.
         encoder: an encoder, its folder, the name of a task, or a function; the task's bundled one by default.
+        latents: which latents of the encoder are used: their names, or a mapping with ``only``, ``without`` and
+            ``junk``; see :class:`~latent_reward.encoder.selection.Selection`.
         updates: updates of the decoder; by default as many as the held-out returns ask for.
         seed: of all random numbers; the same seed gives the same rewards.
 
@@ -106,6 +110,7 @@ def assign(
         observation_space=observation_space,
         action_space=action_space,
         encoder=encoder,
+        latents=latents,
     )
     count = choose_updates(setup, seed) if updates is None else int(updates)
     return rewards(setup, fitted(setup, range(len(setup.episodes)), count, seed))
@@ -119,6 +124,7 @@ def prepare(
     observation_space: Any = None,
     action_space: Any = None,
     encoder: AnyEncoder | None = None,
+    latents: AnySelection = None,
 ) -> Setup:
     """Check recorded episodes and find what :func:`assign` needs; the arguments are those of :func:`assign`.
 
@@ -126,6 +132,7 @@ def prepare(
         LareError: there are no episodes, one does not fit, or something asked for does not exist.
     """
     use_compilation_cache()
+    selection = as_selection(latents)
     if isinstance(episodes, Episode) or not isinstance(episodes, Iterable):
         raise LareError(f"episodes: {shown(episodes)} is no list of them; give a list of Episode")
     found = tuple(episodes)
@@ -147,7 +154,8 @@ def prepare(
             raise LareError(
                 f"method: dense is the true reward of each step, and episode {silent} has no rewards; choose another"
             )
-    setup = Setup(found, where, recipe, choose_encoder(where, recipe, encoder))
+    (chosen,) = selected((choose_encoder(where, recipe, encoder),), selection, recipe)
+    setup = Setup(found, where, recipe, chosen)
     for numbers, chunk in _chunks(setup, range(len(found))):
         core.require_finite(setup.core, chunk, core.encode(setup.core, chunk), numbers)
     return setup

@@ -14,12 +14,13 @@ from latent_reward.data import buffer as ring
 from latent_reward.data.episodes import Episodes
 from latent_reward.device import commit
 from latent_reward.encoder.encoder import Encoder
+from latent_reward.encoder.selection import AnySelection, as_selection
 from latent_reward.encoder.view import latents as view_latents
 from latent_reward.errors import LareError, require_flags, require_paths, require_positive, require_seed
 from latent_reward.library import core, store
 from latent_reward.library.episode import Episode, as_episodes, as_steps
 from latent_reward.library.store import Learned, Saved
-from latent_reward.library.where import AnyEncoder, Where, choose_encoder, find_where
+from latent_reward.library.where import AnyEncoder, Where, choose_encoder, find_where, selected
 from latent_reward.types import EpisodeFeatures
 
 _WINDOW = 50  # held-out episodes that quality is measured on
@@ -45,6 +46,8 @@ class Credit:
         method: a name that ``lare methods`` lists, or a method with settings of your own.
         encoder: an encoder, its folder, the name of a task, or a function
             (:func:`latent_reward.encoder_from_function`); the task's bundled one by default.
+        latents: which latents of the encoder are used: their names, or a mapping with ``only``, ``without`` and
+            ``junk``; see :class:`~latent_reward.encoder.selection.Selection`.
         capacity: steps that are kept to be fitted on.
         seed: of all random numbers.
 
@@ -75,18 +78,20 @@ class Credit:
         agents: SupportsIndex = 1,
         method: Recipe | str = "lare",
         encoder: AnyEncoder | None = None,
+        latents: AnySelection = None,
         capacity: SupportsIndex = 1_000_000,
         seed: SupportsIndex = 0,
     ):
         """See the class."""
-        number = require_seed(seed)
+        number, selection = require_seed(seed), as_selection(latents)
         require_positive(
             agents=agents, capacity=capacity, **({} if horizon is None else {"horizon": horizon})
         )
         steps = None if horizon is None else int(horizon)
         where = find_where(task, observation_space, action_space, steps, int(agents))
         recipe = find_method(method, where.experience)
-        self._start(where, recipe, choose_encoder(where, recipe, encoder), int(capacity), number)
+        (chosen,) = selected((choose_encoder(where, recipe, encoder),), selection, recipe)
+        self._start(where, recipe, chosen, int(capacity), number)
 
     @classmethod
     def trained(

@@ -11,8 +11,9 @@ from latent_reward.credit.base import CreditSpec
 from latent_reward.credit.methods import Experience, Recipe
 from latent_reward.data.spaces import ActionSpace, Continuous, Discrete
 from latent_reward.encoder.card import Space
-from latent_reward.encoder.encoder import Encoder, check_fits
+from latent_reward.encoder.encoder import Encoder, check_fits, select_latents
 from latent_reward.encoder.from_function import FunctionEncoder
+from latent_reward.encoder.selection import ALL_LATENTS, Selection
 from latent_reward.errors import LareError, require_paths, require_positive, shown
 from latent_reward.sealing.open import load_encoder
 from latent_reward.task.load import find_description
@@ -157,12 +158,44 @@ def choose_encoder(where: Where, method: Recipe, encoder: AnyEncoder | None) -> 
         encoder = load_encoder(where.task if encoder is None and where.task else str(encoder))
     if where.task is not None:
         check_fits(encoder, where.task)
-    require_fit(encoder, where, method)
+    require_reads(encoder, where)
     return encoder
+
+
+def selected(
+    encoders: tuple[Encoder | None, ...], selection: Selection, method: Recipe
+) -> tuple[Encoder | None, ...]:
+    """The encoders of all teams with the latents that are selected, as many as the method needs.
+
+    Without a selection the encoders are as they were given: one that was saved with a selection keeps it.
+
+    Raises:
+        LareError: the method reads no latents, or needs another number of them, or no latent has such a name.
+    """
+    found = tuple(each for each in encoders if each is not None)
+    if selection == ALL_LATENTS:
+        chosen = found
+    elif not found:
+        raise LareError(f"latents: the method {method.name} reads none; leave the selection out")
+    else:
+        chosen = select_latents(found, selection)
+    for each in chosen:
+        require_count_of_latents(each, method)
+    return chosen or encoders
 
 
 def require_fit(encoder: Encoder, where: Where, method: Recipe) -> None:
     """Raise unless an encoder reads what there is to read, and gives as many latents as the method needs.
+
+    Raises:
+        LareError: naming both sides.
+    """
+    require_reads(encoder, where)
+    require_count_of_latents(encoder, method)
+
+
+def require_reads(encoder: Encoder, where: Where) -> None:
+    """Raise unless an encoder reads what there is to read.
 
     Raises:
         LareError: naming both sides.
@@ -174,6 +207,14 @@ def require_fit(encoder: Encoder, where: Where, method: Recipe) -> None:
             f"encoder: it reads {have[0]} observation fields and {have[1]} action fields, and {where.name} has "
             f"{need[0]} and {need[1]}; choose another encoder"
         )
+
+
+def require_count_of_latents(encoder: Encoder, method: Recipe) -> None:
+    """Raise unless an encoder gives as many latents as the method needs.
+
+    Raises:
+        LareError: naming both sides.
+    """
     if method.credit.latents == "one" and len(encoder.latent_names) != 1:
         raise LareError(
             f"encoder: {method.name} needs an encoder with one latent, this has {len(encoder.latent_names)}; design "

@@ -8,6 +8,8 @@ from typing import Any
 import pydantic
 
 from latent_reward.credit.methods import Recipe
+from latent_reward.data.feedback import EPISODE_RETURNS, Feedback
+from latent_reward.encoder.selection import ALL_LATENTS, Selection
 from latent_reward.errors import LareError, require_count, require_seed, shown
 from latent_reward.files import to_json
 from latent_reward.reading import Count, PathName, Printable, exactly, parse_json, read_bytes
@@ -15,7 +17,7 @@ from latent_reward.training.plan import Plan
 from latent_reward.training.settings import require_sensible
 
 CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
-FORMAT = 3
+FORMAT = 4
 MOST_SEEDS = 1_000
 
 
@@ -29,6 +31,8 @@ class RunConfig:
         seeds: seeds that train in lockstep.
         encoder: where the encoder came from (a bundled draw or a folder); None for methods without one.
         plan: length of the training, agent, and intervals of evaluations and checkpoints.
+        latents: which latents of the encoder are used.
+        feedback: what learners are told of each episode.
     """
 
     task: PathName
@@ -36,6 +40,8 @@ class RunConfig:
     seeds: tuple[int, ...] = (0,)
     encoder: Printable | None = None
     plan: Plan = field(default_factory=Plan)
+    latents: Selection = ALL_LATENTS
+    feedback: Feedback = EPISODE_RETURNS
 
     def __post_init__(self):
         """Raise a :class:`~latent_reward.errors.LareError` for seeds that are none, repeated, or too many."""
@@ -45,6 +51,13 @@ class RunConfig:
             raise LareError(
                 f"seeds: {shown(self.seeds)} must be different whole numbers, from one to {MOST_SEEDS:,} of them"
             )
+
+    @property
+    def ablations(self) -> str:
+        """What is taken away from credit or made harder for it, in words; empty if nothing is."""
+        latents = f"latents {self.latents}" if str(self.latents) else ""
+        feedback = f"feedback {self.feedback}" if str(self.feedback) else ""
+        return ", ".join(filter(None, (latents, feedback)))
 
     def require_readable(self) -> None:
         """Raise if the file of this configuration could not be read again.

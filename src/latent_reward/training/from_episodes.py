@@ -82,13 +82,13 @@ def _init(learner: EpisodeLearner, key: Key) -> tuple[State, ...]:
         k_agent, k_credit = jax.random.split(jax.random.fold_in(key, index))
         credit = team.method.init(team.credit, k_credit)
         buffer = _init_buffer(learner, team) if team.method.draws else None
-        states.append(State(_agent(team).init(team.spec, k_agent), credit, buffer))
+        states.append(State(_agent(team).init(team.spec, k_agent), credit, buffer, team.feedback.init()))
     return tuple(states)
 
 
 def _init_buffer(learner: EpisodeLearner, team: TeamLearner) -> Buffer:
     block = learner.experience.episodes
-    episodes = max(1, learner.experience.buffer_episodes // block) * block
+    episodes = max(1, learner.experience.buffer_episodes // block) * block * team.bags
     size, horizon = team.method.feature_size(team.credit), team.credit.horizon
     return ring.init(episodes * horizon, horizon, team.credit.agents, features=size, episodes=episodes)
 
@@ -203,11 +203,11 @@ def _learn_all(
     played: tuple[Played, ...],
     key: Key,
     index: Int[Array, ""],
-    told: Bool[Array, ""],
+    measured: Bool[Array, ""],
 ) -> tuple[tuple[State, ...], tuple[Measures, ...]]:
     """All teams have played together, and each learns from its own return."""
     learned = [
-        _learn(learner, team, state, each, jax.random.fold_in(key, number), index, told)
+        _learn(learner, team, state, each, jax.random.fold_in(key, number), index, measured)
         for number, (team, state, each) in enumerate(zip(learner.teams, states, played, strict=True))
     ]
     after, measures = zip(*learned, strict=True)
@@ -221,32 +221,33 @@ def _learn(
     played: Played,
     key: Key,
     index: Int[Array, ""],
-    told: Bool[Array, ""],
+    measured: Bool[Array, ""],
 ) -> tuple[State, Measures]:
     """What one team learns from the episodes it has played: credit first, then the policy.
 
-    How well the rewards were predicted is measured only if it is ``told``.
+    How well the rewards were predicted is computed only if it is to be ``measured``.
     """
-    k_credit, k_agent = jax.random.split(key)
-    episodes, method = played.episodes, team.method
-    features = team.features(episodes)
+    k_credit, k_agent, k_told = jax.random.split(key, 3)
+    episodes, method, steps = played.episodes, team.method, played.episodes.mask.shape[1]
+    told, remembered = team.tell(episodes, state.told, k_told)
+    features = team.features(told)
 
     def predicted() -> tuple[Float[Array, "episode 6"], Scalar]:
-        before = method.reward(state.credit, features, episodes.mask)
+        before = team.feedback.join(method.reward(state.credit, features, told.mask), steps)
         sums = episode_sums(before, episodes.hidden_reward, episodes.mask, jnp)
-        return sums, uncertainty(method, state.credit, features[:1], episodes.mask[:1])
+        return sums, uncertainty(method, state.credit, features[:1], told.mask[:1])
 
     nothing = jnp.zeros((len(episodes.returns), COLUMNS)), jnp.zeros(())
-    sums, unknown = jax.lax.cond(told, predicted, lambda: nothing)
-    credit, buffer = method.observe(state.credit, features, episodes), state.buffer
+    sums, unknown = jax.lax.cond(measured, predicted, lambda: nothing)
+    credit, buffer = method.observe(state.credit, features, told), state.buffer
     fitted = {"decoder_loss": jnp.full((), np.nan)}
     if buffer is not None:
-        buffer = ring.insert(buffer, episodes, None, features)
+        buffer = ring.insert(buffer, told, None, features)
         credit, fitted = _fit(learner, team, credit, buffer, k_credit, index)
-    reward = method.reward(credit, features, episodes.mask)
+    reward = team.feedback.join(method.reward(credit, features, told.mask), steps)
     remaining = 1.0 - index / learner.iterations
     agent, losses = _agent(team).learn(team.spec, state.agent, played, reward, k_agent, remaining)
-    broken = team.broken_latent(episodes, features)
+    broken = team.broken_latent(episodes, team.feedback.join(features, steps))
     if broken is not None:
         broken = broken._replace(episode=broken.episode + index * learner.experience.episodes)
     measures = Measures(
@@ -258,7 +259,7 @@ def _learn(
         episodes.lengths,
         broken,
     )
-    return State(agent, credit, buffer), measures
+    return State(agent, credit, buffer, remembered), measures
 
 
 def _fit(

@@ -88,7 +88,12 @@ def _init(learner: ReplayLearner, keys: Keys) -> State:
             features=learner.stored_features,
             reward=team.method.reads == "episode",
         )
-        return State(learner.agent.init(team.spec, k_agent), team.method.init(team.credit, k_credit), buffer)
+        return State(
+            learner.agent.init(team.spec, k_agent),
+            team.method.init(team.credit, k_credit),
+            buffer,
+            team.feedback.init(),
+        )
 
     return jax.vmap(one)(keys)
 
@@ -107,17 +112,17 @@ def broken_latents(learner: ReplayLearner, played: EpisodeArrays) -> Broken | No
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def store(
-    learner: ReplayLearner, state: State, played: EpisodeArrays
+    learner: ReplayLearner, state: State, played: EpisodeArrays, keys: Keys
 ) -> tuple[State, Float[Array, "seed time agent"]]:
     """Store one finished episode per seed (an empty mask: none) and give the reward of each of its steps.
 
-    The rewards are those *before* anything was fitted to this episode.
+    The rewards are those *before* anything was fitted to this episode. ``keys`` are read where noise is told.
     """
     team = learner.team
 
-    def one(state: State, played: EpisodeArrays):
+    def one(state: State, played: EpisodeArrays, key: Key):
         assert state.buffer is not None
-        episodes = jax.tree.map(lambda leaf: leaf[None], played).episodes()
+        episodes, told = team.tell(jax.tree.map(lambda leaf: leaf[None], played).episodes(), state.told, key)
         features = team.features(episodes)
         reward = team.method.reward(state.credit, features, episodes.mask)
         credit = team.method.observe(state.credit, features, episodes)
@@ -125,9 +130,10 @@ def store(
         buffer = ring.insert(
             state.buffer, episodes, team.numbers(episodes), features[..., : learner.stored_features], stored
         )
-        return State(learner.agent.observe(state.agent, episodes), credit, buffer), reward[0]
+        after = State(learner.agent.observe(state.agent, episodes), credit, buffer, told)
+        return after, team.feedback.join(reward, played.mask.shape[0])[0]
 
-    return over_seeds(one, state, played)
+    return over_seeds(one, state, played, keys)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -15,11 +15,13 @@ from latent_reward.credit.base import CreditSpec, Method
 from latent_reward.credit.broken import Broken, explain, first_broken
 from latent_reward.data.buffer import Buffer, trimmed
 from latent_reward.data.episodes import Episodes
+from latent_reward.data.feedback import EPISODE_RETURNS, Feedback
+from latent_reward.data.moments import Moments
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.view import latent_size
 from latent_reward.envs.base import Environment
 from latent_reward.errors import LareError
-from latent_reward.types import EpisodeFeatures
+from latent_reward.types import EpisodeFeatures, Key
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,20 @@ class TeamLearner:
         credit: the sizes and the encoder of the method.
         agent: the agent with its hyper-parameters.
         spec: the spaces of an agent of the team.
+        feedback: what is told of each episode; the longest episode of ``credit`` is the longest bag.
+        bags: how many bags an episode has.
     """
 
     method: Method
     credit: CreditSpec
     agent: ReplayAgent | EpisodeAgent
     spec: AgentSpec
+    feedback: Feedback = EPISODE_RETURNS
+    bags: int = 1
+
+    def tell(self, episodes: Episodes, told: Moments | None, key: Key) -> tuple[Episodes, Moments | None]:
+        """What credit and the agent's unit of reward are told of episodes, as bags; see :meth:`Feedback.tell`."""
+        return self.feedback.tell(episodes, told, key, dense=self.method.needs_step_rewards)
 
     def numbers(self, episodes: Episodes) -> Float[Array, "episode time agent action"]:
         """The actions of episodes as numbers."""
@@ -91,11 +101,15 @@ def require_finite_latents(
 
 
 class State(NamedTuple):
-    """The state of one team's learning; a run read from disk has no buffer."""
+    """The state of one team's learning; a run read from disk has no buffer.
+
+    ``told`` are the moments of what was told so far; None unless noise is added to it.
+    """
 
     agent: Any
     credit: Any
     buffer: Buffer | None
+    told: Moments | None = None
 
 
 def team_learners(
@@ -103,14 +117,18 @@ def team_learners(
     method: Method,
     agent: ReplayAgent | EpisodeAgent,
     encoders: tuple[Encoder | None, ...],
+    feedback: Feedback = EPISODE_RETURNS,
 ) -> tuple[TeamLearner, ...]:
     """The learner of each team of a world."""
+    horizon = feedback.horizon(world.horizon)
     return tuple(
         TeamLearner(
             method,
-            CreditSpec(team.observation_size, team.actions.size, team.agents, world.horizon, encoder),
+            CreditSpec(team.observation_size, team.actions.size, team.agents, horizon, encoder),
             agent,
             AgentSpec(team.observation_size, team.actions),
+            feedback,
+            feedback.bags(world.horizon),
         )
         for team, encoder in zip(world.teams, encoders, strict=True)
     )

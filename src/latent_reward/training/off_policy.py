@@ -26,6 +26,7 @@ from latent_reward.credit import metrics
 from latent_reward.data import buffer as ring
 from latent_reward.data.spaces import Continuous
 from latent_reward.envs.base import HostWorld, close
+from latent_reward.envs.noise import with_noise
 from latent_reward.envs.recorder import Recorder, blank
 from latent_reward.errors import LareError
 from latent_reward.reading import Count
@@ -52,7 +53,7 @@ def replay_learner(teams: tuple[TeamLearner, ...], plan: Plan) -> ReplayLearner:
     assert isinstance(plan.experience, Replay)
     if len(teams) != 1 or teams[0].credit.agents != 1:
         raise LareError(f"agent: {plan.agent.kind} trains a single agent; train teams with ppo")
-    horizon = teams[0].credit.horizon
+    horizon = teams[0].bags * teams[0].credit.horizon
     return ReplayLearner(
         teams[0],
         plan.experience.batch_size,
@@ -77,12 +78,13 @@ class OffPolicy:
         self.learner, self.plan, self.seeds, self.world = learner, plan, tuple(seeds), world
         assert isinstance(plan.experience, Replay)
         self.warmup = plan.experience.warmup
-        purposes = (OffPolicyPurpose.ACT, OffPolicyPurpose.UPDATE, OffPolicyPurpose.INIT)
-        self._act_keys, self._update_keys, k_init = (keys_for(seeds, purpose) for purpose in purposes)
-        self.state: State = core.init(learner, k_init)
+        purposes = OffPolicyPurpose.ACT, OffPolicyPurpose.UPDATE, OffPolicyPurpose.FEEDBACK
+        self._act_keys, self._update_keys, self._told_keys = (keys_for(seeds, each) for each in purposes)
+        self.state: State = core.init(learner, keys_for(seeds, OffPolicyPurpose.INIT))
         self.arrays = blank(world, 0, len(seeds))
+        played = with_noise(world, learner.team.feedback.observation_noise)
         self.slots = [
-            EnvSlot(seed, Recorder(world, world.make(None), index, (self.arrays,)))
+            EnvSlot(seed, Recorder(played, played.make(None), index, (self.arrays,)))
             for index, seed in enumerate(seeds)
         ]
         self.player = DeterministicPlayer(learner, seeds, world)
@@ -177,7 +179,9 @@ class OffPolicy:
         played.mask[~ended] = False
         broken = core.broken_latents(self.learner, played)
         require_finite_latents(self.learner.team, broken, self.seeds, [slot.episodes for slot in self.slots])
-        self.state, reward = core.store(self.learner, self.state, played)
+        numbers = np.array([slot.episodes for slot in self.slots], np.uint32)
+        keys = jax.vmap(jax.random.fold_in)(self._told_keys, numbers)
+        self.state, reward = core.store(self.learner, self.state, played, keys)
         if self.learner.team.method.reads == "episode":
             first = np.int32(max(slot.episodes for slot in self.slots) * self.learner.refresh_episodes)
             buffer = core.refresh(self.learner, self.state.credit, self.state.buffer, first)

@@ -17,6 +17,7 @@ import numpy as np
 from latent_reward import checkpoint
 from latent_reward.credit import metrics
 from latent_reward.envs.base import Environment, HostWorld, World
+from latent_reward.envs.noise import with_noise
 from latent_reward.envs.recorder import EpisodeArrays
 from latent_reward.envs.rollout import watch
 from latent_reward.errors import LareError
@@ -69,6 +70,10 @@ class OnPolicy:
         self._keys = keys_for(seeds, OnPolicyPurpose.TRAIN)
         self.states: tuple[State, ...] = core.init(learner, keys_for(seeds, OnPolicyPurpose.INIT))
         self.player = sampling_player(learner, seeds, world)
+        self._played = with_noise(world, learner.teams[0].feedback.observation_noise)
+        self._practice = (
+            self.player if self._played is world else sampling_player(learner, seeds, self._played)
+        )
         self.iteration = 0
         self._measures: tuple[Measures, ...] = ()
         self._seconds = self._timed = 0.0
@@ -87,21 +92,21 @@ class OnPolicy:
         """A few iterations of every seed, at most up to step ``until``; only one if their episodes are told."""
         begun, start = time.perf_counter(), self.iteration
         last = until // self.steps_per_round
-        if isinstance(self.world, World):
+        if isinstance(self._played, World):
             self.iteration = min(start + (1 if self._on_episode else _PER_CALL), last)
             self.states, self._measures = core.advance(
                 self.learner,
-                self.world,
+                self._played,
                 self.states,
                 self._keys,
                 jnp.int32(start),
                 jnp.int32(self.iteration),
             )
         else:
-            assert isinstance(self.player, HostPlayer)
+            assert isinstance(self._practice, HostPlayer)
             k_play, k_learn = _split(self._keys, start)
             episodes = self.learner.experience.episodes
-            played = self.player.play(self.states, k_play, episodes, first=start * episodes)
+            played = self._practice.play(self.states, k_play, episodes, first=start * episodes)
             self.states, self._measures = core.learn_from(
                 self.learner, self.states, played, k_learn, jnp.int32(start)
             )
@@ -191,6 +196,7 @@ class OnPolicy:
     def close(self) -> None:
         """Close the environments on the host."""
         self.player.close()
+        self._practice.close()
 
 
 def sampling_player(learner: EpisodeLearner, seeds: Sequence[int], world: Environment) -> Player:

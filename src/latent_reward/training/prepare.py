@@ -9,14 +9,16 @@ from typing import Any, SupportsIndex
 
 from latent_reward.agents.registry import default_agent, default_kind
 from latent_reward.credit.methods import Recipe
+from latent_reward.data.feedback import Feedback
 from latent_reward.data.spaces import Continuous
 from latent_reward.encoder.bundled import bundled_folder
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.from_function import FunctionEncoder
+from latent_reward.encoder.selection import AnySelection, Selection, as_selection
 from latent_reward.envs.base import Environment
 from latent_reward.envs.named import import_options
 from latent_reward.errors import LareError, require_count, require_paths, require_positive, require_seed
-from latent_reward.library.where import AnyEncoder, Where, choose_encoder, require_encoder
+from latent_reward.library.where import AnyEncoder, Where, choose_encoder, require_encoder, selected
 from latent_reward.sealing.open import open_encoder
 from latent_reward.task.bare import BareTask, find_task
 from latent_reward.task.open import open_environment
@@ -32,7 +34,7 @@ from latent_reward.training.config import (
 )
 from latent_reward.training.plan import make_plan
 from latent_reward.training.run import Training, encoder_folders, load_run, make_training
-from latent_reward.training.settings import choose_method
+from latent_reward.training.settings import choose_feedback, choose_method
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,8 @@ def prepare(
     seed: SupportsIndex | Iterable[SupportsIndex] = 0,
     out: str | Path | None = None,
     max_steps: SupportsIndex | None = None,
+    latents: AnySelection = None,
+    feedback: Feedback | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Prepared:
     """Check what a training is asked for, and resolve every default; nothing is written.
@@ -86,6 +90,7 @@ def prepare(
         require_paths(out=out)
     require_count(0, draw=draw)
     require_encoder(encoder)
+    selection, told = as_selection(latents), choose_feedback(feedback)
     seeds = _seeds(seed)
     if max_steps is not None:
         require_positive(max_steps=max_steps)
@@ -95,8 +100,10 @@ def prepare(
     kind = default_kind(world.teams[0].actions, alone=alone)
     plan = make_plan(default_agent(kind, alone=alone), settings, world.horizon if alone else None)
     method = choose_method(method, plan.agent.learns_from)
-    chosen, origin = _choose_encoders(found, world, method, encoder, int(draw))
-    config = RunConfig(found.name, method, seeds, origin, plan)
+    horizon = told.horizon(world.horizon)
+    chosen, origin = _choose_encoders(found, world, method, encoder, int(draw), selection, horizon)
+    used = selection if chosen[0] is None else chosen[0].card.selection
+    config = RunConfig(found.name, method, seeds, origin, plan, used, told)
     config.require_readable()
     named = method.name if plan.agent.kind == kind else f"{method.name}-{plan.agent.kind}"
     folder = Path(out) if out else Path("runs") / found.name / named / spell_seeds(seeds)
@@ -113,9 +120,18 @@ def _seeds(seed: Any) -> tuple[int, ...]:
 
 
 def _choose_encoders(
-    task: AnyTask | BareTask, world: Environment, method: Recipe, encoder: AnyEncoder | None, draw: int
+    task: AnyTask | BareTask,
+    world: Environment,
+    method: Recipe,
+    encoder: AnyEncoder | None,
+    draw: int,
+    selection: Selection,
+    horizon: int,
 ) -> tuple[tuple[Encoder | None, ...], str | None]:
-    """The encoder of each team for a method, checked against what its agents see and do, and where they came from."""
+    """The encoder of each team for a method, checked against what its agents see and do, and where they came from.
+
+    The method reads episodes, or bags of them, of at most ``horizon`` steps.
+    """
     described = (None,) * len(world.teams) if isinstance(task, BareTask) else task.descriptions
     given = _each_encoder(task, world, method, encoder, draw)
     chosen = tuple(
@@ -125,7 +141,7 @@ def _choose_encoders(
                 team.observation_size,
                 team.actions,
                 team.agents,
-                world.horizon,
+                horizon,
                 each,
             ),
             method,
@@ -133,6 +149,7 @@ def _choose_encoders(
         )
         for team, each, one in zip(world.teams, described, given, strict=True)
     )
+    chosen = selected(chosen, selection, method)
     if chosen[0] is None:
         return chosen, None
     return chosen, f"bundled draw {draw}" if encoder is None else _origin(encoder, chosen[0])

@@ -109,7 +109,9 @@ class Run:
     @cached_property
     def _learners(self) -> tuple[TeamLearner, ...]:
         config = self.config
-        return team_learners(self.world, config.method.credit, config.plan.agent, self.encoders)
+        return team_learners(
+            self.world, config.method.credit, config.plan.agent, self.encoders, config.feedback
+        )
 
     @cached_property
     def _states(self) -> tuple[State, ...]:
@@ -311,7 +313,7 @@ def make_training(
         LareError: the agent cannot be trained in this environment.
     """
     plan = config.plan
-    teams = team_learners(world, config.method.credit, plan.agent, tuple(encoders))
+    teams = team_learners(world, config.method.credit, plan.agent, tuple(encoders), config.feedback)
     _require_memory(config, teams, world)
     if plan.experience.kind == "replay":
         return OffPolicy(replay_learner(teams, plan), plan, config.seeds, on_host(world), on_episode)

@@ -12,6 +12,7 @@ import pydantic
 from latent_reward.agents.base import EpisodeAgent, ReplayAgent
 from latent_reward.agents.registry import AGENTS, Agent, default_agent
 from latent_reward.credit.methods import METHODS, Credit, Experience, Recipe, find_method
+from latent_reward.data.feedback import EPISODE_RETURNS, Feedback
 from latent_reward.errors import LareError, did_you_mean, shown
 
 T = TypeVar("T")
@@ -66,6 +67,28 @@ def choose_method(method: Recipe | str | Mapping[str, Any], experience: Experien
     if given.get("kind", found.credit.kind) != found.credit.kind:
         return Recipe(name, _validated(_CREDITS, given, "method"))
     return Recipe(name, changed(found.credit, given, "method"))
+
+
+def choose_feedback(feedback: Feedback | Mapping[str, Any] | None) -> Feedback:
+    """What learners are told, from itself or from a mapping of what is different; None: the return of each episode.
+
+    Raises:
+        LareError: it is neither, there is no such setting, or a value is not possible.
+    """
+    if feedback is None or isinstance(feedback, Feedback):
+        return feedback or EPISODE_RETURNS
+    if not isinstance(feedback, Mapping):
+        raise LareError(f"feedback: {shown(feedback)} is no mapping; give settings such as {{'every': 50}}")
+    known = [each.name for each in fields(Feedback)]
+    for name, value in feedback.items():
+        if name not in known:
+            near = did_you_mean(str(name), known)
+            raise LareError(
+                f"feedback.{name}: there is no such setting{near}; choose from {', '.join(known)}"
+            )
+        if isinstance(value, bool):
+            raise LareError(f"feedback.{name}: {value} is not possible; give a number")
+    return _validated(pydantic.TypeAdapter(Feedback), feedback, "feedback")
 
 
 def changed(default: T, given: Mapping[str, Any], place: str) -> T:

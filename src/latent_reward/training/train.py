@@ -12,7 +12,9 @@ import pydantic
 
 from latent_reward.compilation import use_compilation_cache
 from latent_reward.credit.methods import Recipe
+from latent_reward.data.feedback import Feedback
 from latent_reward.encoder.encoder import save
+from latent_reward.encoder.selection import AnySelection
 from latent_reward.envs.named import import_options
 from latent_reward.envs.recorder import InterruptedEnvironment
 from latent_reward.errors import (
@@ -54,6 +56,8 @@ def train(
     seed: SupportsIndex | Iterable[SupportsIndex] = 0,
     out: str | Path | None = None,
     max_steps: SupportsIndex | None = None,
+    latents: AnySelection = None,
+    feedback: Feedback | Mapping[str, Any] | None = None,
     drop_unfinished: bool = False,
     quiet: bool = False,
     on_episode: OnEpisode | None = None,
@@ -79,6 +83,11 @@ def train(
         out: the run folder; None is ``runs/<task>/<method>/<seeds>``, and with another agent than the default one
             ``runs/<task>/<method>-<agent>/<seeds>``.
         max_steps: steps after which an episode is cut; None takes those of the task or of the environment.
+        latents: which latents of the encoder are used: their names, or a mapping with ``only``, ``without`` and
+            ``junk``; see :class:`~latent_reward.encoder.selection.Selection`.
+        feedback: what learners are told where that is not the return of each episode: a mapping with ``every``,
+            ``threshold``, ``return_noise`` and ``observation_noise``; see
+            :class:`~latent_reward.data.feedback.Feedback`.
         drop_unfinished: see :func:`resume`; only read where a stopped run goes on.
         quiet: print nothing.
         on_episode: called with an :class:`~latent_reward.training.callbacks.EpisodeEnd` after each training episode.
@@ -99,7 +108,16 @@ def train(
     _require_arguments(quiet, (on_episode, on_evaluation, on_checkpoint), loggers)
     use_compilation_cache()
     prepared = prepare(
-        task, method, encoder=encoder, draw=draw, seed=seed, out=out, max_steps=max_steps, **settings
+        task,
+        method,
+        encoder=encoder,
+        draw=draw,
+        seed=seed,
+        out=out,
+        max_steps=max_steps,
+        latents=latents,
+        feedback=feedback,
+        **settings,
     )
     training, folder, config = prepared.begin(on_episode), prepared.folder, prepared.config
     callbacks = Callbacks(on_evaluation, on_checkpoint, tuple(loggers))
@@ -278,9 +296,10 @@ def _train(folder: Path, config: RunConfig, training: Training, quiet: bool, cal
     ):
         others = [stack.enter_context(closing(each)) for each in callbacks.loggers]
         loggers = [stack.enter_context(closing(Log(folder, training.step))), *others]
+        told = f", {config.ablations}" if config.ablations else ""
         progress.say(
             f"{config.task}: {steps:,} steps, method {config.method.name}, encoder {config.encoder or 'none'}, "
-            f"seeds {spell_seeds(config.seeds)}, into {folder}; Ctrl-C saves and stops"
+            f"seeds {spell_seeds(config.seeds)}{told}, into {folder}; Ctrl-C saves and stops"
         )
         if not drawing:
             progress.say(
