@@ -57,7 +57,7 @@ def test_whole_numbers_of_numpy_are_whole_numbers(trained):
     [
         *((name, ...) for name in ("format", "config", "versions", "config.seeds", "config.plan.agent.kind",
                                    "config.method.credit.kind", "config.plan.rounds", "config.task")),
-        ("format", "3"), ("format", 4), ("surprise", 1), ("versions", []), ("versions.jax", 3), ("config", []),
+        ("format", "3"), ("format", 5), ("surprise", 1), ("versions", []), ("versions.jax", 3), ("config", []),
         ("config.surprise", 1), ("config.plan.surprise", 1), ("config.plan.agent.surprise", 1),
         ("config.method.credit.surprise", 1), ("config.seeds", []), ("config.seeds", [0, 0]), ("config.seeds", [-1]),
         ("config.seeds", ["3"]), ("config.seeds", [3.0]), ("config.seeds", [True]), ("config.seeds", 3),

@@ -1,6 +1,7 @@
 """Environments whose agents observe noise: every number that is seen, plus noise of its own scale."""
 
 import dataclasses
+from functools import lru_cache
 from typing import overload
 
 import jax
@@ -30,11 +31,13 @@ def with_noise(world: Environment, noise: float) -> Environment:
     """Any environment."""
 
 
+@lru_cache(maxsize=16)
 def with_noise(world: Environment, noise: float) -> Environment:
     """The environment with noise on every observation, of a standard deviation of ``noise`` times that in random play.
 
     Without noise it is the environment itself. The noise of a step depends on what the episode was reset with and on
-    the number of the step, so an episode that is played again looks the same. Rewards are not changed.
+    the number of the step, so an episode that is played again looks the same. Rewards are not changed. The same
+    environment is returned again, because programs are compiled for a world.
 
     Raises:
         BrokenEnvironmentError: the environment fails in random play.
