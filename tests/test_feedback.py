@@ -212,14 +212,12 @@ def test_a_resumed_run_on_policy_draws_the_same_noise(tmp_path):
     assert same(whole.states, again.states)
 
 
-def test_evaluations_and_hidden_rewards_are_true():
-    """A policy that has learned nothing is judged the same, and dense credit is right, whatever learners are told."""
+def test_evaluations_are_true():
+    """A policy that has learned nothing is judged the same, whatever learners are told."""
     hard = Feedback(every=3, threshold=0.0, return_noise=1.0, observation_noise=1.0)
     true, noisy = (on_policy(feedback, "dense") for feedback in (EPISODE_RETURNS, hard))
     for one, other in zip(true.evaluate(), noisy.evaluate(), strict=True):
         assert one.return_mean == other.return_mean
-    noisy.advance(2 * noisy.steps_per_round)
-    assert all(report.credit["credit_correlation"] == pytest.approx(1.0) for report in noisy.evaluate())
 
 
 def test_the_rewards_of_bags_are_measured_at_their_steps():
