@@ -110,9 +110,10 @@ def recorded_episodes(run: lr.Run, seed: int = 0) -> list[tuple[np.ndarray, np.n
     episodes = []
     for slot in range(int(field("newest_episode"))):
         start, end = field("start")[slot], field("start")[slot] + field("length")[slot]
+        first = field("frame")[start]
         episodes.append(
             (
-                field("steps.observation")[start : end + 1],
+                field("steps.observation")[first : first + end - start + 1],
                 field("steps.action")[start:end],
                 field("steps.features")[start:end, :, 0],
             )
@@ -214,11 +215,10 @@ def study_ablations(
     run: lr.Run, encoder: lr.Encoder, names: list[str], warmup: int, marks: list[int]
 ) -> None:
     """A row for each ablation: the mean over the seeds of the run, and in brackets the least at the last mark."""
-    seeds, began = range(len(run.config.seeds)), time.perf_counter()
-    # which latent earns most is what the returns say to latents alone
-    worth = [study(run, LATENTS_ALONE, encoder, warmup, marks, 1, seed=seed).worth for seed in seeds]
-    best = next(iter(worth[0]))
-    print(f"{run.task.name}, seeds {len(seeds)}, marks {marks}; the best latent is {best}", flush=True)
+    seeds = range(len(run.config.seeds))
+    # the best latent is the one of which latents alone learn from the returns of the first seed that it earns most
+    best = next(iter(study(run, LATENTS_ALONE, encoder, warmup, marks, 1).worth))
+    print(f"{run.task.name}, {len(seeds)} seeds, marks {marks}; the best latent is {best}", flush=True)
     for name in names:
         began, ablation = time.perf_counter(), ABLATIONS[name]
         (chosen,) = select_latents([encoder], selection(encoder, ablation.latents, best))

@@ -14,7 +14,7 @@ from latent_reward.design import judge
 from latent_reward.design.llm.client import Server
 from latent_reward.design.make import design_encoder
 from latent_reward.design.play import Recording
-from latent_reward.design.prompt import PROTOCOLS
+from latent_reward.design.prompt import PROTOCOLS, unverified
 from latent_reward.encoder.encoder import load
 from latent_reward.errors import LareError
 from latent_reward.sealing.lock.sandbox import Limits
@@ -244,6 +244,24 @@ def test_a_merge_that_stays_broken_falls_back_to_the_best_candidate(tmp_path):
         encoder = design(tmp_path, server, protocol=protocol)
     assert encoder.latent_names == ("effort", "closeness")  # it explains more of the return
     assert encoder.card.protocol["chosen"] in ("1", "2")
+
+
+def test_without_self_verification_an_answer_is_taken_or_counted_as_a_failure(tmp_path):
+    protocol = unverified(TWO)
+    candidates = [encoder_reply(BROKEN), encoder_reply(NEAR)]
+    with serve(by_question(candidates, encoder_reply(CALM))) as server:
+        encoder = design(tmp_path / "good", server, protocol=protocol)
+    assert sum("[:, 0:1]\\n" in content for _, content in texts(server.requests[2])) == 1  # merged unseen
+    counts = {"checked": 1, "failed": 0}
+    assert counts.items() <= encoder.card.protocol.items()
+    assert json.loads((tmp_path / "good/counts.json").read_text()) == counts
+    with serve(by_question(candidates, encoder_reply(BROKEN))) as server:
+        with pytest.raises(LareError, match=r"^model: no answer of m passed its checks after 0 repairs"):
+            design(tmp_path / "bad", server, protocol=protocol)
+        assert len(server.requests) == 3
+    assert json.loads((tmp_path / "bad/counts.json").read_text()) == {"checked": 1, "failed": 1}
+    with pytest.raises(LareError, match=r"^select: best chooses among checked candidates; choose merge"):
+        design(tmp_path / "ugly", server, protocol=protocol, select="best")
 
 
 def test_the_best_is_the_one_that_explains_most_and_nothing_is_merged(tmp_path):
