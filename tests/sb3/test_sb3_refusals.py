@@ -60,8 +60,8 @@ def test_spaces_that_do_not_fit(message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "dense"}, "method: dense reads true rewards"),
-        ({"method": "uniform"}, "method: uniform reads true rewards"),
+        ({"method": "dense"}, "method: dense has no reward for single steps"),
+        ({"method": "uniform"}, "method: uniform has no reward for single steps"),
         ({"agents": 2, "action_space": gymnasium.spaces.Discrete(2)}, "agents: the credit is of a team of 2"),
     ],
 )
