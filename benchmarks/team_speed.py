@@ -3,7 +3,9 @@
 ``python benchmarks/team_speed.py`` runs iterations of ``lare`` (82 episodes, all epochs of PPO, the decoder's
 updates) on one core and prints environment steps (of all agents together) per second of this process's time, the
 middle of a few repeats, and the milliseconds of each part: episodes alone, PPO as the rest of a ``dense`` iteration,
-the decoder's updates as what is saved without them, and what is left: encoding, storing, decoding.
+the decoder's updates as what is saved without them, and what is left: encoding, storing, decoding. With
+``--counterfactual idle`` PPO also has the episodes that are played again and their true rewards, and what is left their
+encoding and decoding.
 """
 
 import argparse
@@ -28,7 +30,7 @@ def middle(call) -> float:
     return sorted(times)[REPEATS // 2]
 
 
-def parts(name: str, seeds: int) -> dict[str, float]:
+def parts(name: str, seeds: int, counterfactual: str) -> dict[str, float]:
     """Milliseconds per iteration of one world: in all, and by part."""
     import jax
     import jax.numpy as jnp
@@ -43,7 +45,7 @@ def parts(name: str, seeds: int) -> dict[str, float]:
     from latent_reward.training.on_policy import episode_learner
     from latent_reward.training.plan import make_plan
 
-    plan, world = make_plan(PPO(), {}), find_world(name)
+    plan, world = make_plan(PPO(), {"counterfactual": counterfactual}), find_world(name)
     fitting = plan.experience
 
     def learner(method: str, updates: int) -> core.EpisodeLearner:
@@ -89,16 +91,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", nargs="+", default=["cn-6", "cn-15", "cn-30"])
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--counterfactual", default="none", choices=["none", "idle"])
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core, whatever JAX would start
-        print(json.dumps(parts(options.one, options.seeds)))
+        print(json.dumps(parts(options.one, options.seeds, options.counterfactual)))
         return
     flags = os.environ | {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     for number, name in enumerate(options.worlds):
         command = [sys.executable, __file__, "--one", name, "--seeds", str(options.seeds)]
+        command += ["--counterfactual", options.counterfactual]
         figures = json.loads(subprocess.check_output(command, env=flags).splitlines()[-1])
         if number == 0:
             print(f"{'world':12s}" + "".join(f"{each:>12s}" for each in figures) + "   (ms but the first)")

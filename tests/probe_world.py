@@ -64,7 +64,7 @@ def line(agents=3, teams=1, dead=0, wall=np.inf, forbidden=False, paid=1.0):
 
     return World(
         "line",
-        tuple(Team(f"team{index}", agents, 2, Discrete(3)) for index in range(teams)),
+        tuple(Team(f"team{index}", agents, 2, Discrete(3), idle=0) for index in range(teams)),
         reset,
         observe,
         step,

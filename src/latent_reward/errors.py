@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -54,6 +54,13 @@ def require_count(least: int, **counts: Any) -> None:
 def require_positive(**counts: Any) -> None:
     """Raise if a count is not a whole number of at least 1."""
     require_count(1, **counts)
+
+
+def require_fraction(**numbers: Any) -> None:
+    """Raise if a number is not one from 0 to 1; numbers of NumPy are numbers."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, Real) or not 0 <= float(number) <= 1:
+            raise LareError(f"{name}: {shown(number)} is not possible; give a number from 0 to 1")
 
 
 def require_seed(seed: Any) -> int:

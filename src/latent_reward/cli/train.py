@@ -37,6 +37,10 @@ class Settings(TypedDict, total=False):
     """not for ppo: steps with random actions before learning starts (10,000)."""
     episodes: int
     """for ppo: episodes per iteration (about 2,048 steps; of teams 82)."""
+    share: float
+    """for teams: share of each agent's reward that is replaced by the team's mean (0)."""
+    counterfactual: str
+    """for teams: idle also pays an agent for what it does to the others (none)."""
     evaluate_every: int
     """steps (5,000) or iterations (10) between evaluations."""
     evaluation_episodes: int

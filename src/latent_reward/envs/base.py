@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
-from latent_reward.data.spaces import ActionSpace
-from latent_reward.errors import LareError
+from latent_reward.data.spaces import ActionSpace, Discrete
+from latent_reward.errors import LareError, shown
 from latent_reward.types import Key
 
 State = Any  # a pytree of arrays, of one world
@@ -31,6 +31,20 @@ class Team:
     observation_size: int  # length of each one's observation
     actions: ActionSpace  # what each of them can do
     masked: bool = False  # whether it is declared that an agent cannot always choose every action
+    idle: int | tuple[float, ...] | None = None  # the action that does nothing, always available; None: none
+
+    def __post_init__(self):
+        """Raise if ``idle`` is not one of the actions."""
+        idle, actions = self.idle, self.actions
+        if isinstance(actions, Discrete):
+            possible = idle is None or (isinstance(idle, int) and 0 <= idle < actions.size)
+            wanted = f"a whole number from 0 to {actions.size - 1}"
+        else:
+            fits = isinstance(idle, tuple) and len(idle) == actions.size
+            possible = idle is None or (fits and all(np.clip(idle, actions.low, actions.high) == idle))
+            wanted = f"{actions.size} numbers within the bounds of the actions"
+        if not possible:
+            raise LareError(f"idle: {shown(idle)} is no action of the {self.name}; give {wanted}")
 
 
 class Outcome(NamedTuple):

@@ -27,6 +27,36 @@ def play(world: World, policies: Sequence[Policy], key: Key, episodes: int) -> t
     return _play(world, policies, key, episodes, lambda state: ())[0]
 
 
+def play_idle(
+    world: World,
+    policies: Sequence[Policy],
+    key: Key,
+    episodes: int,
+    team: int,
+    agent: Int[Array, ""],
+) -> Episodes:
+    """What the team would have lived through in the episodes of :func:`play` if one agent had done nothing.
+
+    The random numbers are those of ``play`` with the same key. All others, of every team, follow their policies, so
+    they also answer to what is different. What comes out does not depend on any action of that agent.
+
+    Args:
+        world: a world whose team has an ``idle`` action.
+        policies: the policy of each team.
+        key: as for :func:`play`.
+        episodes: as for :func:`play`.
+        team: position of the team in the world.
+        agent: position of the agent in the team.
+    """
+    idle = jnp.asarray(world.teams[team].idle)
+
+    def policy(seen, key, available):
+        action, log_probability = policies[team](seen, key, available)
+        return action.at[:, agent].set(idle.astype(action.dtype)), log_probability
+
+    return play(world, [*policies[:team], policy, *policies[team + 1 :]], key, episodes)[team].episodes
+
+
 def watch(world: World, policies: Sequence[Policy], key: Key) -> tuple[State, Int[Array, ""]]:
     """The states of one episode, stacked along time with the first one first, and how many steps it has."""
     played, states = _play(world, policies, key, 1, lambda state: state)

@@ -63,6 +63,7 @@ def smax(map_name: str) -> World:
     env = battle(map_name)
     names, enemies = env.agents, env.num_enemies
     allies = len(names)
+    stop = env.num_ally_actions - enemies - 1  # the last action before those that attack an enemy
 
     def living(state) -> Bool[Array, " agent"]:
         return state.state.unit_alive[:allies]
@@ -100,7 +101,7 @@ def smax(map_name: str) -> World:
 
     return World(
         f"smax-{map_name}",
-        (Team("allies", allies, env.obs_size, Discrete(env.num_ally_actions)),),
+        (Team("allies", allies, env.obs_size, Discrete(env.num_ally_actions), idle=stop),),
         lambda key: env.reset(key)[1],
         observe,
         step,

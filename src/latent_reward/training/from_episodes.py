@@ -5,9 +5,11 @@ One iteration, for each team:
     2. compute their features and predict their rewards, before anything is fitted to them (a held-out prediction);
        store them;
     3. update the decoder on stored episodes;
-    4. give every step and agent its reward and update the policy on the episodes just played.
+    4. give every step and agent its reward, in a team with what was asked for beside it
+       (:mod:`latent_reward.training.teamwork`), and update the policy on the episodes just played.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -23,16 +25,17 @@ from latent_reward.credit.metrics import COLUMNS, episode_sums
 from latent_reward.credit.uncertainty import uncertainty
 from latent_reward.data import buffer as ring
 from latent_reward.data.buffer import Buffer
-from latent_reward.data.episodes import Played
+from latent_reward.data.episodes import Episodes, Played
 from latent_reward.data.spaces import Discrete
 from latent_reward.device import commit
 from latent_reward.envs.base import World
 from latent_reward.envs.recorder import EpisodeArrays
-from latent_reward.envs.rollout import Policy, play
+from latent_reward.envs.rollout import Policy, play, play_idle
 from latent_reward.training.learner import State, TeamLearner
 from latent_reward.training.plan import Fresh
 from latent_reward.training.seeds import over_seeds
-from latent_reward.types import Key, Keys, Lengths, Returns, Scalar
+from latent_reward.training.teamwork import team_reward
+from latent_reward.types import EpisodeRewards, Key, Keys, Lengths, Returns, Scalar
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,10 @@ def advance(
     def one(states, key):
         def iteration(index, carry):
             k_play, k_learn = jax.random.split(jax.random.fold_in(key, index))
-            played = play(world, policies(learner, carry[0]), k_play, learner.experience.episodes)
-            states, measures = _learn_all(learner, carry[0], played, k_learn, index, index == stop - 1)
+            setting = (world, policies(learner, carry[0]), k_play, learner.experience.episodes)
+            played, without = play(*setting), partial(play_idle, *setting)
+            told = index == stop - 1
+            states, measures = _learn_all(learner, carry[0], played, k_learn, index, told, without)
             return states, measures if carry[1] is None else _keep_broken(carry[1], measures)
 
         shape = jax.eval_shape(partial(iteration, start), (states, None))[1]
@@ -204,10 +209,23 @@ def _learn_all(
     key: Key,
     index: Int[Array, ""],
     measured: Bool[Array, ""],
+    without: Callable[[int, Int[Array, ""]], Episodes] | None = None,
 ) -> tuple[tuple[State, ...], tuple[Measures, ...]]:
-    """All teams have played together, and each learns from its own return."""
+    """All teams have played together, and each learns from its own return.
+
+    ``without`` plays the episodes again for a team while one of its agents does nothing; None: the world cannot be.
+    """
     learned = [
-        _learn(learner, team, state, each, jax.random.fold_in(key, number), index, measured)
+        _learn(
+            learner,
+            team,
+            state,
+            each,
+            jax.random.fold_in(key, number),
+            index,
+            measured,
+            None if without is None else partial(without, number),
+        )
         for number, (team, state, each) in enumerate(zip(learner.teams, states, played, strict=True))
     ]
     after, measures = zip(*learned, strict=True)
@@ -222,6 +240,7 @@ def _learn(
     key: Key,
     index: Int[Array, ""],
     measured: Bool[Array, ""],
+    without: Callable[[Int[Array, ""]], Episodes] | None = None,
 ) -> tuple[State, Measures]:
     """What one team learns from the episodes it has played: credit first, then the policy.
 
@@ -244,7 +263,14 @@ def _learn(
     if buffer is not None:
         buffer = ring.insert(buffer, told, None, features)
         credit, fitted = _fit(learner, team, credit, buffer, k_credit, index)
+
+    def decoded(episodes: Episodes) -> EpisodeRewards:
+        bags, _ = team.tell(episodes, state.told, k_told)
+        return team.feedback.join(method.reward(credit, team.features(bags), bags.mask), steps)
+
     reward = team.feedback.join(method.reward(credit, features, told.mask), steps)
+    compared = None if without is None else lambda agent: decoded(without(agent))
+    reward = team_reward(learner.experience, reward, episodes.mask, compared)
     remaining = 1.0 - index / learner.iterations
     agent, losses = _agent(team).learn(team.spec, state.agent, played, reward, k_agent, remaining)
     broken = team.broken_latent(episodes, team.feedback.join(features, steps))

@@ -12,8 +12,18 @@ import pydantic
 
 from latent_reward.agents.registry import Agent
 from latent_reward.agents.td3 import TD3
-from latent_reward.errors import LareError, did_you_mean, require_count, require_positive
+from latent_reward.errors import (
+    LareError,
+    did_you_mean,
+    require_choice,
+    require_count,
+    require_fraction,
+    require_positive,
+)
 from latent_reward.training.settings import choose_agent
+
+Counterfactual = Literal["none", "idle"]
+"""What an episode is compared with, to find what an agent does to the others of its team."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +62,25 @@ class Fresh:
             one.
         updates: updates of the decoder in each later iteration.
         buffer_episodes: number of the last episodes that updates are drawn from.
+        share: w, the share of each agent's reward that is replaced by the mean of its team.
+        counterfactual: whether each agent is also paid for what it does to the others of its team, in comparison with
+            the same episode in which it does nothing (``idle``), or not (``none``).
     """
 
     episodes: int = 82
     first_updates: int = 200
     updates: int = 10
     buffer_episodes: int = 15_000
+    share: float = 0.0
+    counterfactual: Counterfactual = "none"
     kind: Literal["episodes"] = "episodes"
 
     def __post_init__(self):
         """Raise a :class:`~latent_reward.errors.LareError` for numbers that make no sense."""
         require_positive(episodes=self.episodes, buffer_episodes=self.buffer_episodes)
         require_count(0, first_updates=self.first_updates, updates=self.updates)
+        require_fraction(share=self.share)
+        require_choice("counterfactual", self.counterfactual, Counterfactual)
 
 
 @dataclass(frozen=True)
@@ -116,6 +133,17 @@ def _defaults(agent: Agent, horizon: int | None) -> dict[str, Any]:
     return _TEAM | alone
 
 
+def _checked(name: str, value: Any) -> Any:
+    """The value of a setting as plain data; LareError if it is not possible."""
+    if name == "counterfactual":
+        return require_choice(name, value, Counterfactual)
+    if name == "share":
+        require_fraction(share=value)
+        return float(value)
+    require_count(0, **{name: value})
+    return int(value)
+
+
 def make_plan(agent: Agent, settings: Mapping[str, Any], horizon: int | None = None) -> Plan:
     """The plan for an agent from ``settings``: fields of the plan or of its experience, and ``agent``.
 
@@ -140,10 +168,10 @@ def make_plan(agent: Agent, settings: Mapping[str, Any], horizon: int | None = N
             raise LareError(
                 f"{name}: {agent.kind} learns from {source} and has no such setting{near}; choose from {known}"
             )
-        if name != "agent":
-            require_count(0, **{name: settings[name]})
     given: dict[str, Any] = _defaults(agent, horizon) | {
-        "rounds" if name == unit else name: int(value) for name, value in settings.items() if name != "agent"
+        "rounds" if name == unit else name: _checked(name, value)
+        for name, value in settings.items()
+        if name != "agent"
     }
     return Plan(
         agent=agent,

@@ -35,6 +35,7 @@ from latent_reward.training.config import (
 from latent_reward.training.plan import make_plan
 from latent_reward.training.run import Training, encoder_folders, load_run, make_training
 from latent_reward.training.settings import choose_feedback, choose_method
+from latent_reward.training.teamwork import require_teamwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +101,7 @@ def prepare(
     kind = default_kind(world.teams[0].actions, alone=alone)
     plan = make_plan(default_agent(kind, alone=alone), settings, world.horizon if alone else None)
     method = choose_method(method, plan.agent.learns_from)
+    require_teamwork(world, method, plan.experience)
     horizon = told.horizon(world.horizon)
     chosen, origin = _choose_encoders(found, world, method, encoder, int(draw), selection, horizon)
     used = selection if chosen[0] is None else chosen[0].card.selection

@@ -352,7 +352,7 @@ def _require_memory(config: RunConfig, teams: tuple[TeamLearner, ...], world: En
     with damaged("settings: the sizes that they ask for", remedy):
         wanted = bytes_of(_shapes(config, teams))
     if plan.experience.kind == "episodes":
-        copies *= plan.experience.episodes
+        copies *= plan.experience.episodes * (1 if plan.experience.counterfactual == "none" else 2)
     numbers = sum(team.agents * (team.observation_size + team.actions.size + 6) for team in world.teams)
     require_memory(wanted + 4 * copies * (world.horizon + 1) * numbers, "settings", remedy)
 

@@ -44,7 +44,7 @@ def cn(agents: int) -> World:
     half_width, size = HALF_WIDTH[agents], 4 + 2 * (SEEN_LANDMARKS + SEEN_AGENTS)
     return particle_world(
         f"cn-{agents}",
-        (Team("agents", agents, size, particle.MOVES),),
+        (Team("agents", agents, size, particle.MOVES, idle=particle.STAY),),
         bodies(agents),
         lambda agent, landmark: (
             particle.scatter(agent, agents, half_width),

@@ -30,6 +30,7 @@ F = TypeVar("F", bound=Callable)
 
 
 MOVES = Discrete(5)  # none, −x, +x, −y, +y
+STAY = 0  # the first of them
 
 
 class Particles(NamedTuple):

@@ -146,7 +146,7 @@ def pp(agents: int, prey: Prey | None = None) -> World:
     return _hunt(
         f"pp-{agents}",
         scale,
-        (Team("predators", scale.predators, scale.sight.size, particle.MOVES),),
+        (Team("predators", scale.predators, scale.sight.size, particle.MOVES, idle=particle.STAY),),
         lambda state: (observe(scale, scale.sight, state, prey=False),),
         others=lambda state, key: jax.random.categorical(key, policy(prey_sees(state))),
     )
@@ -161,7 +161,7 @@ def competitive_pp(agents: int = 6, *, walled: bool = False) -> World:
     return _hunt(
         "competitive-pp" + f"-{agents}" * (agents != 6) + "-walled" * walled,
         scale,
-        tuple(Team(*team, sight.size, particle.MOVES) for team in scale.groups.items()),
+        tuple(Team(*team, sight.size, particle.MOVES, idle=particle.STAY) for team in scale.groups.items()),
         lambda state: tuple(observe(scale, sight, state, prey=prey) for prey in (False, True)),
         walled,
     )

@@ -49,7 +49,7 @@ def triangle() -> World:
     """The world of three agents."""
     return particle_world(
         "area",
-        (Team("agents", AGENTS, 14, particle.MOVES),),
+        (Team("agents", AGENTS, 14, particle.MOVES, idle=particle.STAY),),
         BODIES,
         lambda agent, landmark: (
             particle.scatter(agent, AGENTS, START),
