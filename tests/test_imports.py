@@ -24,7 +24,7 @@ ORDER = (
     ("sealing",),
     ("credit",),
     ("design", "report", "library"),
-    ("training", "adapters"),
+    ("bench", "training", "adapters"),
     ("__init__",),
     ("cli",),
 )

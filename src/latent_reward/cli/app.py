@@ -11,7 +11,7 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes
 from tyro.extras import SubcommandApp
 
-from latent_reward.cli import credit, design, show, task, train
+from latent_reward.cli import bench, credit, design, show, task, train
 from latent_reward.cli.folder import named_modules_of
 from latent_reward.envs.named import command_line
 from latent_reward.errors import LareError
@@ -32,6 +32,7 @@ app.command(design.design)
 app.command(train.train)
 app.command(train.evaluate)
 app.command(credit.credit)
+app.command(bench.bench)
 
 
 def run(words: Sequence[str]) -> None:
