@@ -32,7 +32,7 @@ def switch():
 '''
 
 
-def small(agents=1, truth="reward", horizon=3):
+def small(agents=1, horizon=3):
     """Chance, an end that may come early, and rewards that no plan gets all of."""
 
     def step(state, action):
@@ -44,7 +44,7 @@ def small(agents=1, truth="reward", horizon=3):
 
     return tabulate(
         "small", "", start={0: 0.5, 1: 0.5}, step=step, observe=lambda state: [[state, 1.0]] * agents,
-        latents=lambda o, a: o, latent_names=("place", "one"), truth=truth, agents=agents, actions=2, horizon=horizon,
+        latents=lambda o, a: o, latent_names=("place", "one"), agents=agents, actions=2, horizon=horizon,
     )  # fmt: skip
 
 
@@ -193,14 +193,14 @@ def test_every_world_has_a_best_plan_above_random_and_credit_that_varies():
 def test_the_command_compares_methods_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     own = tmp_path / "own.py"
     own.write_text(OWN, "utf-8")
-    words = f"bench --methods dense uniform llm-reward {own}:even --worlds linear {own}:switch --seeds 2 --workers 1"
+    words = f"bench --methods dense llm-reward {own}:even --worlds linear {own}:switch --seeds 2 --workers 1"
     words = [*words.split(), "--episodes", "16", "--held-out", "8", "--out", str(tmp_path / "out")]
     cli.main(words)
     assert "dense" in capsys.readouterr().out
     rows = [json.loads(line) for line in (tmp_path / "out/bench.jsonl").read_text("utf-8").splitlines()]
     assert (
-        len(rows) == 3 * 2 * 2 + 1 + 2
-    )  # llm-reward is refused once per world, or works where there is one latent
+        len(rows) == 2 * 2 * 2 + 1 + 2
+    )  # llm-reward is refused in linear, and works where there is one latent
     dense = [row for row in rows if row["method"] == "dense" and row["world"] == "switch"]
     assert [(row["seed"], row["correlation"], row["planned"]) for row in dense] == [
         (0, 1.0, 1.0),

@@ -29,7 +29,7 @@ from latent_reward.types import Key
 
 CHUNK = 16  # episodes that a method sees at a time
 ROWS = 512  # transitions are filled up to a multiple of this, so that worlds share compiled programs
-SMALL = {"hidden": (32, 32), "learning_rate": 3e-3, "batch_steps": 96}
+SMALL = {"hidden": (32, 32), "width": 16, "episodes": 8, "batch_steps": 104, "learning_rate": 3e-3}
 """Networks for worlds of a few dozen states: what is shipped is made for a hundred thousand times as many steps."""
 
 
@@ -46,7 +46,7 @@ class Plan:
 
     episodes: int = 64
     held_out: int = 64
-    updates: int = 300
+    updates: int = 100
     shipped: bool = False
 
 
@@ -81,10 +81,11 @@ def method_of(recipe: str | Recipe, world: World, plan: Plan) -> Method | str:
 
 
 def _small(method: Any) -> Any:
+    """The method with the settings of :data:`SMALL` that it has, also those of a network inside it."""
     known = {each.name for each in fields(method)}
     changes: dict[str, Any] = {name: value for name, value in SMALL.items() if name in known}
-    if "episodes" in known:
-        changes["episodes"] = 8
+    if "network" in known:
+        changes["network"] = _small(method.network)
     return replace(method, **changes)
 
 
@@ -117,15 +118,15 @@ def fit(method: Method, world: World, recorded: Recorded, seeds: list[int], plan
     fixed = Core(method, _spec(world, stand_in), Discrete(actions))
     own = Core(method, _spec(world, encoder), Discrete(actions))
     table = every_transition(world, -(-len(world.source) // ROWS) * ROWS)
-    played = jax.tree.map(jnp.asarray, recorded.episodes)
+    played = recorded.episodes
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), played)
     features = core.encode(own, flat).reshape(*played.mask.shape, -1)
     arguments = Arguments(
         jax.vmap(partial(jax.random.fold_in, jax.random.key(0)))(jnp.asarray(seeds)),
         played,
         features,
-        jax.tree.map(jnp.asarray, table),
-        core.encode(own, jax.tree.map(jnp.asarray, table)),
+        table,
+        core.encode(own, table),
     )
     leaves, structure = jax.tree.flatten(arguments)
     program = _compiled(fixed, plan, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))

@@ -1,7 +1,8 @@
 """Recorded episodes: what behaviours from random to good did in a world, for every seed at once."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -39,9 +40,8 @@ def behaviours(world: World) -> list[Policy]:
 def record(world: World, seeds: list[int], episodes: int) -> Recorded:
     """Play ``episodes`` episodes per seed; a seed gives the same ones whatever the others are."""
     parts = [_play(world, np.random.default_rng([seed, 0]), episodes) for seed in seeds]
-    transition, mask, truth, seen, chosen, ended, returns, paid = map(np.stack, zip(*parts, strict=True))
-    there = np.repeat(mask[..., None], world.agents, axis=-1)
-    played = Episodes(seen, chosen, there, ended, returns, paid)  # pyright: ignore[reportArgumentType]
+    transition, mask, truth, *arrays = map(np.stack, zip(*parts, strict=True))
+    played = Episodes(*jax.device_put(tuple(arrays)))
     return Recorded(transition, mask, truth, played)
 
 
@@ -54,7 +54,10 @@ def _play(world: World, random: np.random.Generator, count: int) -> tuple[np.nda
     row = (world.source * len(world.choices) + world.action)[order]
     state = random.choice(world.states, size=count, p=world.start)
     going = np.ones(count, bool)
-    states, actions, transitions, masks = [state], [], [], []
+    states: list[Any] = [state]
+    actions: list[Any] = []
+    transitions: list[Any] = []
+    masks: list[Any] = []
     for _ in range(world.horizon):
         action = (random.random((count, 1)) > chances[turn, state]).sum(axis=1)
         action = np.minimum(action, len(world.choices) - 1)
@@ -63,8 +66,10 @@ def _play(world: World, random: np.random.Generator, count: int) -> tuple[np.nda
         drawn = before + random.random(count) * (1 - 1e-9)
         found = order[np.minimum(np.searchsorted(reached, drawn, side="right"), len(order) - 1)]
         state = np.where(going, world.target[found], state)
-        for kept, value in ((states, state), (actions, action), (transitions, found), (masks, going)):
-            kept.append(value)
+        states.append(state)
+        actions.append(action)
+        transitions.append(found)
+        masks.append(going)
         going = going & ~world.over[found]
     state, action, transition, mask = (
         np.stack(each, axis=1) for each in (states, actions, transitions, masks)
@@ -81,12 +86,18 @@ def _play(world: World, random: np.random.Generator, count: int) -> tuple[np.nda
     if world.distractors:
         drawn = random.normal(size=(*seen.shape[:-1], world.distractors))
         seen = np.concatenate([seen, drawn], axis=-1)
-    ended = np.repeat((world.over[transition] & mask)[..., None], world.agents, axis=-1)
-    single = np.float32
+    own = np.repeat(there, world.agents, axis=-1)
     return (
-        transition, mask, np.where(there, truth, 0.0), seen.astype(single), world.choices[action].astype(np.int32),
-        ended, paid.sum(axis=(1, 2)).astype(single), paid.astype(single),
-    )  # fmt: skip
+        transition,
+        mask,
+        np.where(there, truth, 0.0),
+        seen.astype(np.float32),
+        world.choices[action].astype(np.int32),
+        own,
+        own & world.over[transition][..., None],
+        paid.sum(axis=(1, 2)).astype(np.float32),
+        paid.astype(np.float32),
+    )
 
 
 def every_transition(world: World, rows: int) -> Episodes:
@@ -99,12 +110,12 @@ def every_transition(world: World, rows: int) -> Episodes:
     seen = np.pad(seen, ((0, rows - count), (0, 0), (0, 0), (0, world.distractors)))
     fill = lambda array: np.pad(array, ((0, rows - count), *((0, 0),) * (array.ndim - 1)))  # noqa: E731
     mask = np.ones((count, 1, world.agents), bool)
-    single = np.float32
-    return Episodes(
-        seen.astype(single),
+    arrays = (
+        seen.astype(np.float32),
         fill(world.choices[world.action][:, None].astype(np.int32)),
         fill(mask),
         fill(mask & world.over[:, None, None]),
-        fill(world.reward.sum(axis=1).astype(single)),
-        fill(world.reward[:, None].astype(single)),
-    )  # pyright: ignore[reportArgumentType]
+        fill(world.reward.sum(axis=1).astype(np.float32)),
+        fill(world.reward[:, None].astype(np.float32)),
+    )
+    return Episodes(*jax.device_put(arrays))

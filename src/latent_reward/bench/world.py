@@ -111,7 +111,7 @@ def tabulate(
     name: str,
     summary: str,
     *,
-    start: Mapping[Hashable, float],
+    start: Mapping[Any, float],
     step: Callable[[Any, Any], Iterable[Outcome]],
     observe: Callable[[Any], Any],
     latents: Callable[..., Any],

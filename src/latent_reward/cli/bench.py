@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,6 @@ def bench(
     from latent_reward.bench.worlds import WORLDS
     from latent_reward.compilation import use_compilation_cache
     from latent_reward.credit.methods import METHODS
-    from latent_reward.report.curves import can_draw
 
     use_compilation_cache()
     with disk_errors(f"out: {out} cannot be made", "choose another folder"):
@@ -69,7 +69,7 @@ def bench(
     found = table.make_table(rows)
     table.write(out, found, _command(plan, seeds, methods=methods, worlds=worlds))
     print_rows(table.overview(found), as_json=False)
-    if can_draw():
+    if find_spec("matplotlib") is not None:
         table.draw(out / "bench.png", found)
     screen.print(f"\nwritten: {out}")
 
