@@ -2,13 +2,15 @@
 
 import itertools
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latent_reward import cli
 from latent_reward.bench import exact, named, scores, study, table
-from latent_reward.bench.fit import Plan, fit
+from latent_reward.bench.fit import Plan, fit, method_of
 from latent_reward.bench.record import BEHAVIOURS, behaviours, record
 from latent_reward.bench.world import Outcome, tabulate
 from latent_reward.bench.worlds import WORLDS
@@ -174,6 +176,23 @@ def test_the_truth_scores_1_and_a_constant_0(agents):
     for name in ("correlation", "ranking", "gradient", "planned"):
         np.testing.assert_allclose(scores.SCORES[name](case), 0.0, atol=1e-9, err_msg=name)
     assert np.isnan(scores.slope(case)).all()
+
+
+PAGE = (Path(__file__).parents[1] / "docs/bench.md").read_text("utf-8")
+
+
+def test_the_examples_of_the_documents_take_part(tmp_path):
+    world, method = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "my_world.py").write_text(world, "utf-8")
+    (tmp_path / "my_method.py").write_text(method, "utf-8")
+    corridor = named.find_world(f"{tmp_path}/my_world.py:corridor")
+    assert corridor.shape == (1, 3, 13, 2)
+    assert method_of(named.find_recipe(f"{tmp_path}/my_method.py:mine"), corridor, Plan()).learns
+
+
+def test_every_world_and_score_is_described():
+    assert [name for name in (*WORLDS, *table.HEADINGS) if f"`{name}`" not in PAGE] == []
+    assert set(table.HEADINGS) == {*scores.SCORES, "seconds"}
 
 
 def test_every_world_has_a_best_plan_above_random_and_credit_that_varies():

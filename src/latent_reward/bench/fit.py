@@ -29,8 +29,17 @@ from latent_reward.types import Key
 
 CHUNK = 16  # episodes that a method sees at a time
 ROWS = 512  # transitions are filled up to a multiple of this, so that worlds share compiled programs
-SMALL = {"hidden": (32, 32), "width": 16, "episodes": 8, "batch_steps": 104, "learning_rate": 3e-3}
+SMALL = {
+    "hidden": (32, 32),
+    "width": 16,
+    "subset": 4,
+    "episodes": 8,
+    "batch_steps": 104,
+    "learning_rate": 3e-3,
+}
 """Networks for worlds of a few dozen states: what is shipped is made for a hundred thousand times as many steps."""
+_LONG_UPDATES = ("per-episode", "diaster")
+_SHARE = 5
 
 
 @dataclass(frozen=True)
@@ -40,13 +49,13 @@ class Plan:
     Attributes:
         episodes: to be fitted to, per seed.
         held_out: to be judged on, per seed.
-        updates: of methods that are fitted step by step.
+        updates: of networks; a fifth of them of those that read whole episodes, which take far longer for each.
         shipped: whether networks have their own sizes rather than :data:`SMALL`.
     """
 
     episodes: int = 64
     held_out: int = 64
-    updates: int = 100
+    updates: int = 500
     shipped: bool = False
 
 
@@ -170,7 +179,9 @@ def _learn(fixed: Core, plan: Plan, given: Arguments) -> tuple[Array, Array, Arr
     observe = lambda state, chunk: (method.observe(state, *chunk), None)  # noqa: E731
     state, _ = jax.lax.scan(observe, method.init(spec, k_state), chunks)
     if method.draws:
-        state = _fit(fixed, state, own, k_updates, plan.updates)
+        slow = getattr(method, "kind", "") in _LONG_UPDATES
+        updates = max(1, plan.updates // _SHARE) if slow else plan.updates
+        state = _fit(fixed, state, own, k_updates, updates)
     reward = lambda part: method.reward(state, part[0], part[1].mask)  # noqa: E731
     return reward(own), reward(held_out), reward((given.table_features, given.table))
 

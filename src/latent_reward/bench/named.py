@@ -12,6 +12,10 @@ from latent_reward.credit.base import Method
 from latent_reward.credit.methods import METHODS, Recipe
 from latent_reward.errors import LareError, did_you_mean, one_line, shown
 
+_SLOW = ("stas-ml", "lare-stas", "lare-arel", "lare-tar2", "lare-diaster")
+DEFAULT = tuple(name for name in METHODS if name not in _SLOW)
+"""All methods but variants of attention and recurrence, which would take as long as the others together."""
+
 
 @cache
 def find_world(name: str) -> World:

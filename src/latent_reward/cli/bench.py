@@ -23,7 +23,7 @@ def bench(
     seeds: int = 30,
     episodes: int = 64,
     held_out: int = 64,
-    updates: int = 100,
+    updates: int = 500,
     shipped: FlagCreatePairsOff[bool] = False,
     out: Annotated[Path, arg(metavar="OUT")] = Path("bench"),
     workers: int | None = None,
@@ -36,21 +36,22 @@ def bench(
     already are not computed again.
 
     Args:
-        methods: which ones (`lare methods`), or FILE.py:NAME with a method of your own; all by default.
+        methods: which ones (`lare methods`), or FILE.py:NAME with a method of your own; by default all but stas-ml and
+            the variants of attention and recurrence on latents, which take as long as the others together.
         worlds: which ones, or FILE.py:NAME with a world of your own; all by default.
         seeds: how many, each with its own episodes.
         episodes: to fit to, per seed; a multiple of 16.
         held_out: episodes to judge on, per seed.
-        updates: of methods that are fitted step by step.
+        updates: of networks; those that read whole episodes make a fifth as many.
         shipped: use networks in the sizes of `lare train`; by default they are as small as the worlds.
         out: the folder for the results.
         workers: processes; as many as there are cores by default.
     """
     from latent_reward.bench import study, table
     from latent_reward.bench.fit import Plan
+    from latent_reward.bench.named import DEFAULT
     from latent_reward.bench.worlds import WORLDS
     from latent_reward.compilation import use_compilation_cache
-    from latent_reward.credit.methods import METHODS
 
     use_compilation_cache()
     with disk_errors(f"out: {out} cannot be made", "choose another folder"):
@@ -58,7 +59,7 @@ def bench(
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     plan = Plan(episodes, held_out, updates, shipped)
     rows = study.run(
-        methods or tuple(METHODS),
+        methods or DEFAULT,
         worlds or tuple(WORLDS),
         seeds,
         plan,
