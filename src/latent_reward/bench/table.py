@@ -80,10 +80,13 @@ def interval(values: Float[np.ndarray, "*cell seed"]) -> tuple[np.ndarray, np.nd
 
 
 def overview(table: Table) -> list[dict[str, str]]:
-    """A row per method: the mean of each score over the worlds in which it takes part."""
+    """A row per method: the mean of each score over the worlds in which it takes part.
+
+    A score below −1 counts as −1: returns that are predicted in the wrong unit would hide everything else.
+    """
     rows = [{"method": name} for name in table.methods]
     for name in _OVERVIEW:
-        by_seed = _mean(np.moveaxis(table.values[name], 1, -1))
+        by_seed = _mean(np.maximum(np.moveaxis(table.values[name], 1, -1), -1.0))
         for row, mean, half in zip(rows, *interval(by_seed), strict=True):
             row[name] = _number(mean, half)
     taken = [sum((method, world) not in table.reasons for world in table.worlds) for method in table.methods]
@@ -102,6 +105,8 @@ def markdown(table: Table, command: str) -> str:
         "95 % interval (bootstrap over seeds).",
         "",
         "## Means over worlds",
+        "",
+        "Numbers below −1 count as −1.",
         "",
         *_lines(overview(table)),
     ]
