@@ -15,6 +15,7 @@ from latent_reward.bench.record import BEHAVIOURS, behaviours, record
 from latent_reward.bench.world import Outcome, tabulate
 from latent_reward.bench.worlds import WORLDS
 from latent_reward.credit.reference import Reference
+from latent_reward.credit.solved import Solved
 from latent_reward.errors import LareError
 
 OWN = '''
@@ -187,7 +188,7 @@ def test_the_examples_of_the_documents_take_part(tmp_path):
     (tmp_path / "my_method.py").write_text(method, "utf-8")
     corridor = named.find_world(f"{tmp_path}/my_world.py:corridor")
     assert corridor.shape == (1, 3, 13, 2)
-    assert method_of(named.find_recipe(f"{tmp_path}/my_method.py:mine"), corridor, Plan()).learns
+    assert isinstance(method_of(named.find_recipe(f"{tmp_path}/my_method.py:mine"), corridor, Plan()), Solved)
 
 
 def test_every_world_and_score_is_described():

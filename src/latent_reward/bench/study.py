@@ -97,9 +97,11 @@ def run(
                 file.flush()
                 rows += found
                 tell(f"{number} of {len(jobs)}: {job.method} in {', '.join(job.worlds)}")
-    place = {name: number for number, name in enumerate((*methods, *worlds))}
-    order = {short_name(name): number for name, number in place.items()}
-    return sorted(rows, key=lambda row: (order[row["world"]], order[row["method"]], row["seed"] or 0))
+    columns, lines = ([short_name(name) for name in names] for names in (worlds, methods))
+    return sorted(
+        rows,
+        key=lambda row: (columns.index(row["world"]), lines.index(row["method"]), row["seed"] or 0),
+    )
 
 
 def work(job: Job) -> list[Row]:
