@@ -14,7 +14,7 @@ from latent_reward.errors import LareError, did_you_mean, one_line, shown
 
 _SLOW = ("stas-ml", "lare-stas", "lare-arel", "lare-tar2", "lare-diaster")
 DEFAULT = tuple(name for name in METHODS if name not in _SLOW)
-"""All methods but variants of attention and recurrence, which would take as long as the others together."""
+"""All methods but variants of attention and recurrence, whose updates take many times as long as others."""
 
 
 @cache

@@ -37,7 +37,7 @@ def bench(
 
     Args:
         methods: which ones (`lare methods`), or FILE.py:NAME with a method of your own; by default all but stas-ml and
-            the variants of attention and recurrence on latents, which take as long as the others together.
+            the variants of attention and recurrence on latents, which are slow.
         worlds: which ones, or FILE.py:NAME with a world of your own; all by default.
         seeds: how many, each with its own episodes.
         episodes: to fit to, per seed; a multiple of 16.
