@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import latent_reward as lr
-from latent_reward import cli
+from latent_reward import checkpoint, cli
 from latent_reward.agents.ppo import PPO
 from latent_reward.agents.td3 import TD3
 from latent_reward.credit.methods import METHODS, find_method
@@ -219,7 +219,7 @@ def test_a_run_of_an_earlier_format_is_refused_in_one_line(reference, tmp_path, 
     shutil.copy(reference.folder / "checkpoint.safetensors", folder / "whole")
     with safe_open(folder / "whole", framework="numpy") as file:
         arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    header = json.loads(metadata["header"]) | {"format": FORMAT - 1}
+    header = json.loads(metadata["header"]) | {"format": checkpoint.FORMAT - 1}
     save_file(arrays, folder / "checkpoint.safetensors", metadata | {"header": json.dumps(header)})
     with pytest.raises(
         lr.LareError, match=r"^checkpoint: .*another version of latent-reward \(format 2, this one"
