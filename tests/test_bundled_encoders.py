@@ -26,13 +26,17 @@ EVERY = [(name, draw) for name in NAMES for draw in bundled_draws(name)]
 # What a linear map of the latents and their squares must explain of the variance of the true reward per step,
 # both summed over the team where there is one. HalfCheetah is rewarded for its mean velocity over a step of
 # 0.05 s, of which an observation shows only the velocity at the end: even a linear map of the whole observation
-# stays near 0.93. In the other tasks the observation that is reached holds all the reward depends on, up to the
+# stays near 0.93. The same is true of Ant and Swimmer. In the other tasks the observation that is reached holds all the reward depends on, up to the
 # contact cost of the humanoid, to predators and prey that are too many to be seen at once, and to the damage that
 # a battle's shots have done, of which an enemy that is dead or out of sight shows nothing.
 EXPLAINED = {
+    "Ant": 0.92,
     "HalfCheetah": 0.88,
+    "Hopper": 0.98,
+    "Humanoid": 0.97,
     "HumanoidStandup": 0.99,
     "Reacher": 0.99,
+    "Swimmer": 0.91,
     "Walker2d": 0.95,
     "cn": 0.99,
     "pp": 0.95,
@@ -40,6 +44,9 @@ EXPLAINED = {
     "area": 0.95,
     "smax": 0.8,
 }
+
+# The last draw of these tasks is a plausible answer that misses a part of what is rewarded; docs/encoders.md says which.
+PARTIAL = {("Ant-v5", 2): 0.8, ("Hopper-v5", 2): 0.95, ("Humanoid-v5", 2): 0.4, ("Swimmer-v5", 2): 0.3}
 
 
 @functools.cache
@@ -161,8 +168,8 @@ def test_every_task_has_three_draws_and_a_battle_one():
 
 
 def test_what_is_not_bundled_is_refused_with_what_is():
-    with pytest.raises(LareError, match=r"'Ant-v5'.*Reacher-v5.*lare check"):
-        bundled_draws("Ant-v5")
+    with pytest.raises(LareError, match=r"'Pusher-v5'.*Reacher-v5.*lare check"):
+        bundled_draws("Pusher-v5")
     with pytest.raises(LareError, match=r"no bundled draw 7, only 0, 1, 2"):
         bundled_folder("Reacher-v5", 7)
 
@@ -179,6 +186,15 @@ def test_sealed_files_belong_to_the_reply_and_the_task(name, draw):
     assert encoder.card.arguments == ("observation", "action")
     assert 5 <= len(encoder.latent_names) <= 8
     check_fits(encoder, load_description(name))
+
+
+@pytest.mark.parametrize(("name", "draw"), EVERY)
+def test_every_latent_is_explained_by_the_comment_of_its_source(name, draw):
+    encoder = bundled(name, draw)
+    for latent, text in zip(encoder.latent_names, encoder.card.explanations, strict=True):
+        assert 10 <= len(text) <= 120
+        assert text.endswith(".")
+        assert f"    # {text}\n    {latent} = " in encoder.source
 
 
 @pytest.mark.parametrize(("name", "draw"), EVERY)
@@ -219,7 +235,11 @@ def test_latents_explain_the_hidden_reward(name, draw):
     rewards = experience(name)[2]
     team = rewards.reshape(-1, agents(name))
     latents = latents_of(name, draw).astype(np.float64).reshape(*team.shape, -1)
-    assert explained(latents, team) >= EXPLAINED[name.split("-")[0]]
+    share = explained(latents, team)
+    if (name, draw) in PARTIAL:
+        assert 0.05 < share < PARTIAL[name, draw]
+    else:
+        assert share >= EXPLAINED[name.split("-")[0]]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,8 +24,9 @@ def refused(capsys, *words):
 def test_a_bundled_encoder_is_shown_with_goal_analysis_source_and_checks(capsys):
     text = lare(capsys, "encoders", "show", "Reacher-v5", "--draw", 1)
     encoder = load(bundled_folder("Reacher-v5", 1))
-    for name in encoder.latent_names:
-        assert f"{name} -" in text
+    for name, explanation in zip(encoder.latent_names, encoder.card.explanations, strict=True):
+        assert name in text
+        assert explanation in text
     assert "(paper) An arm of two links lies flat on a table" in text
     assert "written for this project" in text
     assert " ".join(encoder.source.split()) in text

@@ -23,7 +23,7 @@ SOURCE = """
 import numpy as np
 
 def evaluation_func(observation, action, next_observation):
-    speed = next_observation[:, 2:3]
+    speed = next_observation[:, 2:3]  # forward
     effort = -np.sum(action ** 2, axis=1, keepdims=True)
     upright = np.cos(observation[:, 1:2])
     step = np.linalg.norm(next_observation - observation, axis=1, keepdims=True)
@@ -45,7 +45,7 @@ def by_numpy(observation, action, following) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return seal(SOURCE, SPACE, explanations={"speed": "forward"}, provenance="by hand", draw=3, goal="plain")
+    return seal(SOURCE, SPACE, provenance="by hand", draw=3, goal="plain")
 
 
 def source(*lines: str, arguments: str = "observation, action") -> str:

@@ -1,6 +1,7 @@
 """Tasks: every built-in field means what it says, and every mistake in a file is found where it stands."""
 
 import dataclasses
+import functools
 import pickle
 import subprocess
 import sys
@@ -42,9 +43,10 @@ def stepped(task, steps=30, seed=3):
 # ---------------------------------------------------------------- the built-in tasks
 
 
-def test_the_published_tasks_are_built_in_in_both_revisions():
-    bodies = ("HalfCheetah", "HumanoidStandup", "Reacher", "Walker2d")
-    assert tuple(f"{body}-{revision}" for body in bodies for revision in ("v4", "v5")) == NAMES
+def test_the_published_tasks_are_built_in_in_both_revisions_and_four_more_in_the_newer():
+    published = ("HalfCheetah", "HumanoidStandup", "Reacher", "Walker2d")
+    older, newer = {f"{body}-v4" for body in published}, {f"{body}-v5" for body in published}
+    assert older | newer | {"Ant-v5", "Hopper-v5", "Humanoid-v5", "Swimmer-v5"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,22 +72,34 @@ def test_observations_stay_in_the_ranges_of_the_fields(name):
         assert (observation <= task.observation_high + 1e-6).all()
 
 
+JOINTS = {
+    "Ant": 8,
+    "HalfCheetah": 9,
+    "Hopper": 6,
+    "Humanoid": 17,
+    "HumanoidStandup": 17,
+    "Swimmer": 5,
+    "Walker2d": 9,
+}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("Reacher")])
 def test_joint_fields_hold_the_joints_they_name(name):
     task = load_task(name)
     observation, model, data = stepped(task, 12)
-    limit = 10 if name.startswith("Walker2d") else np.inf
+    limit = 10 if name.startswith(("Walker2d", "Hopper")) else np.inf
+    hidden = {"slider1", "slider2"} if name.startswith("Swimmer") else {"rootx"}
     checked = 0
     for number in range(model.njnt):
         joint = model.joint(number)
         if joint.type[0] == mujoco.mjtJoint.mjJNT_FREE:
             continue
-        if joint.name != "rootx":
+        if joint.name not in hidden:
             assert value(task, observation, joint.name) == pytest.approx(data.qpos[joint.qposadr[0]])
         speed = np.clip(data.qvel[joint.dofadr[0]], -limit, limit)
         assert value(task, observation, f"{joint.name} velocity") == pytest.approx(speed)
         checked += 1
-    assert checked == (17 if name.startswith("Humanoid") else 9)
+    assert checked == JOINTS[name.split("-")[0]]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,7 +109,7 @@ def test_action_fields_name_the_joints_that_the_actuators_drive(name):
     assert [each.name for each in load_task(name).action] == driven
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name[0] in "HW" and "Standup" not in name])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("Half", "Hopper", "Walker"))])
 def test_pitch_turns_the_nose_down(name):
     task = load_task(name)
     _, model, data = stepped(task, 1)
@@ -126,9 +140,9 @@ def test_reacher_fields_follow_from_the_state_of_the_arm(revision):
     np.testing.assert_allclose(tip, fingertip[:2], atol=1e-6)
 
 
-@pytest.mark.parametrize("revision", ["v4", "v5"])
-def test_humanoid_root_and_blocks_hold_what_the_fields_say(revision):
-    task = load_task(f"HumanoidStandup-{revision}")
+@pytest.mark.parametrize("name", ["HumanoidStandup-v4", "HumanoidStandup-v5", "Humanoid-v5"])
+def test_humanoid_root_and_blocks_hold_what_the_fields_say(name):
+    task, revision = load_task(name), name[-2:]
     observation, model, data = stepped(task, 60)
     first = 0 if revision == "v4" else 1
     bodies = [model.body(number).name for number in range(1, model.nbody)]
@@ -209,6 +223,80 @@ def test_humanoid_head_points_along_negative_x_and_its_chest_along_z():
     assert height == pytest.approx(1.2, abs=0.05)
     w, x, y, z = data.qpos[3:7]
     assert 2 * (w * y - x * z) == pytest.approx(1)
+
+
+@functools.cache
+def model_and_data(name):
+    return stepped(load_task(name), 1)[1:]
+
+
+def posed(name, **joints):
+    """The MuJoCo state of a body in the air that is level and straight, except for the joints that are given.
+
+    It is valid until the next call.
+    """
+    model, data = model_and_data(name)
+    data.qpos[:] = 0
+    if model.joint(0).type[0] == mujoco.mjtJoint.mjJNT_FREE:
+        data.qpos[2:4] = 1.4, 1
+    for joint, angle in joints.items():
+        data.joint(joint).qpos = angle
+    mujoco.mj_forward(model, data)
+    return data
+
+
+def test_walking_humanoid_is_upright_and_its_joints_turn_as_the_fields_say():
+    straight = posed("Humanoid-v5")
+    x, _, z = straight.geom("head").xpos - straight.body("torso").xpos
+    assert (x, z) == pytest.approx((0, 0.19))
+    right, left = (straight.body(f"{side}_foot").xpos.copy() for side in ("right", "left"))
+    assert right[1] < 0 < left[1]
+    assert posed("Humanoid-v5", right_hip_x=-0.4).body("right_foot").xpos[1] < right[1] - 0.1
+    assert posed("Humanoid-v5", left_hip_x=-0.4).body("left_foot").xpos[1] > left[1] + 0.1
+    assert posed("Humanoid-v5", right_hip_y=-1).body("right_foot").xpos[0] > 0.5
+    assert posed("Humanoid-v5", abdomen_y=-0.5).body("right_foot").xpos[0] > 0.3
+    assert posed("Humanoid-v5", right_knee=-1).body("right_foot").xpos[0] < -0.3
+    for side, sign in (("right", -1), ("left", 1)):
+        toes = posed("Humanoid-v5", **{f"{side}_hip_z": -0.5}).body(f"{side}_thigh").xmat.reshape(3, 3)[:, 0]
+        assert sign * toes[1] > 0.3
+
+
+def test_hopper_joints_turn_as_the_fields_say():
+    straight = posed("Hopper-v5").geom("foot_geom").xpos.copy()
+    assert posed("Hopper-v5", thigh_joint=-0.5).geom("foot_geom").xpos[0] < straight[0] - 0.3
+    assert posed("Hopper-v5", leg_joint=-0.5).geom("foot_geom").xpos[0] < straight[0] - 0.1
+    assert posed("Hopper-v5", foot_joint=0.3).geom("foot_geom").xpos[2] > straight[2] + 0.01
+
+
+def test_ant_legs_are_where_the_fields_say_and_contacts_are_clipped():
+    task = load_task("Ant-v5")
+    for number, x, y, bent in ((1, 1, 1, 1), (2, -1, 1, -1), (3, -1, -1, -1), (4, 1, -1, 1)):
+        (field,) = [each for each in task.observation if each.name == f"hip_{number}"]
+        assert f"towards {x:+d}x and {y:+d}y".replace("1", "") in field.meaning
+        data = posed("Ant-v5", **{f"ankle_{number}": bent})
+        upper = data.body(f"aux_{number}").id
+        hip, lower = data.xpos[upper].copy(), upper + 1
+        assert (np.sign(hip[:2]) == (x, y)).all()
+        assert data.geom_xpos[data.model.body_geomadr[lower]][2] < hip[2] - 0.1
+        turned = posed("Ant-v5", **{f"hip_{number}": 0.4}).xpos[lower] - hip
+        assert x * turned[1] - y * turned[0] > 0  # counter-clockwise
+    observation, _, data = stepped(task, 24)
+    block = value(task, observation, "cfrc_ext").reshape(13, 6)
+    np.testing.assert_allclose(block, np.clip(data.cfrc_ext[1:], -1, 1))
+    assert np.abs(data.cfrc_ext).max() > 1
+
+
+def test_swimmer_velocity_is_that_of_a_point_behind_the_front_link():
+    task = load_task("Swimmer-v5")
+    data = posed("Swimmer-v5")
+    assert data.geom_xpos[1][0] == pytest.approx(1)  # the middle of the front link, which is one metre long
+    assert data.body("torso").xpos[0] == pytest.approx(0)
+    observation, model, data = stepped(task)
+    velocity = np.zeros(6)
+    mujoco.mj_forward(model, data)
+    mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, model.body("torso").id, velocity, 0)
+    seen = [value(task, observation, f"slider{axis} velocity") for axis in (1, 2)]
+    np.testing.assert_allclose(velocity[3:5], seen, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,6 @@ The result is an ordinary source, which is checked and sealed like any other.
 
 import ast
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,27 +53,6 @@ def compose(parts: Sequence[Contribution]) -> str:
                 entries.append(f"        {json.dumps(_unique(name, taken))}: part_{number}[{index}],")
     outer = [f"def {ENTRY}({', '.join(arguments)}):", *calls, "    return {", *entries, "    }"]
     return "\n\n\n".join(["import numpy as np", *bodies, "\n".join(outer)]) + "\n"
-
-
-def explanations(source: str, names: Sequence[str]) -> dict[str, str]:
-    """The explanation of each latent: the comment right above, or at the end of, the line that assigns it.
-
-    The last such line counts; a latent without a comment is left out.
-    """
-    found: dict[str, str] = {}
-    comment: list[str] = []
-    for line in source.splitlines():
-        text = line.strip()
-        if text.startswith("#"):
-            comment.append(text.lstrip("# ").strip())
-            continue
-        made = re.match(r"""["']?([A-Za-z][\w ./%-]*?)["']?\s*(?:=(?!=)|:\s)""", text)
-        trailing = re.search(r"\s#\s*([^\"'#]+)$", line)
-        said = " ".join(comment) or (trailing[1].strip() if trailing else "")
-        if made and made[1] in names and said:
-            found[made[1]] = said[:300]
-        comment = []
-    return found
 
 
 def _renamed(source: str, prefix: str) -> tuple[str, str]:

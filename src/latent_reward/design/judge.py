@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from latent_reward.design.compose import Contribution, compose, explanations
+from latent_reward.design.compose import Contribution, compose
 from latent_reward.design.llm.wire import printable
 from latent_reward.design.play import Recorded
 from latent_reward.design.reply import read_reply
@@ -25,6 +25,7 @@ from latent_reward.errors import LareError, disk_errors
 from latent_reward.files import to_json, write_text
 from latent_reward.sealing.language.parse import SourceError
 from latent_reward.sealing.lock import sandbox
+from latent_reward.sealing.language.explain import explanations
 from latent_reward.sealing.verify import Check, Report, check_all, encoder_of
 from latent_reward.task.task import Task
 
@@ -150,7 +151,7 @@ class Evaluator:
         if not report.passed:
             return dataclasses.replace(candidate, report=report)
         said = explanations(candidate.source, report.latent_names)
-        encoder = encoder_of(report, candidate.source, self.task, explanations=said)
+        encoder = encoder_of(report, candidate.source, self.task)
         encoder, episodes = with_card(encoder, orders=self.orders), self.episodes()
         report = _with_check(report, _live(encoder, self.view, episodes))
         candidate = dataclasses.replace(candidate, report=report, explanations=said)

@@ -9,7 +9,7 @@ import datetime
 import hashlib
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +21,7 @@ from latent_reward.encoder.card import Card, Space
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.errors import LareError
 from latent_reward.sealing.admit import problems_of
+from latent_reward.sealing.language.explain import explanations
 from latent_reward.sealing.language.parse import SourceError, digest, parse
 from latent_reward.sealing.lock import sandbox
 
@@ -182,25 +183,24 @@ def encoder_of(
     source: str,
     task: Any,
     *,
-    explanations: Mapping[str, str] | None = None,
     provenance: str = "",
     draw: int | None = None,
     goal: str = "",
 ) -> Encoder:
-    """Makes the encoder of a source whose report is at hand.
+    """Makes the encoder of a source whose report is at hand; its comments explain the latents.
 
     Raises:
         LareError: with every check that failed.
     """
     if not report.passed:
         raise LareError(f"the source cannot be sealed:\n{report}")
-    explanations = explanations or {}
+    said = explanations(source, report.latent_names)
     card = Card(
         task=str(getattr(task, "name", "")),
         env_id=str(getattr(task, "env_id", "")),
         space=Space.of(task),
         latent_names=report.latent_names,
-        explanations=tuple(str(explanations.get(name, "")) for name in report.latent_names),
+        explanations=tuple(said.get(name, "") for name in report.latent_names),
         arguments=report.arguments,
         source_sha256=digest(source),
         program_sha256=hashlib.sha256(report.program).hexdigest(),
