@@ -26,9 +26,9 @@ EVERY = [(name, draw) for name in NAMES for draw in bundled_draws(name)]
 # What a linear map of the latents and their squares must explain of the variance of the true reward per step,
 # both summed over the team where there is one. HalfCheetah is rewarded for its mean velocity over a step of
 # 0.05 s, of which an observation shows only the velocity at the end: even a linear map of the whole observation
-# stays near 0.93. The same is true of Ant and Swimmer. In the other tasks the observation that is reached holds all the reward depends on, up to the
-# contact cost of the humanoid, to predators and prey that are too many to be seen at once, and to the damage that
-# a battle's shots have done, of which an enemy that is dead or out of sight shows nothing.
+# stays near 0.93. So it is in Ant and Swimmer. In the other tasks the observation that is reached holds all the
+# reward depends on, up to the contact cost of the humanoid, to predators and prey that are too many to be seen at
+# once, and to the damage that a battle's shots have done, of which an enemy that is dead or out of sight shows nothing.
 EXPLAINED = {
     "Ant": 0.92,
     "HalfCheetah": 0.88,
@@ -45,7 +45,7 @@ EXPLAINED = {
     "smax": 0.8,
 }
 
-# The last draw of these tasks is a plausible answer that misses a part of what is rewarded; docs/encoders.md says which.
+# These plausible answers miss a part of what is rewarded; docs/encoders.md says which.
 PARTIAL = {("Ant-v5", 2): 0.8, ("Hopper-v5", 2): 0.95, ("Humanoid-v5", 2): 0.4, ("Swimmer-v5", 2): 0.3}
 
 

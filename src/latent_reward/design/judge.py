@@ -23,9 +23,9 @@ from latent_reward.encoder.encoder import Encoder, with_card
 from latent_reward.encoder.view import View
 from latent_reward.errors import LareError, disk_errors
 from latent_reward.files import to_json, write_text
+from latent_reward.sealing.language.explain import explanations
 from latent_reward.sealing.language.parse import SourceError
 from latent_reward.sealing.lock import sandbox
-from latent_reward.sealing.language.explain import explanations
 from latent_reward.sealing.verify import Check, Report, check_all, encoder_of
 from latent_reward.task.task import Task
 
