@@ -8,8 +8,8 @@ from latent_reward.credit.methods import METHODS
 def every_method(experience, names=tuple(METHODS)):
     """All methods of one experience, or those of ``names``; those for whose kind another one stands are marked slow.
 
-    Methods of a kind are compiled to the same program but for sizes. The last of a kind stands for it, which reads
-    latents if one does; ``dense``, which is told more than returns, stands for the references.
+    Methods of a kind are one class, and differ in their settings or their network. The last of a kind stands for it,
+    which reads latents if one does; ``dense``, which is told more than returns, stands for the references.
     """
     methods = {name: getattr(METHODS[name], experience) for name in names}
     fitting = [name for name, method in methods.items() if method is not None]
@@ -19,4 +19,4 @@ def every_method(experience, names=tuple(METHODS)):
 
 
 def _kind(method):
-    return type(method), type(getattr(method, "network", None)), method.reads, method.draws
+    return type(method), method.reads, method.draws

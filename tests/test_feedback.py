@@ -202,6 +202,7 @@ def test_a_resumed_run_off_policy_draws_the_same_noise(tmp_path):
         training.close()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_on_policy_draws_the_same_noise(tmp_path):
     whole, stopped, again = (on_policy(NOISY) for _ in range(3))
     for training, iterations in ((whole, 4), (stopped, 2)):

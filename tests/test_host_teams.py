@@ -209,6 +209,7 @@ def test_training_refuses_what_does_not_fit(change, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_teams_whose_numbers_of_actions_differ_train_end_to_end(tmp_path):
     teams = {"three": ("agent_0", "agent_1"), "five": ("agent_2",)}
     task = countdown_task(teams=teams, lives=(4, 2, 5), actions=(3, 3, 5), start=2)

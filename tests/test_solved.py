@@ -188,6 +188,7 @@ def test_the_posterior_is_that_of_bayesian_least_squares():
     np.testing.assert_allclose(measured, expected, rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_calibrated_on_rewards_that_are_linear():
     """Returns have noise, and 68 % of the true rewards are within one standard deviation, give or take."""
     inside = []

@@ -58,7 +58,8 @@ CALLS = [
         "3", "'sack'", "lr.TD3", "{'kind': 3}", "lr.TD3(learning_rate=float('nan'))", "lr.TD3(hidden=(8, 0))",
         "lr.TD3(discount=-1)", "{'learning_rate': 'fast'}", "{'hidden': [10**9]}")),
     *((train(f"agent=lr.TD3({wrong})"), "settings: plan.agent") for wrong in (
-        "learning_rate='fast'", "hidden=8", "policy_delay=1.5")),
+        "learning_rate='fast'", "hidden=8")),
+    (train("agent=lr.TD3(policy_delay=1.5)"), "policy_delay"),
     *((train(f"method='lare', encoder={wrong}"), "encoder") for wrong in (
         "lambda o, a: o", "3", "''", "len", "'no/such'", "lr.Encoder", "b'x'")),
     (train("encoder='HalfCheetah-v5'"), "encoder"),
