@@ -10,7 +10,7 @@ import pytest
 
 from latent_reward import cli
 from latent_reward.bench import exact, named, scores, study, table
-from latent_reward.bench.fit import Plan, fit, method_of
+from latent_reward.bench.fit import Plan, fit, settings_for
 from latent_reward.bench.record import BEHAVIOURS, behaviours, record
 from latent_reward.bench.world import Outcome, tabulate
 from latent_reward.bench.worlds import WORLDS
@@ -188,7 +188,9 @@ def test_the_examples_of_the_documents_take_part(tmp_path):
     (tmp_path / "my_method.py").write_text(method, "utf-8")
     corridor = named.find_world(f"{tmp_path}/my_world.py:corridor")
     assert corridor.shape == (1, 3, 13, 2)
-    assert isinstance(method_of(named.find_recipe(f"{tmp_path}/my_method.py:mine"), corridor, Plan()), Solved)
+    assert isinstance(
+        settings_for(named.find_entry(f"{tmp_path}/my_method.py:mine", shipped=False), corridor), Solved
+    )
 
 
 def test_every_world_and_score_is_described():
@@ -240,6 +242,8 @@ def test_the_command_compares_methods_and_goes_on_where_it_stopped(tmp_path, cap
         (["--worlds", "linea"], "worlds: 'linea' does not exist (did you mean linear"),
         (["--worlds", "gone.py:world"], "there is no file"),
         (["--seeds", "0"], "seeds"),
+        (["--seeds", "100000000"], "seeds: 100,000,000 are too many; give at most 1,000"),
+        (["--held-out", "2000000"], "held_out: 2,000,000 are too many"),
         (["--episodes", "40"], "episodes: 40 is no multiple of 16"),
         (["--methods", "dense", "dense"], "has a name twice"),
     ],
@@ -251,6 +255,45 @@ def test_a_mistake_is_one_line(tmp_path, capsys, change, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b"\xff", b"7", b"{}", b'{"world": ["crash"]}', b"NaN"])
+def test_a_damaged_file_of_results_is_one_line(line, tmp_path, capsys):
+    (tmp_path / "bench.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["bench", "--methods", "uniform", "--worlds", "crash", "--out", str(tmp_path)])
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert "bench.jsonl:1" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "bench.jsonl").read_bytes() == line + b"\n"
+
+
+def test_a_line_that_was_cut_short_is_computed_again_on_a_line_of_its_own(tmp_path, monkeypatch):
+    path, plan = tmp_path / "bench.jsonl", Plan(16, 16, 1)
+    row = {
+        "world": "crash",
+        "method": "uniform",
+        "ranking": 0.0,
+        "episodes": 16,
+        "held_out": 16,
+        "updates": 1,
+    }
+    row |= {"shipped": False}
+    monkeypatch.setattr(study, "work", lambda job: [row | {"seed": seed} for seed in range(2)])
+    whole = study.run(("uniform",), ("crash",), 2, plan, path, 1)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert study.run(("uniform",), ("crash",), 2, plan, path, 1) == whole
+    assert all(json.loads(line)["seed"] in (0, 1) for line in path.read_text("utf-8").splitlines())
+    monkeypatch.setattr(study, "work", lambda job: pytest.fail("computed again"))
+    assert study.run(("uniform",), ("crash",), 2, plan, path, 1) == whole
+
+
+@pytest.mark.parametrize("body", ["raise SystemExit('no')", "1 / 0"])
+def test_a_file_of_the_users_own_that_fails_is_one_line(body, tmp_path):
+    (tmp_path / "own.py").write_text(f"def world():\n    {body}\n", "utf-8")
+    with pytest.raises(LareError, match=r"^worlds: .*own.py:world fails with (SystemExit|ZeroDivisionError)"):
+        named.find_world(f"{tmp_path}/own.py:world")
 
 
 def test_a_world_that_makes_no_sense_is_refused(tmp_path):

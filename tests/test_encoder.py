@@ -15,6 +15,7 @@ from latent_reward.encoder.encoder import Encoder, check_fits, load, save, with_
 from latent_reward.encoder.screen import MAX_PROGRAM
 from latent_reward.errors import LareError
 from latent_reward.sealing import verify
+from latent_reward.sealing.language.explain import explanations
 from latent_reward.sealing.lock import sandbox
 from latent_reward.sealing.open import open_encoder
 from latent_reward.sealing.verify import check, seal
@@ -360,6 +361,20 @@ def test_a_program_that_this_jax_cannot_read_is_sealed_again(encoder, tmp_path):
     (folder / "source.py").write_text("")
     with pytest.raises(LareError, match=r"source\.py was changed"):
         open_encoder(folder)
+
+
+def test_comments_explain_the_latents_wherever_they_are_named():
+    source = (
+        "def evaluation_func(observation, action):\n"
+        "    # Not this one,\n    a = observation[:, :1]\n"
+        "    # Over\n    # two lines.\n    a = a + 1\n"
+        "    b: object = a  # At the end.\n"
+        "    text = '# no comment'\n    c = a\n"
+        "    d = {}\n    # Of a key.\n    d['e f'] = a\n"
+        "    return {\n        'b': b,\n        'g': a,  # In the result.\n        **d}\n"
+    )
+    expected = {"a": "Over two lines.", "b": "At the end.", "e f": "Of a key.", "g": "In the result."}
+    assert explanations(source, ("a", "b", "c", "e f", "g", "text")) == expected
 
 
 def test_half_a_character_in_an_explanation_is_replaced_on_the_card(encoder, tmp_path):

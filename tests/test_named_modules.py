@@ -130,9 +130,10 @@ def test_the_standard_library_holds_no_environment_whoever_names_it(here, capsys
     assert not Path(MARK).exists()
 
 
-@pytest.mark.parametrize("module", ["no_such_module", "a b", "", "../x", "stranger; rm", "broken"])
+@pytest.mark.parametrize("module", ["no_such_module", "a b", "", "../x", "stranger; rm", "broken", "quits"])
 def test_a_module_that_cannot_be_imported_is_one_line(module, here, capsys):
     Path("broken.py").write_text("1 / 0")
+    Path("quits.py").write_text("import sys; sys.exit(3)")
     Path("t.yaml").write_text(json.dumps(PENDULUM), "utf-8")
     assert "import: " in refused(capsys, "check", "t.yaml", "--import", module)
 

@@ -11,6 +11,10 @@ MOST = (1 << 31) - 1
 """The largest count that is used anywhere."""
 
 
+ANY_FAILURE = (Exception, SystemExit)
+"""What code of the user's or of a stranger may raise, ``sys.exit()`` included; Ctrl-C is none of it."""
+
+
 class LareError(Exception):
     """A mistake that a user can correct: the message names the field, the value and the remedy.
 
@@ -135,7 +139,7 @@ def shown(value: Any, most: int = 60) -> str:
     """``repr(value)`` on one line, cut where it is long; for values that came from outside."""
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # a stranger's class, or a number with more digits than Python prints
+    except ANY_FAILURE:  # a stranger's class, or a number with more digits than Python prints
         text = f"a {type(value).__name__}"
     return text if len(text) <= most else f"{text[:most]}…"
 
@@ -144,7 +148,7 @@ def one_line(error: BaseException) -> str:
     """What an error of another library says, on one line of at most 200 characters, without pydantic's appendix."""
     try:
         text = f"{error}"
-    except Exception:  # a stranger's error may fail in any way, too
+    except ANY_FAILURE:  # a stranger's error may fail in any way, too
         text = ""
     return " ".join(text.partition(" [type=")[0].split())[:200]
 

@@ -20,6 +20,7 @@ from latent_reward.files import harmful_character, is_file_name, to_json
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 20
+_MAX_ROWS_BYTES = 1 << 30  # of a file that grows by a line at a time
 """Of a file that people write. A file of recorded text may be longer, and names its own limit."""
 MAX_DEPTH = 40
 """Brackets or indentations inside each other."""
@@ -139,6 +140,30 @@ def parse_json(text: str | bytes, what: str, remedy: str) -> Any:
     except ValueError as error:
         raise LareError(f"{what}: it is not JSON ({one_line(error)}); {remedy}") from error
     return data
+
+
+def read_rows(path: Path, schema: Any, what: str, remedy: str) -> list[dict[str, Any]]:
+    """Every complete line of JSON Lines, of which each fits ``schema``; a last one that a kill cut short is left out.
+
+    Args:
+        path: the file; without one there are no rows.
+        schema: a class or a type that pydantic understands.
+        what: what it is called in messages.
+        remedy: what to do if a line does not fit.
+
+    Raises:
+        LareError: naming the line, or the file cannot be read.
+    """
+    if not path.exists():
+        return []
+    whole, _, _ = read_text(path, _MAX_ROWS_BYTES).rpartition("\n")
+    rows = []
+    for number, line in enumerate(whole.split("\n") if whole else (), 1):
+        place = f"{what}: {path}:{number}"
+        row = parse_json(line, place, remedy)
+        validated(schema, row, place, remedy)
+        rows.append(row)
+    return rows
 
 
 def parse_yaml(text: str, what: str) -> Any:

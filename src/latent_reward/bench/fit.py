@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from latent_reward.bench.record import Recorded, every_transition
 from latent_reward.bench.world import World
 from latent_reward.credit.base import CreditSpec, Method
-from latent_reward.credit.methods import METHODS, Recipe
+from latent_reward.credit.methods import Entry
 from latent_reward.data import buffer as ring
 from latent_reward.data.episodes import Episodes
 from latent_reward.data.spaces import Discrete
@@ -73,28 +73,27 @@ class Fitted(NamedTuple):
     seconds: float
 
 
-def method_of(recipe: str | Recipe, world: World, plan: Plan) -> Method | str:
-    """The settings of a method for a world, or in words why it cannot take part."""
-    if isinstance(recipe, str):
-        entry = METHODS[recipe]
-        found: Any = entry.episodes if world.agents > 1 else entry.replay
-        if found is None:
-            return "has no settings for teams" if world.agents > 1 else "has no settings for one agent"
-    else:
-        found = recipe.credit
-    if found.latents == "one" and len(world.latent_names) != 1:
+def settings_for(entry: Entry, world: World) -> Method | None:
+    """The settings of a method for a world, None if it has none for its number of agents."""
+    return entry.settings("episodes" if world.agents > 1 else "replay")
+
+
+def refusal(entry: Entry, world: World) -> str:
+    """In words why a method cannot take part in a world; empty if it can."""
+    method = settings_for(entry, world)
+    if method is None:
+        return "has no settings for teams" if world.agents > 1 else "has no settings for one agent"
+    if method.latents == "one" and len(world.latent_names) != 1:
         return f"needs an encoder with one latent, and worlds have {len(world.latent_names)}"
-    if refusal := found.refusal(_spec(world, None)):
-        return refusal
-    return found if plan.shipped or isinstance(recipe, Recipe) else _small(found)
+    return method.refusal(_spec(world, None))
 
 
-def _small(method: Any) -> Any:
+def small(method: Any) -> Any:
     """The method with the settings of :data:`SMALL` that it has, also those of a network inside it."""
     known = {each.name for each in fields(method)}
     changes: dict[str, Any] = {name: value for name, value in SMALL.items() if name in known}
     if "network" in known:
-        changes["network"] = _small(method.network)
+        changes["network"] = small(method.network)
     return replace(method, **changes)
 
 

@@ -4,13 +4,14 @@ import importlib.util
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from latent_reward.bench.fit import small
 from latent_reward.bench.world import World
 from latent_reward.bench.worlds import WORLDS
 from latent_reward.credit.base import Method
-from latent_reward.credit.methods import METHODS, Recipe
-from latent_reward.errors import LareError, did_you_mean, one_line, shown
+from latent_reward.credit.methods import METHODS, Credit, Entry, Recipe
+from latent_reward.errors import ANY_FAILURE, LareError, did_you_mean, one_line, shown
 
 _SLOW = ("stas-ml", "lare-stas", "lare-arel", "lare-tar2", "lare-diaster")
 DEFAULT = tuple(name for name in METHODS if name not in _SLOW)
@@ -31,27 +32,29 @@ def find_world(name: str) -> World:
         world = found() if callable(found) else found
     except LareError:
         raise
-    except Exception as error:  # a stranger's code may fail in any way
+    except ANY_FAILURE as error:  # a stranger's code may fail in any way
         raise LareError(f"worlds: {name} fails with {type(error).__name__} ({one_line(error)})") from error
     if not isinstance(world, World):
         raise LareError(f"worlds: {name} is {shown(world)}; it must be a World, such as `tabulate` makes")
     return world
 
 
-def find_recipe(name: str) -> str | Recipe:
-    """A method's name if the package has it, or what NAME is in a file: a method with its settings, or a recipe.
+def find_entry(name: str, *, shipped: bool) -> Entry:
+    """A method of the package, small unless it is wanted as ``shipped``, or what NAME is in a file, as it is there.
 
     Raises:
         LareError: there is no such method.
     """
     if name in METHODS:
-        return name
-    found = _in_file("methods", name, METHODS)
-    if isinstance(found, Recipe):
-        return found
-    if not isinstance(found, Method):
-        raise LareError(f"methods: {name} is {shown(found)}; it must be an instance of a method")
-    return Recipe(short_name(name), found)  # pyright: ignore[reportArgumentType]
+        entry = METHODS[name]
+        found = [each if each is None or shipped else small(each) for each in (entry.replay, entry.episodes)]
+        return Entry(entry.summary, *found)
+    given = _in_file("methods", name, METHODS)
+    method: Any = given.credit if isinstance(given, Recipe) else given
+    if not isinstance(method, Method):
+        raise LareError(f"methods: {name} is {shown(given)}; it must be an instance of a method")
+    settings = cast(Credit, method)  # whatever it is, it has the protocol's members
+    return Entry(short_name(name), settings, settings)
 
 
 def short_name(name: str) -> str:
@@ -83,7 +86,7 @@ def _module(field: str, path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a stranger's code may fail in any way
+    except ANY_FAILURE as error:  # a stranger's code may fail in any way
         raise LareError(
             f"{field}: {path} fails with {type(error).__name__} ({one_line(error)}); fix the file"
         ) from error

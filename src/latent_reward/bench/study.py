@@ -1,6 +1,5 @@
 """The whole benchmark: every method in every world, in worker processes, with what is finished on disk."""
 
-import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -8,19 +7,45 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
 
-from latent_reward.bench.fit import CHUNK, Plan, fit, method_of
-from latent_reward.bench.named import find_recipe, find_world, short_name
+from latent_reward.bench.fit import CHUNK, Plan, fit, refusal, settings_for
+from latent_reward.bench.named import find_entry, find_world, short_name
 from latent_reward.bench.record import record
 from latent_reward.bench.scores import SCORES, make_case
-from latent_reward.errors import LareError, disk_errors, one_line, require_count, require_positive, shown
-from latent_reward.files import to_json
+from latent_reward.errors import (
+    ANY_FAILURE,
+    LareError,
+    disk_errors,
+    one_line,
+    require_count,
+    require_positive,
+)
+from latent_reward.files import to_json, write_text
+from latent_reward.reading import Count, Printable, read_rows
 
 Row = dict[str, Any]
 """The scores of one method in one world with one seed; ``seed`` is None where it cannot take part."""
+
+MOST_SEEDS, MOST_EPISODES, MOST_UPDATES = 1_000, 10_000, 1_000_000
+
+
+class StoredRow(pydantic.BaseModel, extra="allow", strict=True):
+    """A line of ``bench.jsonl``: the cell, the plan, and scores by name; null where one is not known."""
+
+    __pydantic_extra__: dict[str, float | None] = pydantic.Field(init=False)  # pyright: ignore
+    world: Printable
+    method: Printable
+    seed: Annotated[int, pydantic.Field(ge=0, lt=MOST_SEEDS)] | None
+    episodes: Count
+    held_out: Count
+    updates: Count
+    shipped: bool
+    reason: Printable = ""
+
 
 # Compilation takes longer than the work: without the compiler's optimisation both together take half the time.
 _ONE_CORE = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
@@ -44,6 +69,11 @@ def check(plan: Plan, seeds: int) -> None:
     """
     require_positive(seeds=seeds, updates=plan.updates)
     require_count(4, episodes=plan.episodes, held_out=plan.held_out)
+    bounds = {"seeds": (seeds, MOST_SEEDS), "updates": (plan.updates, MOST_UPDATES)}
+    bounds |= {name: (getattr(plan, name), MOST_EPISODES) for name in ("episodes", "held_out")}
+    for name, (count, most) in bounds.items():
+        if count > most:
+            raise LareError(f"{name}: {count:,} are too many; give at most {most:,}")
     if plan.episodes % min(CHUNK, plan.episodes):
         raise LareError(f"episodes: {plan.episodes} is no multiple of {CHUNK}; methods see {CHUNK} at a time")
 
@@ -77,11 +107,16 @@ def run(
         if len({*map(short_name, names)}) < len(names):
             raise LareError(f"methods, worlds: {', '.join(names)} has a name twice; give each one once")
     for method in methods:
-        find_recipe(method)
+        find_entry(method, shipped=plan.shipped)
     shapes = {world: find_world(world).shape for world in worlds}
     wanted = {(short_name(method), short_name(world)) for method in methods for world in worlds}
     with disk_errors(f"out: {path} cannot be used", "choose another folder"):
-        kept = [row for row in _read(path) if (row["method"], row["world"]) in wanted]
+        remedy = "remove the line, or choose another folder"
+        stored = read_rows(path, StoredRow, "out", remedy)
+        write_text(
+            path, "".join(f"{to_json(row)}\n" for row in stored)
+        )  # without a line that a kill cut short
+        kept = [row for row in stored if (row["method"], row["world"]) in wanted]
         rows = _finished(kept, seeds, plan)
         done = {(row["method"], row["world"]) for row in rows}
         jobs = []
@@ -110,21 +145,21 @@ def work(job: Job) -> list[Row]:
     Raises:
         LareError: a method of the user's own fails.
     """
-    recipe, rows = find_recipe(job.method), []
+    entry, rows = find_entry(job.method, shipped=job.plan.shipped), []
     seeds = list(range(job.seeds))
     for name in job.worlds:
         world = find_world(name)
         head = {"world": short_name(name), "method": short_name(job.method)}
-        method = method_of(recipe, world, job.plan)
-        if isinstance(method, str):
-            rows.append({**head, "seed": None, "reason": method, **asdict(job.plan)})
+        method, reason = settings_for(entry, world), refusal(entry, world)
+        if method is None or reason:
+            rows.append({**head, "seed": None, "reason": reason, **asdict(job.plan)})
             continue
         recorded = record(world, seeds, job.plan.episodes + job.plan.held_out)
         try:
             fitted = fit(method, world, recorded, seeds, job.plan)
         except LareError:
             raise
-        except Exception as error:
+        except ANY_FAILURE as error:
             raise LareError(
                 f"methods: {job.method} fails in {name} with {type(error).__name__} ({one_line(error)})"
             ) from error
@@ -170,22 +205,6 @@ def _one_core_each() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def _read(path: Path) -> list[Row]:
-    """The rows of a file; a last line that was cut is none."""
-    rows = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if not isinstance(row, dict) or not {"world", "method", "seed"} <= row.keys():
-            raise LareError(
-                f"out: {path} has a line {shown(line)} that is not of this benchmark; choose another folder"
-            )
-        rows.append(row)
-    return rows
 
 
 def _finished(rows: list[Row], seeds: int, plan: Plan) -> list[Row]:

@@ -1,7 +1,6 @@
 """The command ``bench``: every method in worlds whose credit is known exactly."""
 
 import os
-import sys
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 
 from latent_reward.cli.common import print_rows, screen
 from latent_reward.errors import disk_errors
+from latent_reward.report.screen import Screen
 
 if TYPE_CHECKING:
     from latent_reward.bench.fit import Plan
@@ -65,7 +65,7 @@ def bench(
         plan,
         out / "bench.jsonl",
         count if workers is None else workers,
-        lambda text: print(text, file=sys.stderr, flush=True),
+        Screen(stderr=True).print,
     )
     found = table.make_table(rows)
     table.write(out, found, _command(plan, seeds, methods=methods, worlds=worlds))

@@ -22,7 +22,7 @@ from latent_reward.encoder.card import ARGUMENTS, Card, Space
 from latent_reward.encoder.encoder import Encoder
 from latent_reward.encoder.rows import mapped_over_rows, rows_stay_apart
 from latent_reward.encoder.screen import PLATFORMS
-from latent_reward.errors import LareError
+from latent_reward.errors import ANY_FAILURE, LareError
 from latent_reward.files import printable
 
 PROVENANCE = "a Python function"
@@ -133,7 +133,7 @@ def _bound(
         exported = export.export(by_row, platforms=PLATFORMS)(*shapes)
     except LareError:
         raise
-    except Exception as error:  # the user's own code may fail in any way
+    except ANY_FAILURE as error:  # the user's own code may fail in any way
         reason = str(error).partition("\n")[0][:200]
         raise LareError(
             f"function: it cannot be compiled for any number of rows ({type(error).__name__}: {reason}); write it "

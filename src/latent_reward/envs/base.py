@@ -93,9 +93,7 @@ class HostWorld:
     horizon: int  # steps after which an episode is cut
     observation_sizes: tuple[tuple[int, ...], ...] = ()  # of each member, where they differ within a team
     action_counts: tuple[tuple[int, ...], ...] = ()  # likewise
-    noise: tuple[
-        np.ndarray, ...
-    ] = ()  # of each team, the standard deviation of noise on what is recorded as seen
+    noise: tuple[np.ndarray, ...] = ()  # standard deviations, for each team, of what is added to what it sees
 
     def __post_init__(self):
         """Spell out what every member sees and does; by default it is what the team says."""

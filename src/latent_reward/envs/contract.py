@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from latent_reward.errors import named
+from latent_reward.errors import ANY_FAILURE, named
 
 MASK, OBSERVATION = "action_mask", "observation"
 LARGEST = float(np.finfo(np.float32).max)
@@ -78,7 +78,7 @@ def observation_breach(values: Mapping, agent: Any, size: int) -> Breach | None:
         array = np.asarray(value)
         with np.errstate(over="ignore"):
             stored = array.astype(np.float32) if array.dtype.kind in "biuf" else None
-    except Exception:  # whatever is no array
+    except ANY_FAILURE:  # whatever is no array
         array, stored = np.zeros(0), None
     if stored is None:
         return Breach(
@@ -120,7 +120,7 @@ def number_of(value: Any) -> float:
         try:
             array = np.asarray(value)
             value = float(array.item()) if array.size == 1 and array.dtype.kind in "biuf" else np.nan
-        except Exception:  # whatever cannot be turned into a number
+        except ANY_FAILURE:  # whatever cannot be turned into a number
             value = np.nan
     if not -LARGEST <= value <= LARGEST:
         raise Refused(Breach("reward", "", ""))
@@ -135,7 +135,7 @@ def mask_breach(mask: Any, agent: Any, count: int | None) -> Breach | None:
     try:
         array = np.asarray(mask)
         fits = array.shape == (count,) and bool(np.isin(array, (0, 1)).all())
-    except Exception:  # whatever is no array
+    except ANY_FAILURE:  # whatever is no array
         fits, array = False, np.zeros(1)
     if not fits:
         message = f"gave {agent} the mask {shown(mask)}"
@@ -152,7 +152,7 @@ def end_breach(ends: tuple[Mapping, Mapping], agent: Any, left: bool) -> Breach 
     for word, flags in zip(("terminated", "truncated"), ends, strict=True):
         try:
             words += [word] if bool(flags.get(agent, False)) else []
-        except Exception:  # an array of several, or worse
+        except ANY_FAILURE:  # an array of several, or worse
             return Breach(word, f"gave {agent} {shown(flags.get(agent))}", "give one truth value")
     if words and left:
         message = f"lists {agent} in its agents after it {' and '.join(words)}"
@@ -182,6 +182,6 @@ def shown(value: Any) -> str:
     """A value on one line of at most 80 characters."""
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # a stranger's object may fail in any way
+    except ANY_FAILURE:  # a stranger's object may fail in any way
         text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}…"

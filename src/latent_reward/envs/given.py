@@ -9,7 +9,7 @@ import gymnasium
 
 from latent_reward.envs.base import close
 from latent_reward.envs.pettingzoo import Make
-from latent_reward.errors import LareError, one_line
+from latent_reward.errors import ANY_FAILURE, LareError, one_line
 from latent_reward.files import as_file_name
 
 
@@ -64,7 +64,7 @@ def _copies(env: Any) -> Make:
         _require_mode(env, mode)
         try:
             return copy.deepcopy(env)
-        except Exception as error:  # a stranger's code may fail in any way
+        except ANY_FAILURE as error:  # a stranger's code may fail in any way
             raise LareError(
                 f"env: this {name_of(env)} cannot be copied ({one_line(error)}), and each seed and evaluation episode "
                 "needs its own; give a function that makes it"
@@ -80,7 +80,7 @@ def _calls(function: Callable[..., Any]) -> Make:
             env = function(render_mode=mode) if draws else function()
         except LareError:
             raise
-        except Exception as error:  # a stranger's code may fail in any way
+        except ANY_FAILURE as error:  # a stranger's code may fail in any way
             raise LareError(
                 f"env: {_name(function)} fails with {type(error).__name__} ({one_line(error)}); give a function that "
                 "makes an environment without arguments"

@@ -13,7 +13,7 @@ import numpy as np
 from latent_reward.envs.base import close
 from latent_reward.envs.named import require_named
 from latent_reward.envs.spaces import described, mask_problem, parts_of
-from latent_reward.errors import TaskError, did_you_mean, one_line, shown
+from latent_reward.errors import ANY_FAILURE, TaskError, did_you_mean, one_line, shown
 
 _REMEDIES = {
     "observation": "wrap it with gymnasium's FlattenObservation and register the result",
@@ -68,7 +68,7 @@ def open_env(
     except TypeError as error:
         message = f"{env_id} refuses {kwargs} ({error})"
         raise TaskError("env_kwargs", message, "correct the arguments") from error
-    except Exception as error:  # third-party code may raise anything
+    except ANY_FAILURE as error:  # third-party code may raise anything
         message = f"{env_id} cannot be created: {one_line(error).rstrip('.') or repr(error)}"
         raise TaskError("env", message, "choose another environment or install what it needs") from error
     try:

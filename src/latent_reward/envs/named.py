@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from latent_reward.errors import LareError, TaskError, one_line, shown
+from latent_reward.errors import ANY_FAILURE, LareError, TaskError, one_line, shown
 
 FAMILIES = ("jaxmarl", "magent2", "mpe2", "pettingzoo")
 """Packages whose environments are made by a function of this name in one of their modules."""
@@ -79,7 +79,7 @@ def allow_import(module: str) -> None:
             f"import: {module} needs the module {error.name!r}, which cannot be found; install it, or run the command "
             "in the folder that holds it"
         ) from error
-    except Exception as error:  # a stranger's code may fail in any way
+    except ANY_FAILURE as error:  # a stranger's code may fail in any way
         raise LareError(
             f"import: {module} fails with {type(error).__name__} ({one_line(error)}); fix the module"
         ) from error

@@ -15,10 +15,8 @@ from latent_reward.envs.recorder import collect
 from latent_reward.rng import HostPurpose, seed_for
 from latent_reward.types import Key
 
-_EPISODES, _STEPS = (
-    10,
-    2_000,
-)  # of random play, from which scales are measured: it ends with the first of these
+# Scales are measured in random play, which ends with the first of these.
+_EPISODES, _STEPS = 10, 2_000
 
 
 @overload

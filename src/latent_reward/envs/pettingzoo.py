@@ -18,7 +18,7 @@ from latent_reward.data.spaces import Discrete
 from latent_reward.envs.base import HostWorld, ParallelEnv, Team, close
 from latent_reward.envs.named import require_maker, require_named
 from latent_reward.envs.spaces import described, mask_problem, parts_of
-from latent_reward.errors import TaskError, named, one_line
+from latent_reward.errors import ANY_FAILURE, TaskError, named, one_line
 
 _KEY = "pettingzoo"
 
@@ -151,7 +151,7 @@ def find_maker(name: str, kwargs: Mapping[str, Any]) -> Make:
         raise TaskError(
             _KEY, message, "install it, or run the command in the folder that holds it"
         ) from error
-    except Exception as error:  # a stranger's code may fail in any way
+    except ANY_FAILURE as error:  # a stranger's code may fail in any way
         message = f"{module_name!r} fails with {type(error).__name__} on import ({one_line(error)})"
         raise TaskError(_KEY, message, "fix the module") from error
     build = getattr(module, function or "parallel_env", None)
@@ -171,7 +171,7 @@ def find_maker(name: str, kwargs: Mapping[str, Any]) -> Make:
         except (TypeError, AssertionError, ValueError) as error:
             message = f"{name} refuses {dict(kwargs)} ({one_line(error)})"
             raise TaskError("env_kwargs", message, "correct the arguments") from error
-        except Exception as error:  # a stranger's code may fail in any way
+        except ANY_FAILURE as error:  # a stranger's code may fail in any way
             message = f"{name} fails with {type(error).__name__} ({one_line(error)})"
             raise TaskError(_KEY, message, "fix the function that makes the environment") from error
 
@@ -189,7 +189,7 @@ def _check_parallel(name: str, env: ParallelEnv) -> None:
         raise TaskError(_KEY, f"what {name} makes has no {', '.join(missing)}", remedy)
     try:
         names = [str(each) for each in env.possible_agents]
-    except Exception as error:  # a stranger's code may fail in any way
+    except ANY_FAILURE as error:  # a stranger's code may fail in any way
         raise TaskError(_KEY, f"possible_agents of {name} raised {named(error)}", "make it a list") from error
     if not names:
         raise TaskError(_KEY, f"{name} has no agents", "choose an environment with at least one")
@@ -263,7 +263,7 @@ def _space(name: str, env: ParallelEnv, part: str, key: Any) -> gymnasium.Space:
         raise TaskError(_KEY, message, f"write `def {part}(self, agent)`, which returns the agent's space")
     try:
         return cast(gymnasium.Space, function(key))
-    except Exception as error:  # a stranger's code may fail in any way
+    except ANY_FAILURE as error:  # a stranger's code may fail in any way
         raise TaskError(_KEY, f"{part} of {name} raised {named(error)}", "fix the environment") from error
 
 

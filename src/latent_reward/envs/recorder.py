@@ -11,7 +11,7 @@ from latent_reward.data.spaces import Discrete
 from latent_reward.envs import contract
 from latent_reward.envs.base import HostWorld, ParallelEnv
 from latent_reward.envs.contract import MASK, OBSERVATION, Breach, Refused
-from latent_reward.errors import BrokenEnvironmentError
+from latent_reward.errors import ANY_FAILURE, BrokenEnvironmentError
 from latent_reward.rng import HostPurpose
 
 Choose = Callable[
@@ -177,7 +177,7 @@ class Recorder:
             try:
                 ends = bool(terminated.get(agent, False))
                 gone = ends or bool(truncated.get(agent, False))
-            except Exception:  # a stranger's results may be anything
+            except ANY_FAILURE:  # a stranger's results may be anything
                 self._require(contract.end_breach((terminated, truncated), agent, False))
                 raise
             if gone and agent in left:
@@ -200,7 +200,7 @@ class Recorder:
         team, number = self._place(agent)
         try:
             reward = contract.number_of(paid[agent])
-        except Exception:  # a stranger's results may be anything
+        except ANY_FAILURE:  # a stranger's results may be anything
             self._require(contract.reward_breach(paid, agent))
             raise
         self.arrays[team].reward[self.copy, self.steps, number] = reward
@@ -260,7 +260,7 @@ class Recorder:
                 row[:size] = stored
                 row[size:] = 0.0
                 return mask
-        except Exception as error:  # a stranger's results may be anything
+        except ANY_FAILURE as error:  # a stranger's results may be anything
             self._require(contract.observation_breach(seen, agent, size))
             raise self._broken(contract.raised(error, "what it gave")) from error
         self._require(contract.observation_breach(seen, agent, size))

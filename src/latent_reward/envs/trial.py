@@ -23,7 +23,7 @@ from latent_reward.envs.base import HostWorld, ParallelEnv, close
 from latent_reward.envs.contract import MASK, OBSERVATION, Breach, Refused
 from latent_reward.envs.single import SingleAgent
 from latent_reward.envs.spaces import parts_of
-from latent_reward.errors import named, one_line
+from latent_reward.errors import ANY_FAILURE, named, one_line
 
 EPISODES = 3
 _SECONDS = 30.0  # after which no further episode begins
@@ -231,7 +231,7 @@ def _observation_space(env: ParallelEnv, agent: Any) -> gymnasium.Space | None:
     try:
         space = env.env.observation_space if isinstance(env, SingleAgent) else env.observation_space(agent)
         return parts_of(space)[0]
-    except Exception:  # a compiled world has none
+    except ANY_FAILURE:  # a compiled world has none
         return None
 
 

@@ -10,11 +10,10 @@ from tensorboardX import SummaryWriter
 
 from latent_reward.errors import disk_errors
 from latent_reward.files import to_json, write_text
-from latent_reward.reading import Printable, parse_json, read_text, validated
+from latent_reward.reading import Printable, read_rows
 from latent_reward.report.evaluation import Report
 
 METRICS = "metrics.jsonl"
-_MAX_BYTES = 1 << 30
 
 
 @runtime_checkable
@@ -82,14 +81,4 @@ def read_metrics(folder: Path) -> list[dict]:
     Raises:
         LareError: a line is not one of metrics.
     """
-    path = folder / METRICS
-    if not path.exists():
-        return []
-    whole, _, _ = read_text(path, _MAX_BYTES).rpartition("\n")
-    rows = []
-    for number, line in enumerate(whole.split("\n") if whole else (), 1):
-        what, remedy = f"metrics: {path}:{number}", "remove the line, or restore the file"
-        row = parse_json(line, what, remedy)
-        validated(Row, row, what, remedy)
-        rows.append(row)
-    return rows
+    return read_rows(folder / METRICS, Row, "metrics", "remove the line, or restore the file")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-from latent_reward.errors import LareError
+from latent_reward.errors import ANY_FAILURE, LareError
 
 Picture = UInt8[np.ndarray, "_ _ 3"]  # [height, width, 3]
 
@@ -46,7 +46,7 @@ def _checked(drawn: Any, number: int) -> Shaped[np.ndarray, "height width channe
         raise LareError(f"{where} is None, so its render returned no picture; {_REMEDY}")
     try:
         array = np.asarray(drawn)
-    except Exception as error:  # a stranger's object may fail in any way
+    except ANY_FAILURE as error:  # a stranger's object may fail in any way
         raise LareError(f"{where} is a {type(drawn).__name__}, which is no array; {_REMEDY}") from error
     if array.dtype.kind not in "biuf":
         raise LareError(f"{where} is a {type(drawn).__name__} without numbers; {_REMEDY}")

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from latent_reward.errors import LareError, disk_errors, extra_needed, one_line
+from latent_reward.errors import ANY_FAILURE, LareError, disk_errors, extra_needed, one_line
 from latent_reward.files import replacing
 from latent_reward.report.pictures import Picture, as_pictures
 
@@ -109,7 +109,7 @@ def render_errors(what: str) -> Iterator[None]:
         command = re.search(r"pip install [^`\n]*[^`\n .]", f"{error}")
         remedy = f"run `{command[0]}`" if command else f"install {package}"
         raise LareError(f"video: drawing {what} needs {package}, which is not installed; {remedy}") from error
-    except Exception as error:
+    except ANY_FAILURE as error:
         said = f"{type(error).__name__}: {one_line(error)}"
         if _lacks_a_screen(error):
             raise LareError(
@@ -121,7 +121,7 @@ def render_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def _lacks_a_screen(error: Exception) -> bool:
+def _lacks_a_screen(error: BaseException) -> bool:
     modules = {
         part
         for frame, _ in traceback.walk_tb(error.__traceback__)

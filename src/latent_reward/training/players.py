@@ -7,7 +7,7 @@ import numpy as np
 
 from latent_reward.envs.base import HostWorld, ParallelEnv, close
 from latent_reward.envs.recorder import Choose, EpisodeArrays, collect
-from latent_reward.errors import BrokenEnvironmentError, LareError, named, one_line
+from latent_reward.errors import ANY_FAILURE, BrokenEnvironmentError, LareError, named, one_line
 from latent_reward.report.video import frame_rate, picture_mode, render_errors
 from latent_reward.training.learner import State
 
@@ -54,7 +54,7 @@ class Copies:
         while len(self._envs) < len(resets):
             try:
                 self._envs.append(self.world.make(None))
-            except Exception as error:  # a stranger's code may fail in any way
+            except ANY_FAILURE as error:  # a stranger's code may fail in any way
                 reason = str(error) if isinstance(error, LareError) else f"env: {named(error)}"
                 raise BrokenEnvironmentError(
                     f"{reason} (copy {len(self._envs)} of {self.world.name})",

@@ -26,7 +26,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from latent_reward.credit.methods import Recipe
-from latent_reward.credit.reference import Reference
 from latent_reward.data.episodes import paid_while_there, team_mean
 from latent_reward.envs.base import Environment, HostWorld
 from latent_reward.errors import LareError
@@ -76,7 +75,7 @@ def _require_comparable(world: Environment, method: Recipe, wanted: str) -> None
                 "none; give their Team an idle action, or give a share"
             )
     credit = method.credit
-    if credit.told or (isinstance(credit, Reference) and credit.rule != "dense"):
+    if credit.told or (credit.reference and not credit.needs_step_rewards):
         raise LareError(
             f"counterfactual: {method.name} makes rewards of the return of their own episode, and that of an episode "
             "which was not played is not known; choose another method, such as lare, or give a share"
